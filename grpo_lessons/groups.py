@@ -1,0 +1,100 @@
+"""What GRPO makes of a group's rewards: advantages, dead groups, the clipped objective. Plain Python, instant anywhere.
+
+Shapes: P prompts, G completions each (the group); `rewards_PG` is a list of P lists of G numbers.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+SCALES = ("group", "batch", "none")
+
+
+def advantages(rewards_PG: Sequence[Sequence[float]], scale: str = "group", eps: float = 1e-4) -> list[list[float]]:
+    """How much better each completion is than its group: (r - group mean) / (standard deviation + eps).
+
+    Args:
+        rewards_PG: one list of rewards for each prompt, every one with the same number G >= 2 of completions.
+        scale: TRL's `scale_rewards`. "group" divides by the group's own standard deviation, "batch" by that of all
+            rewards, "none" by nothing (Dr. GRPO, arXiv 2503.20783). Standard deviations have Bessel's correction, as in TRL.
+        eps: keeps a group without spread at 0 instead of 0/0; 1e-4 in TRL.
+
+    Example:
+        >>> [[round(a, 2) for a in group] for group in advantages([[1, 0, 0, 0], [1, 1, 1, 1]])]
+        [[1.5, -0.5, -0.5, -0.5], [0.0, 0.0, 0.0, 0.0]]
+
+    Raises:
+        ValueError: for groups of one, or of different sizes, or an unknown scale.
+
+    Source: GRPO, arXiv 2402.03300, section 4.1.2.
+    """
+    groups = [list(map(float, group)) for group in rewards_PG]
+    sizes = {len(group) for group in groups}
+    if len(sizes) > 1 or sizes & {0, 1}:
+        raise ValueError(f"group sizes {sorted(sizes)}: expected groups of one size, 2 or more.")
+    if scale not in SCALES:
+        raise ValueError(f"scale={scale!r}: expected one of {SCALES}.")
+    if not groups:
+        return []
+    whole = stdev(reward for group in groups for reward in group)
+    divisor = {"group": lambda g: stdev(g) + eps, "batch": lambda g: whole + eps, "none": lambda g: 1.0}[scale]
+    return [[(reward - fmean(group)) / divisor(group) for reward in group] for group in groups]
+
+
+def is_dead(group: Sequence[float]) -> bool:
+    """Whether a group has no spread, hence no signal: every advantage is 0. TRL logs the share as `frac_reward_zero_std`.
+
+    >>> is_dead([0, 0, 0, 0]), is_dead([1, 1, 0, 1])
+    (True, False)
+    """
+    return stdev(group) <= 1e-8  # the tolerance of torch.isclose, with which TRL decides
+
+
+def p_dead(p: float, size: int) -> float:
+    """The chance that a group of `size` is dead under a 0/1 reward that each completion earns with chance p: p^G + (1-p)^G.
+
+    >>> p_dead(0.5, 2), round(p_dead(0.1, 8), 2)
+    (0.5, 0.43)
+    """
+    return p**size + (1 - p) ** size
+
+
+def simulate_dead(p: float, size: int, groups: int = 200, seed: int = 0) -> float:
+    """The share of dead groups among `groups` drawn at random: a check on `p_dead`.
+
+    >>> round(simulate_dead(0.5, 2, groups=10_000), 1)
+    0.5
+    """
+    rng = random.Random(seed)
+    return fmean(is_dead([float(rng.random() < p) for _ in range(size)]) for _ in range(groups))
+
+
+def clipped_objective(ratio: float, advantage: float, eps_low: float = 0.2, eps_high: float = 0.2) -> float:
+    """What a token adds to the objective: min(ratio * A, clip(ratio, 1 - eps_low, 1 + eps_high) * A).
+
+    `ratio` is the token's probability under the policy over that at sampling time. With one update per generation,
+    TRL's default, it is exactly 1 and nothing is clipped.
+
+    >>> clipped_objective(1.5, 1.0), clipped_objective(1.5, -1.0), clipped_objective(1.0, 2.0)
+    (1.2, -1.5, 2.0)
+
+    Source: PPO (arXiv 1707.06347, eq. 7), kept by GRPO; a separate eps_high is DAPO's (arXiv 2503.14476).
+    """
+    return min(ratio * advantage, min(max(ratio, 1 - eps_low), 1 + eps_high) * advantage)
+
+
+def interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval for a share: still right near 0 and 1, where the textbook one is not.
+
+    >>> [round(bound, 3) for bound in interval(0, 20)]
+    [0.0, 0.161]
+
+    Raises: ValueError without trials, or with more successes than trials.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes of {trials} trials: expected 0 to n successes of n >= 1.")
+    share, zz = successes / trials, z * z / trials
+    middle = (share + zz / 2) / (1 + zz)
+    half = z / (1 + zz) * math.sqrt(share * (1 - share) / trials + zz / trials / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,74 @@
+"""Prompts for the lessons, as `list[dict]` with TRL's column names; train and held-out never overlap."""
+
+import random
+import zlib
+
+SPLITS = ("train", "held-out")
+
+# What a text can be about, and the kind of thing it is (the pocket model's corpus picks its words by kind).
+TOPICS = {
+    topic: kind
+    for kind, topics in {
+        "place": "sea forest city desert mountain garden market river island village beach harbour park valley",
+        "sky": "rain snow wind storm sun moon fog cloud night morning winter summer thunder sunset",
+        "animal": "cat dog horse owl fox bear whale rabbit crow mouse goat swan wolf donkey",
+        "thing": "train book clock lamp boat bridge house piano bread letter kite ship mirror window",
+    }.items()
+    for topic in topics.split()
+}
+
+
+def sums(
+    n: int, seed: int = 0, split: str = "train", terms: int = 3, digits: int = 2, instruction: str = ""
+) -> list[dict]:
+    """`n` different sums as conversational prompts, with the right `answer`.
+
+    The split is decided by a hash of the question alone, so a held-out question is in no training set of any
+    seed, nor in the pocket model's corpus. `instruction` is appended to every question (see `FormatReward.instruction`).
+
+    >>> sums(1, seed=1)
+    [{'prompt': [{'role': 'user', 'content': 'What is 43 + 32 + 25?'}], 'answer': '100'}]
+
+    Raises: ValueError for an unknown split, or for more questions than there are.
+    """
+    _check(n, split)
+    low, high = 10 ** (digits - 1), 10**digits - 1
+    if n > (high - low + 1) ** terms // 4:
+        raise ValueError(f"n={n} sums of {terms} numbers with {digits} digits: too few exist; lower n or add a number.")
+    rng = random.Random(f"{seed} {split}")
+    seen: dict[str, int] = {}
+    while len(seen) < n:
+        numbers = [rng.randint(low, high) for _ in range(terms)]
+        question = f"What is {' + '.join(map(str, numbers))}?"
+        if _split_of(question) == split:
+            seen.setdefault(question, sum(numbers))
+    return [{"prompt": _user(question, instruction), "answer": str(total)} for question, total in seen.items()]
+
+
+def texts(n: int, seed: int = 0, split: str = "train", instruction: str = "") -> list[dict]:
+    """`n` requests to write about a topic; every fifth topic is held out. Topics repeat when `n` exceeds them.
+
+    >>> texts(1, seed=1)
+    [{'prompt': [{'role': 'user', 'content': 'Write about the city.'}]}]
+
+    Raises: ValueError for an unknown split.
+    """
+    _check(n, split)
+    topics = [topic for i, topic in enumerate(TOPICS) if (i % 5 == 4) == (split == "held-out")]
+    random.Random(seed).shuffle(topics)
+    return [{"prompt": _user(f"Write about the {topics[i % len(topics)]}.", instruction)} for i in range(n)]
+
+
+def _user(question: str, instruction: str) -> list[dict]:
+    return [{"role": "user", "content": f"{question} {instruction}".rstrip()}]
+
+
+def _split_of(question: str) -> str:
+    return SPLITS[zlib.crc32(question.encode()) % 8 == 0]
+
+
+def _check(n: int, split: str) -> None:
+    if n < 0:
+        raise ValueError(f"n={n}: expected the number of prompts, 0 or more.")
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r}: expected one of {SPLITS}.")

@@ -1,0 +1,136 @@
+"""The record of a training run: what was asked, where it ran, every metric, sampled groups, before and after.
+
+Plain data, JSON in and out, so that a run recorded anywhere can be shown anywhere, in a browser without torch too.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+FORMAT = 1
+
+
+@dataclass
+class Completion:
+    """One completion: its text, its length in tokens (the end token is one), its rewards by name, its advantage."""
+
+    text: str
+    tokens: int
+    rewards: dict[str, float | None]
+    advantage: float = 0.0
+
+
+@dataclass
+class Group:
+    """The completions sampled for one prompt in one step (steps count from 1)."""
+
+    step: int
+    prompt: str
+    completions: list[Completion]
+
+
+@dataclass
+class Evaluation:
+    """One completion for each held-out prompt, sampled at temperature 1 as in training."""
+
+    prompts: list[str]
+    completions: list[Completion]
+
+    def scores(self, reward: str) -> list[float]:
+        """The rewards of that name, one for each prompt."""
+        return [completion.rewards[reward] or 0.0 for completion in self.completions]
+
+
+@dataclass
+class Run:
+    """A training run, finished or under way.
+
+    `metrics` holds one dict for each step: what TRL logs under its own names, `step`, `seconds` since the first step
+    began, and `within_group_std`, the mean standard deviation of the rewards inside a group.
+
+    Example:
+        >>> run = Run(settings={"steps": 2}, metrics=[{"step": 1, "reward": 0.25}, {"step": 2, "reward": 0.5}])
+        >>> Run.from_json(run.to_json()) == run
+        True
+        >>> run.series("reward")
+        [(1, 0.25), (2, 0.5)]
+    """
+
+    settings: dict
+    rewards: list[str] = field(default_factory=list)  # repr of each reward function
+    provenance: dict[str, str] = field(default_factory=dict)  # model, hardware, date, versions of the libraries
+    metrics: list[dict[str, float | None]] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+    state: str = "running"  # then "finished" or "stopped"
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps taken so far."""
+        return len(self.metrics)
+
+    @property
+    def label(self) -> str:
+        """One line on where the run comes from, to stand beside every figure made of it."""
+        seed, where = self.settings.get("seed"), self.provenance
+        parts = [
+            where.get("model"),
+            f"{self.steps_done} steps",
+            f"seed {seed}",
+            where.get("hardware"),
+            where.get("date"),
+        ]
+        return " · ".join(part for part in parts if part)
+
+    def series(self, metric: str) -> list[tuple[int, float]]:
+        """The (step, value) pairs of a metric; steps that did not log it are left out."""
+        return [(row["step"], row[metric]) for row in self.metrics if row.get(metric) is not None]
+
+    def to_json(self) -> str:
+        """The whole record as standard JSON; what is not a finite number becomes null."""
+        return json.dumps({"format": FORMAT, **_finite(asdict(self))}, ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Run":
+        """The record again. Raises: ValueError for text that is not such a record."""
+        try:
+            data = json.loads(text)
+            if data.pop("format", None) != FORMAT:
+                raise ValueError(f"expected a record of format {FORMAT}")
+            data["groups"] = [_group(group) for group in data["groups"]]
+            for when in ("before", "after"):
+                if data[when] is not None:
+                    data[when] = Evaluation(data[when]["prompts"], _completions(data[when]["completions"]))
+            return cls(**{spec.name: data.pop(spec.name) for spec in fields(cls)}, **data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not the record of a run ({error}): expected JSON written by Run.save.") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the record to a file."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Run":
+        """Read a record from a file. Raises: ValueError that names the file if it is not one."""
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _completions(rows: list[dict]) -> list[Completion]:
+    return [Completion(**row) for row in rows]
+
+
+def _group(row: dict) -> Group:
+    return Group(row["step"], row["prompt"], _completions(row["completions"]))
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
