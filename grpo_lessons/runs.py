@@ -90,7 +90,7 @@ class Run:
 
     def to_json(self) -> str:
         """The whole record as standard JSON; what is not a finite number becomes null."""
-        return json.dumps({"format": FORMAT, **_finite(asdict(self))}, ensure_ascii=False, indent=1)
+        return json.dumps({"format": FORMAT, **_finite(asdict(self))}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Run":
@@ -99,12 +99,18 @@ class Run:
             data = json.loads(text)
             if data.pop("format", None) != FORMAT:
                 raise ValueError(f"expected a record of format {FORMAT}")
-            data["groups"] = [_group(group) for group in data["groups"]]
+            data["settings"], data["provenance"] = dict(data["settings"]), dict(data["provenance"])
+            data["metrics"] = [dict(row) | {"step": int(row["step"])} for row in data["metrics"]]
+            data["groups"] = [
+                Group(int(group["step"]), str(group["prompt"]), _completions(group["completions"]))
+                for group in data["groups"]
+            ]
             for when in ("before", "after"):
                 if data[when] is not None:
-                    data[when] = Evaluation(data[when]["prompts"], _completions(data[when]["completions"]))
+                    prompts = [str(prompt) for prompt in data[when]["prompts"]]
+                    data[when] = Evaluation(prompts, _completions(data[when]["completions"]))
             return cls(**{spec.name: data.pop(spec.name) for spec in fields(cls)}, **data)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not the record of a run ({error}): expected JSON written by Run.save.") from None
 
     def save(self, path: str | Path) -> None:
@@ -121,11 +127,10 @@ class Run:
 
 
 def _completions(rows: list[dict]) -> list[Completion]:
-    return [Completion(**row) for row in rows]
-
-
-def _group(row: dict) -> Group:
-    return Group(row["step"], row["prompt"], _completions(row["completions"]))
+    return [
+        Completion(str(row["text"]), int(row["tokens"]), dict(row["rewards"]), float(row["advantage"] or 0.0))
+        for row in rows
+    ]
 
 
 def _finite(value):

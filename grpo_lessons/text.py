@@ -8,13 +8,21 @@ from fractions import Fraction
 MOST_TAGS, MOST_DIGITS = 100, 50
 
 _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*")
-# A sign belongs to a number only where nothing countable stands before it: 57-38 ends in 38, "= -5" in -5.
-_NUMBER = re.compile(
-    r"(?<![\w.])(?:(?<![)\]}])-)?[$€£]?-?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
-    r"(?:/[0-9]+(?:\.[0-9]+)?)?(?!\w)"
+# A sign belongs to a number only where nothing countable stands before it: 57-38 ends in 38, "= -5" in -5. The numeral
+# is atomic, so that 72.5kg is 72.5 and never 72.
+_NUMERAL = r"(?>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)(?>[eE][-+]?[0-9]{1,3}(?![0-9]))?"
+_NUMBER = re.compile(rf"(?<![\w.^/])(?:(?<![)\]}}])-)?[$€£¥]?-?{_NUMERAL}(?>/-?[0-9]+(?:\.[0-9]+)?)?(?!/[0-9])")
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([-+]?[0-9]+)\s*\}\s*\{\s*([-+]?[0-9]+)\s*\}")
+# What may stand around the one number of an answer: words, units and punctuation, but nothing that changes its value.
+_WORDS = re.compile(r"(?:[^\W\d_]|[\s,.:;'\"“”`()$€£¥%°*~≈?…])*")
+_CHANGES = re.compile(
+    r"\b(?:minus|negative|not|half|dozen|hundred|thousand|million|billion|squared|cubed)\b", re.IGNORECASE
 )
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([-+]?[0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
-_WORDS = re.compile(r"(?:[^\W\d_]|[\s,.:;'\"()$€£%°*])*")
+_WRAPPING = [
+    (re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{([^{}]*)\}"), r" \1 "),
+    (re.compile(r"\\[\[\]()]|\\,|\^\s*\{?\s*\\circ\s*\}?"), ""),
+    (re.compile(r"(?<=[A-Za-z]{2})\^\{?[23]\}?|(?<=[A-Za-z])[²³]|(?<=[A-Za-z])/(?=[A-Za-z])"), " "),  # cm^2, km/h
+]
 _SPACE = re.compile(r"\s*")
 
 
@@ -182,19 +190,24 @@ def number(text: str) -> Fraction | None:
     if len(found) != 1:
         return None
     before, after = text[: found[0].start()], text[found[0].end() :]
+    if _CHANGES.search(before + " " + after) or re.match("[A-Za-z](?![A-Za-z])", after):  # 2x is no 2
+        return None
     return _value(found[0][0]) if _WORDS.fullmatch(before) and _WORDS.fullmatch(after) else None
 
 
 def _plain(text: str) -> str:
-    text = text.replace("−", "-").replace("\\$", "$").replace("{,}", ",").replace("\\,", "")
-    text = _FRACTION.sub(r"\1/\2", text.replace("\\(", "").replace("\\)", ""))
-    return re.sub(r"(?<=[0-9]) ?/ ?(?=[0-9])", "/", text)
+    """LaTeX and typography around numbers made plain: 3/4 for \\frac{3}{4}, a hyphen for a minus, 72 for \\text{72}."""
+    text = text.replace("−", "-").replace("\\$", "$").replace("\\%", "%").replace("{,}", ",").replace("\u200b", "")
+    text = _FRACTION.sub(r"\1/\2", text)
+    for pattern, plain in _WRAPPING:
+        text = pattern.sub(plain, text)
+    return re.sub(r"(?<=[0-9]) ?/ ?(?=-?[0-9])", "/", text)
 
 
 def _value(numeral: str) -> Fraction | None:
     if len(numeral) > MOST_DIGITS:
         return None
-    top, _, bottom = re.sub("[$€£,]", "", numeral).replace("--", "-").partition("/")
+    top, _, bottom = re.sub("[$€£¥,]", "", numeral).replace("--", "-").partition("/")
     divisor = Fraction(bottom or 1)
     return Fraction(top) / divisor if divisor else None
 
@@ -213,8 +226,10 @@ def _boxed(text: str) -> str | None:
 
 def _after_hashes(text: str) -> str | None:
     start = text.rfind("####")
-    found = _NUMBER.match(_plain(text[start + 4 : start + 200]).lstrip()) if start >= 0 else None
-    return found and found[0]
+    line = _plain(text[start + 4 : start + 200]).lstrip(" ").partition("\n")[0] if start >= 0 else ""
+    found = _NUMBER.match(line)
+    # Four hashes also head a section: "#### 1. First we add" is no answer, "#### 72 apples." is.
+    return found[0] if found and re.fullmatch(r"[%°]?\s*[^\W\d_]*[.!]?\s*", line[found.end() :]) else None
 
 
 def _last_number(text: str) -> str | None:

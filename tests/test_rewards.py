@@ -118,6 +118,24 @@ def test_format_and_tag_reward(completion, strict, tags):
         ("72/0", 0.0, "division by zero"),
         ("<answer>\\sqrt{72}</answer>", 0.0, "a number inside a formula is not the answer"),
         ("<answer>72!</answer>", 0.0, "nor is a factorial"),
+        ("<answer>2x = 72x</answer>", 0.0, "nor a multiple of something unknown"),
+        ("<answer>x^{72}</answer>", 0.0, "nor an exponent"),
+        ("<answer>36 * 2</answer>", 1.0, "math-verify works out a product"),
+        ("It weighs 72.5kg", 0.0, "a decimal glued to its unit is not cut"),
+        ("It weighs 72kg", 1.0, "a number glued to its unit"),
+        ("<answer>72 km/h</answer>", 1.0, "with a unit"),
+        ("The area is 72 cm^2", 1.0, "an exponent of the unit is not the answer"),
+        ("<answer>minus 72</answer>", 0.0, "a word that turns it round"),
+        ("<answer>72 million</answer>", 0.0, "a word that multiplies it"),
+        ("<answer>\\boxed{72}</answer>", 1.0, "boxed inside the block"),
+        ("<answer>72 \\text{ apples}</answer>", 1.0, "LaTeX text behind it"),
+        ("<answer>$72^\\circ$</answer>", 1.0, "degrees"),
+        ("<answer>72\\%</answer>", 1.0, "a LaTeX percent sign"),
+        ("<answer>`72`</answer>", 1.0, "as code"),
+        ("<answer>7.2e1</answer>", 1.0, "in scientific notation"),
+        ("#### 1. First we add\nso it is 72", 1.0, "four hashes that head a section"),
+        ("#### 72 or 71", 0.0, "two numbers behind the hashes"),
+        ("3/4/72", 0.0, "a fraction of a fraction"),
         ("", 0.0, "nothing"),
         (None, 0.0, "None"),
     ),
@@ -145,6 +163,10 @@ def test_answer_reward_for_72(completion, expected):
         ("\\boxed{2\\sqrt{2}}", "\\sqrt{8}", 1.0, "math-verify knows that these are equal"),
         ("\\boxed{x^2 + 2x + 1}", "(x+1)^2", 1.0, "and these"),
         ("\\boxed{\\sqrt{2}}", "2", 0.0, "and that these are not"),
+        ("<answer>2</answer>", "\\sqrt{4}", 1.0, "a number against a formula"),
+        ("<answer>0.0000001</answer>", 1e-7, 1.0, "a float that prints with an exponent"),
+        ("<answer>-3/4</answer>", "\\frac{3}{-4}", 1.0, "a sign below the bar"),
+        ("<answer>72</answer>", "\\boxed{72}", 1.0, "a boxed gold answer"),
     ),
 )
 def test_answers_are_equal_by_value(completion, gold, expected):
@@ -293,6 +315,11 @@ HOSTILE = {
     "a power tower": "\\boxed{9^{9^{9^9}}}",
     "a power tower in a block": "<answer>9^9^9^9^9</answer>",
     "factorials": "\\boxed{(((99999!)!)!)!}",
+    "a power behind a sum": "<answer>9^{1+99999999}</answer>",
+    "scientific notation": "<answer>1E999999</answer>",
+    "deep braces": "<answer>" + "{" * 18 + "x" + "}" * 18 + "</answer>",
+    "many variables": "<answer>(a+b+c+d+e+f)^{12}</answer>",
+    "nested fractions": "<answer>1/(a+1/(b+1/(c+1/(d+1/(e+x)))))</answer>",
     "a long product": "\\boxed{" + "(a+b+c+d+e)^9" * 6 + "}",
 }
 
@@ -306,6 +333,16 @@ def test_a_hostile_batch_of_64_takes_less_than_a_second(text):
         scores = reward(completions=[text] * 64, **columns)
         assert time.process_time() - started < 1.0, reward
         assert not isinstance(reward, AnswerReward) or scores == [0.0] * 64
+
+
+@pytest.mark.parametrize("form", ["(x+{})^4", "(x+y+{})^2", "x^2+{}x", "{}*\\sqrt{{2}}", "(x+{})/(3-x)", "2^2*{}"])
+def test_64_different_formulas_take_less_than_a_second(form):
+    answer_reward(completions=["\\boxed{\\pi}"], answer=["\\sqrt{2}"])
+    replies = [f"<answer>{form.format(i)}</answer>" for i in range(64)]
+    for gold in ("72", "\\sqrt{2}", "x^2"):
+        started = time.process_time()
+        answer_reward(completions=replies, answer=[gold] * 64)
+        assert time.process_time() - started < 1.0
 
 
 def test_a_formula_is_judged_in_a_thread_too():
