@@ -1,0 +1,332 @@
+"""A training session: LoRA and GRPOTrainer on a list of prompts, watched while it runs, stoppable, kept at the end.
+
+Torch, transformers, trl, peft and datasets are imported when a session starts, not before.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, stdev
+
+from grpo_lessons import device, models
+from grpo_lessons.groups import advantages
+from grpo_lessons.rewards import Reward, describe, reward_name
+from grpo_lessons.runs import Completion, Group, Run
+from grpo_lessons.text import completion_text, question
+
+TINY = 5_000_000  # parameters
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a learner chooses before pressing Train. The defaults suit the pocket model on two CPU cores.
+
+    `batch_size` counts completions, as TRL does: a step draws `batch_size / group_size` prompts.
+    """
+
+    model: str = "pocket"
+    steps: int = 25
+    group_size: int = 8
+    batch_size: int = 64
+    learning_rate: float = 1.5e-3
+    temperature: float = 1.0
+    beta: float = 0.1
+    scale_rewards: str = "group"
+    max_completion_length: int = 48
+    lora_rank: int = 16
+    seed: int = 0
+
+    @property
+    def problem(self) -> str | None:
+        """Why TRL would refuse these settings, and what to change; None if it would not.
+
+        >>> Settings(group_size=8, batch_size=60).problem
+        'A batch of 60 completions cannot be cut into groups of 8. Choose a multiple of 8, such as 56 or 64.'
+        """
+        size, batch = self.group_size, self.batch_size
+        if size < 2:
+            return f"A group of {size} has nothing to compare with. Choose at least 2 completions for each prompt."
+        if batch < size or batch % size:
+            near = sorted({max(size, batch // size * size), (batch // size + 1) * size})
+            choices = " or ".join(map(str, near))
+            return (
+                f"A batch of {batch} completions cannot be cut into groups of {size}. "
+                f"Choose a multiple of {size}, such as {choices}."
+            )
+        return None
+
+    def grpo_arguments(self) -> dict:
+        """The keyword arguments of GRPOConfig: what the session uses, to the letter, and what the lesson shows."""
+        return {
+            "output_dir": "runs/grpo",
+            "max_steps": self.steps,
+            "num_generations": self.group_size,
+            "per_device_train_batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "lr_scheduler_type": "constant",
+            "temperature": self.temperature,
+            "beta": self.beta,
+            "scale_rewards": self.scale_rewards,
+            "max_completion_length": self.max_completion_length,
+            "gradient_checkpointing": False,
+            "bf16": False,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "disable_tqdm": True,
+            "seed": self.seed,
+        }
+
+    def code(self, rewards: Sequence[Reward]) -> str:
+        """The session as Python: the same calls with the same arguments (`load` is `grpo_lessons.models.load`)."""
+        arguments = "".join(f"    {name}={value!r},\n" for name, value in self.grpo_arguments().items())
+        return (
+            f"config = GRPOConfig(\n{arguments})\n"
+            f"model, tokenizer = load({self.model!r})\n"
+            "trainer = GRPOTrainer(\n"
+            "    model=model,\n"
+            "    processing_class=tokenizer,\n"
+            f"    reward_funcs=[{', '.join(map(describe, rewards))}],\n"
+            "    train_dataset=Dataset.from_list(prompts),\n"
+            "    args=config,\n"
+            f"    peft_config=LoraConfig({', '.join(f'{k}={v!r}' for k, v in self.lora_arguments().items())}),\n"
+            ")\n"
+            "trainer.train()"
+        )
+
+    def lora_arguments(self) -> dict:
+        """The keyword arguments of LoraConfig: an adapter on every linear layer, twice its rank as scale."""
+        return {"r": self.lora_rank, "lora_alpha": 2 * self.lora_rank, "target_modules": "all-linear"}
+
+
+@dataclass
+class Trained:
+    """What a session leaves: the record, and the model with its adapter, ready to generate or to be saved."""
+
+    run: Run
+    model: object = None  # None if the session ended while it waited for the device
+    tokenizer: object = None
+
+    def save(self, folder: str | Path) -> Path:
+        """Write adapter and tokenizer to a folder; `AutoPeftModelForCausalLM.from_pretrained(folder)` loads them."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        return Path(folder)
+
+
+def train(
+    settings: Settings,
+    rewards: Sequence[Reward],
+    prompts: list[dict],
+    held_out: list[dict] = (),
+    judges: Sequence[Reward] = (),
+    on_update: Callable[[str, Run], None] = lambda phase, run: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    sample_every: int = 1,
+) -> Trained:
+    """Train with GRPO and return the model and the record of the run.
+
+    Args:
+        settings: see `Settings`.
+        rewards: TRL reward functions; the reward trained on is their sum.
+        prompts: rows with a "prompt" (conversation or string) and whatever columns the rewards ask for.
+        held_out: rows that are never trained on, answered once before and once after.
+        judges: rewards that score the held-out answers (default: `rewards`); they do not touch the training.
+        on_update: called with a phase in words and the run so far, after every step and between phases.
+        should_stop: asked between steps; when true the session ends after the step and keeps what was learnt.
+        sample_every: one group is recorded at every so-many-th step.
+
+    Raises:
+        ValueError: for settings that TRL would refuse, too few prompts, or two rewards of one name.
+        Errors of the libraries come through; `explain` puts any of them into a sentence.
+    """
+    _check(settings, rewards, prompts)
+    run = Run(settings=_plain(settings), rewards=[describe(reward) for reward in rewards])
+    with device.turn(
+        waiting=lambda ahead: on_update(f"Waiting for the device: {ahead} in front of you", run),
+        should_stop=should_stop,
+    ) as mine:
+        if not mine:
+            run.state = "stopped"
+            return Trained(run)
+        return _train(
+            settings, rewards, prompts, held_out, judges or rewards, on_update, should_stop, sample_every, run
+        )
+
+
+@contextmanager
+def _threads_for(model):
+    """One thread for a tiny model, and the rest of the machine for the notebook and the browser.
+
+    Two cost as much processor time again for a tenth of the time (18.5 s against 20.6 s for 25 steps of the pocket model),
+    and when another process wants the cores too, their spinning makes a step twenty times as long.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if model.num_parameters() < TINY else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(settings, rewards, prompts, held_out, judges, on_update, should_stop, sample_every, run) -> Trained:
+    on_update("Loading torch and TRL (a few seconds the first time)", run)
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PrinterCallback, set_seed
+    from trl import GRPOConfig, GRPOTrainer
+
+    on_update(f"Loading the model {settings.model}", run)
+    model, tokenizer = models.load(settings.model)
+    run.provenance = _provenance(settings.model)
+    with _threads_for(model):
+        set_seed(settings.seed)
+        if held_out:
+            on_update(f"Answering {len(held_out)} held-out prompts, before", run)
+            run.before = models.evaluate(model, tokenizer, held_out, judges, settings.max_completion_length)
+
+        ledger = _Ledger(settings.group_size)
+        trainer = GRPOTrainer(
+            model=model,
+            processing_class=tokenizer,
+            reward_funcs=[ledger.watch(reward) for reward in rewards],
+            train_dataset=Dataset.from_list(prompts),
+            args=GRPOConfig(**settings.grpo_arguments()),
+            peft_config=LoraConfig(**settings.lora_arguments()),
+            callbacks=[_watcher(run, ledger, settings, on_update, should_stop, sample_every)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        on_update(f"Step 1 of {settings.steps}: sampling", run)
+        trainer.train()
+
+        run.state = "stopped" if run.steps_done < settings.steps else "finished"
+        if held_out:
+            on_update(f"Answering {len(held_out)} held-out prompts, after", run)
+            run.after = models.evaluate(trainer.model, tokenizer, held_out, judges, settings.max_completion_length)
+    return Trained(run, trainer.model, tokenizer)
+
+
+class _Ledger:
+    """Writes down what the reward functions see and say in a step: the public way to a step's completions."""
+
+    def __init__(self, group_size: int):
+        self.group_size, self.step = group_size, {}
+
+    def watch(self, reward: Reward) -> Reward:
+        """The same reward under the same name, written down."""
+
+        def watched(prompts, completions, completion_ids, **columns):
+            scores = reward(prompts=prompts, completions=completions, completion_ids=completion_ids, **columns)
+            self.step.update(prompts=prompts, completions=completions, completion_ids=completion_ids)
+            self.step.setdefault("rewards", {})[name] = scores
+            return scores
+
+        watched.__name__ = name = reward_name(reward)
+        return watched
+
+    def rewards_PG(self) -> list[list[float]]:
+        totals = [sum(score or 0.0 for score in scores) for scores in zip(*self.step["rewards"].values(), strict=True)]
+        return [totals[i : i + self.group_size] for i in range(0, len(totals), self.group_size)]
+
+    def group(self, number: int, scale: str, rewards_PG: list[list[float]]) -> Group:
+        """The first group of the step whose rewards differ, else the first: a group that shows what there is to see."""
+        at = next((i for i, group in enumerate(rewards_PG) if stdev(group) > 1e-8), 0)
+        rows = range(at * self.group_size, (at + 1) * self.group_size)
+        return Group(
+            step=number,
+            prompt=question(self.step["prompts"][rows[0]]),
+            completions=[
+                Completion(
+                    text=completion_text(self.step["completions"][i]),
+                    tokens=len(self.step["completion_ids"][i]),
+                    rewards={name: scores[i] for name, scores in self.step["rewards"].items()},
+                    advantage=advantage,
+                )
+                for i, advantage in zip(rows, advantages(rewards_PG, scale)[at], strict=True)
+            ],
+        )
+
+
+def _watcher(run: Run, ledger: _Ledger, settings: Settings, on_update, should_stop, sample_every: int):
+    from transformers import TrainerCallback
+
+    class Watcher(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.started = time.perf_counter()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop |= should_stop()
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if "reward" not in logs:  # the summary that ends a training
+                return
+            rewards_PG = ledger.rewards_PG()
+            run.metrics.append(
+                {key: value for key, value in logs.items() if isinstance(value, (int, float))}
+                | {
+                    "step": state.global_step,
+                    "seconds": round(time.perf_counter() - self.started, 3),
+                    "within_group_std": fmean(stdev(group) for group in rewards_PG),
+                }
+            )
+            if (state.global_step - 1) % sample_every == 0:
+                run.groups.append(ledger.group(state.global_step, settings.scale_rewards, rewards_PG))
+            ledger.step.clear()
+            on_update(f"Step {state.global_step} of {settings.steps}", run)
+
+    return Watcher()
+
+
+def _check(settings: Settings, rewards: Sequence[Reward], prompts: list[dict]) -> None:
+    if settings.problem:
+        raise ValueError(settings.problem)
+    names = [reward_name(reward) for reward in rewards]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"rewards {names}: expected at least one, each with a __name__ of its own.")
+    needed = settings.batch_size // settings.group_size
+    if len(prompts) < needed:
+        raise ValueError(f"{len(prompts)} prompts, but one step draws {needed}. Add prompts, or lower batch_size.")
+
+
+def _plain(settings: Settings) -> dict:
+    return dict(vars(settings))
+
+
+def _provenance(model: str) -> dict[str, str]:
+    import os
+
+    import torch
+
+    cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    return {
+        "model": model,
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+    }
+
+
+def snapshot(run: Run) -> Run:
+    """A copy that no longer grows, to hand to another thread."""
+    return replace(run, metrics=list(run.metrics), groups=list(run.groups))
+
+
+def explain(error: Exception) -> str:
+    """What went wrong in a session and what to change, in a sentence or two."""
+    text = str(error)
+    if "out of memory" in text.lower() or isinstance(error, MemoryError):
+        return "The device ran out of memory. Lower the batch size, the completion length or the group size."
+    if isinstance(error, OSError) and any(sign in text for sign in ("couldn't connect", "offline", "Connection")):
+        return "The Hugging Face Hub is out of reach, and the model is not in the local cache. Choose `pocket`, or connect."
+    if isinstance(error, OSError) and "valid model identifier" in text:
+        return "There is no such model: neither a preset, nor a local folder, nor on the Hub. Check the spelling."
+    if isinstance(error, ValueError):
+        return text
+    return f"{type(error).__name__}: {text or 'no further word'}"

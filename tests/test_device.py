@@ -1,0 +1,75 @@
+"""The line for the device: one at a time, in order, across threads and processes, and nobody waits for the dead."""
+
+import subprocess
+import sys
+import threading
+import time
+
+from grpo_lessons import device
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from grpo_lessons import device
+with device.turn(lambda ahead: None, lambda: False, Path(sys.argv[1])):
+    print("mine", flush=True)
+    time.sleep(60)
+"""
+
+
+def take(folder, log, name, hold=0.2, places=None):
+    def waiting(ahead):
+        if places is not None:
+            places.append(ahead)
+
+    with device.turn(waiting, lambda: False, folder, poll=0.02):
+        log.append((name, "in"))
+        time.sleep(hold)
+        log.append((name, "out"))
+
+
+def test_threads_take_turns_in_the_order_they_came(tmp_path):
+    log, threads = [], []
+    for name in "abc":
+        threads.append(threading.Thread(target=take, args=(tmp_path, log, name)))
+        threads[-1].start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert log == [(name, way) for name in "abc" for way in ("in", "out")]
+
+
+def test_a_waiting_session_sees_its_place_and_moves_up(tmp_path):
+    log, places, threads = [], [], []
+    for name, seen in (("a", None), ("b", None), ("c", places)):
+        threads.append(threading.Thread(target=take, args=(tmp_path, log, name, 0.3, seen)))
+        threads[-1].start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert places[0] == 2 and places[-1] == 1
+
+
+def test_waiting_can_be_given_up(tmp_path):
+    with (
+        device.turn(lambda ahead: None, lambda: False, tmp_path) as first,
+        device.turn(lambda ahead: None, lambda: True, tmp_path) as second,
+    ):
+        assert first and not second
+    with device.turn(lambda ahead: None, lambda: False, tmp_path) as third:
+        assert third
+
+
+def test_a_killed_process_frees_its_place(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "mine\n"
+    log = []
+    thread = threading.Thread(target=take, args=(tmp_path, log, "next", 0))
+    thread.start()
+    time.sleep(0.3)
+    assert log == []
+    holder.kill()
+    holder.wait()
+    thread.join(10)
+    assert log == [("next", "in"), ("next", "out")]
+    assert not list(tmp_path.glob("*.ticket"))

@@ -1,0 +1,155 @@
+"""A real session on the pocket model: what it records, how it stops, what it leaves, what it says when it cannot."""
+
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from grpo_lessons.problems import sums
+from grpo_lessons.rewards import FormatReward, answer_reward, format_reward
+from grpo_lessons.training import Settings, explain, train
+
+
+def test_every_step_is_logged_with_the_names_of_trl_and_ours(short):
+    run = short[0].run
+    assert [row["step"] for row in run.metrics] == [1, 2, 3] and run.state == "finished"
+    names = {"reward", "reward_std", "frac_reward_zero_std", "kl", "entropy", "completions/mean_length", "grad_norm"}
+    ours = {"seconds", "within_group_std", "rewards/format_reward/mean", "rewards/tag_reward/mean"}
+    assert names | ours <= set(run.metrics[-1])
+
+
+def test_the_reward_of_a_step_is_the_sum_of_its_parts(short):
+    for row in short[0].run.metrics:
+        parts = row["rewards/format_reward/mean"] + row["rewards/tag_reward/mean"]
+        assert row["reward"] == pytest.approx(parts, abs=1e-5)
+
+
+def test_every_second_step_leaves_a_group_with_its_rewards_and_advantages(short):
+    groups = short[0].run.groups
+    assert [group.step for group in groups] == [1, 3]
+    for group in groups:
+        assert len(group.completions) == 8 and group.prompt.startswith("What is ")
+        totals = [sum(completion.rewards.values()) for completion in group.completions]
+        for completion, total in zip(group.completions, totals, strict=True):
+            assert completion.tokens > 0
+            assert completion.rewards["format_reward"] == format_reward(completions=[completion.text])[0]
+            assert (completion.advantage > 1e-6) == (total > statistics.fmean(totals) + 1e-6)
+
+
+def test_held_out_prompts_are_answered_before_and_after(short):
+    run = short[0].run
+    for evaluation in (run.before, run.after):
+        assert len(evaluation.prompts) == len(evaluation.completions) == 8
+        assert set(evaluation.scores("answer_reward")) <= {0.0, 1.0}
+    assert run.before.prompts == run.after.prompts
+
+
+def test_it_speaks_before_anything_slow_and_after_every_step(short):
+    phases = [phase for phase, _ in short[1]]
+    assert phases[0].startswith("Loading torch")
+    assert [phase for phase in phases if phase.startswith("Step") and "sampling" not in phase] == [
+        f"Step {i} of 3" for i in (1, 2, 3)
+    ]
+
+
+def test_the_format_is_learnt(tmp_path):
+    """The main job: 25 steps take the strict format from rare to nearly always, and right answers with it."""
+    trained = train(
+        Settings(), [format_reward], sums(512), sums(96, split="held-out"), judges=[format_reward, answer_reward]
+    )
+    run = trained.run
+    assert run.metrics[0]["reward"] < 0.4 and max(row["reward"] for row in run.metrics) >= 0.95
+    before, after = (statistics.fmean(e.scores("format_reward")) for e in (run.before, run.after))
+    assert before < 0.4 and after > 0.9
+    right_before, right_after = (statistics.fmean(e.scores("answer_reward")) for e in (run.before, run.after))
+    assert right_after > right_before + 0.3  # nobody rewarded it: the lesson says so
+
+
+def test_a_reward_that_is_never_earned_leaves_every_group_dead_and_the_model_as_it_was():
+    trained = train(Settings(steps=2, batch_size=16), [FormatReward(("code", "explanation"))], sums(64))
+    for row in trained.run.metrics:
+        assert row["reward"] == 0 and row["frac_reward_zero_std"] == 1 and row["grad_norm"] == 0
+
+
+def test_stop_ends_within_a_step_and_keeps_what_was_learnt():
+    steps = []
+    trained = train(
+        Settings(steps=50, batch_size=16),
+        [format_reward],
+        sums(256),
+        on_update=lambda phase, run: steps.append(run.steps_done),
+        should_stop=lambda: max(steps, default=0) >= 2,
+    )
+    assert trained.run.state == "stopped" and trained.run.steps_done in (2, 3)
+    assert any("lora" in name for name, _ in trained.model.named_parameters())
+
+
+def test_what_was_learnt_is_saved_and_loads_elsewhere(short, tmp_path):
+    trained = short[0]
+    trained.save(tmp_path / "adapter")
+    code = (
+        "import sys; from peft import AutoPeftModelForCausalLM as M; from transformers import AutoTokenizer as T;"
+        "m, t = M.from_pretrained(sys.argv[1]), T.from_pretrained(sys.argv[1]);"
+        "i = t.apply_chat_template([{'role': 'user', 'content': 'What is 12 + 45 + 38?'}], add_generation_prompt=True,"
+        " return_tensors='pt', return_dict=True);"
+        "print(t.decode(m.generate(**i, max_new_tokens=40, do_sample=False)[0]))"
+    )
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "adapter"], capture_output=True, text=True, cwd=tmp_path
+    )
+    prompt = [{"role": "user", "content": "What is 12 + 45 + 38?"}]
+    ids = trained.tokenizer.apply_chat_template(
+        prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    here = trained.tokenizer.decode(trained.model.generate(**ids, max_new_tokens=40, do_sample=False)[0])
+    assert elsewhere.stdout.strip() == here.strip(), elsewhere.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "rewards", "prompts", "names"),
+    [
+        pytest.param(Settings(batch_size=60), [format_reward], 64, "groups of 8.*56 or 64", id="batch not divisible"),
+        pytest.param(Settings(group_size=1), [format_reward], 64, "at least 2", id="group of one"),
+        pytest.param(Settings(), [format_reward], 0, "0 prompts, but one step draws 8", id="no prompts"),
+        pytest.param(Settings(), [format_reward, format_reward], 64, "name", id="two rewards of one name"),
+        pytest.param(Settings(), [], 64, "at least one", id="no reward"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(settings, rewards, prompts, names):
+    with pytest.raises(ValueError, match=names):
+        train(settings, rewards, sums(prompts))
+
+
+def test_the_suggested_batch_sizes_are_ones_that_work():
+    for size in range(2, 17):
+        for batch in range(1, 97):
+            problem = Settings(group_size=size, batch_size=batch).problem
+            if problem:
+                for word in problem.split("such as ")[1].rstrip(".").split(" or "):
+                    assert Settings(group_size=size, batch_size=int(word)).problem is None
+
+
+def test_errors_become_sentences_that_say_what_to_change(monkeypatch):
+    import torch
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for model, words in (("no/such-model", "out of reach"), ("./nothing-here", "no such model")):
+        with pytest.raises(Exception) as caught:
+            train(Settings(model=model, steps=1, batch_size=8), [format_reward], sums(8))
+        assert words in explain(caught.value), explain(caught.value)
+    assert "Lower the batch size" in explain(torch.OutOfMemoryError("CUDA out of memory."))
+    assert "KeyError" in explain(KeyError("answer"))
+
+
+def test_a_bug_in_a_reward_comes_through_instead_of_scoring_zero():
+    def buggy(completions, **kwargs):
+        return [completion.missing for completion in completions]
+
+    with pytest.raises(AttributeError, match="missing"):
+        train(Settings(steps=1, batch_size=8), [buggy], sums(8))
+
+
+def test_importing_the_library_and_its_lessons_pieces_is_cheap():
+    code = "import grpo_lessons.live, sys; print([m for m in ('torch', 'transformers', 'trl', 'matplotlib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
