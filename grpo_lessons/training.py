@@ -325,7 +325,7 @@ def explain(error: Exception) -> str:
         return "The device ran out of memory. Lower the batch size, the completion length or the group size."
     if isinstance(error, OSError) and any(sign in text for sign in ("couldn't connect", "offline", "Connection")):
         return "The Hugging Face Hub is out of reach, and the model is not in the local cache. Choose `pocket`, or connect."
-    if isinstance(error, OSError) and "valid model identifier" in text:
+    if isinstance(error, OSError) and any(sign in text for sign in ("valid model identifier", "Repo id must")):
         return "There is no such model: neither a preset, nor a local folder, nor on the Hub. Check the spelling."
     if isinstance(error, ValueError):
         return text

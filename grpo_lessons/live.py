@@ -1,0 +1,133 @@
+"""The marimo pieces that lessons share: a session under way, a question with an answer to every choice."""
+
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import marimo as mo
+
+from grpo_lessons import cards, device
+from grpo_lessons.runs import Run
+from grpo_lessons.training import Settings, Trained, explain, snapshot, train
+
+STOPPING = "Stopping after this step"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a session last said: its phase in words, the run so far, and how it ended."""
+
+    phase: str
+    run: Run
+    trained: Trained | None = None
+    error: str | None = None
+
+    def show(self, tags: Sequence[str] = ()) -> mo.Html:
+        """The panel of the session, under a callout if it failed."""
+        panel = mo.Html(cards.page(cards.run_panel(self.phase, self.run, tags)))
+        return panel if self.error is None else mo.vstack([mo.callout(mo.md(self.error), kind="danger"), panel])
+
+
+class Session:
+    """The training of one notebook: started by Train, ended by Stop, by a second Train, or with the notebook itself.
+
+    It runs in a thread, so that everything else stays alive. `publish` and `ended`, setters of `mo.state`s, receive a
+    `Report` after every step and at the end. The thread holds no reference to this object: when a closed tab takes the
+    notebook's variables with it, the thread notices and ends.
+    """
+
+    def __init__(self, publish: Callable[[Report], None], ended: Callable[[Report], None]):
+        self.publish, self.ended = publish, ended
+        self.halt = threading.Event()
+        self.last: Report | None = None
+
+    def stop(self) -> None:
+        """End the session after the step under way; what was learnt is kept."""
+        self.halt.set()
+        if self.last and self.last.run.state == "running":
+            self.publish(replace(self.last, phase=STOPPING))
+
+    def start(self, settings: Settings, rewards: Sequence, prompts: list[dict], **options) -> None:
+        """Start afresh; arguments as for `training.train`. An earlier session ends and is heard no more."""
+        self.halt.set()
+        self.halt = halt = threading.Event()
+        owner = weakref.ref(self)
+
+        def is_current() -> bool:
+            return (me := owner()) is not None and me.halt is halt
+
+        def say(phase: str, run: Run, **ending) -> None:
+            if (me := owner()) is not None and me.halt is halt:
+                me.last = Report(phase, snapshot(run), **ending)
+                me.publish(me.last)
+                if ending:
+                    me.ended(me.last)
+
+        def work() -> None:
+            latest = Run(settings=dict(vars(settings)))
+
+            def update(phase: str, run: Run) -> None:
+                nonlocal latest
+                latest = run
+                say(STOPPING if halt.is_set() and run.state == "running" else phase, run)
+
+            def should_stop() -> bool:
+                return halt.is_set() or not is_current()
+
+            try:
+                trained = train(settings, rewards, prompts, on_update=update, should_stop=should_stop, **options)
+                done = trained.run.steps_done
+                word = "Finished" if trained.run.state == "finished" else "Stopped; what was learnt is kept"
+                say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s", trained.run, trained=trained)
+            except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
+                traceback.print_exc()
+                latest.state = "failed"
+                say("The session ended with an error", latest, error=explain(error))
+
+        say("Starting", Run(settings=dict(vars(settings))))
+        mo.Thread(target=work, daemon=True).start()
+
+
+def _seconds(run: Run) -> float:
+    return run.metrics[-1]["seconds"] if run.metrics else 0.0
+
+
+def in_background(function: Callable[[], object], publish: Callable[[tuple[str, object]], None]) -> None:
+    """Run a slow function in a thread, with the device to itself; publish ("running" | "done" | "failed", result)."""
+
+    def work() -> None:
+        try:
+            with device.turn(waiting=lambda ahead: None, should_stop=lambda: False):
+                publish(("done", function()))
+        except Exception as error:  # as above: whatever it is, the reader must be told
+            traceback.print_exc()
+            publish(("failed", explain(error)))
+
+    publish(("running", None))
+    mo.Thread(target=work, daemon=True).start()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prediction: the reader chooses first, and every choice has its answer.
+
+    `options` maps what can be chosen to (whether it is right, why).
+    """
+
+    text: str
+    options: dict[str, tuple[bool, str]]
+
+    def ask(self) -> mo.ui.radio:
+        """The choices. In marimo the element must be a variable of the notebook."""
+        return mo.ui.radio(options=list(self.options), label=f"**Predict.** {self.text}")
+
+    def answer(self, choice: str | None) -> mo.Html:
+        """What there is to say to a choice."""
+        if choice is None:
+            return mo.md("*Choose, then read on.*")
+        right, why = self.options[choice]
+        return mo.callout(
+            mo.md(f"{'**Yes.**' if right else '**Not quite.**'} {why}"), kind="success" if right else "warn"
+        )

@@ -1,0 +1,77 @@
+"""Figures of rewards, groups and runs: data in, `Figure` out; nothing is shown, read, saved or set globally."""
+
+import io
+
+from grpo_lessons.groups import interval, p_dead, simulate_dead
+from grpo_lessons.palette import COLOURS
+from grpo_lessons.runs import Run
+
+
+def dead_groups(p: float, size: int, sizes: range = range(2, 17), groups: int = 200):
+    """The chance of a dead group over the group size G, for a 0/1 reward earned with chance `p`.
+
+    The line is p^G + (1-p)^G, the dots are shares among `groups` simulated groups, the ring marks `size`.
+    """
+    figure, axes = _figure(5.6, 2.9)
+    axes.plot(sizes, [p_dead(p, g) for g in sizes], color=COLOURS["dead"], lw=2, label="$p^G + (1-p)^G$")
+    dots = [simulate_dead(p, g, groups) for g in sizes]
+    axes.plot(sizes, dots, "o", ms=4, color=COLOURS["policy"], label=f"{groups} simulated groups")
+    chance = p_dead(p, size)
+    axes.plot([size], [chance], "o", ms=13, mfc="none", mew=2, color=COLOURS["reward"])
+    axes.annotate(f"{chance:.0%}", (size, chance), xytext=(9, 7), textcoords="offset points", color=COLOURS["reward"])
+    axes.set(xlabel="group size G", ylabel="chance of a dead group", ylim=(-0.03, 1.1), xticks=list(sizes)[::2])
+    axes.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def before_after(run: Run, titles: dict[str, str]):
+    """Shares of held-out prompts answered well, before and after a run, each with its 95 % interval (Wilson).
+
+    `titles` maps the name of a 0/1 reward that judged the run to the words under which it is shown.
+    """
+    figure, axes = _figure(5.6, 1.0 + 0.7 * len(titles))
+    for row, name in enumerate(titles):
+        for offset, when, filled in ((-0.14, "before", False), (0.14, "after", True)):
+            evaluation = getattr(run, when)
+            if evaluation is None:
+                continue
+            scores = evaluation.scores(name)
+            share, (low, high) = sum(scores) / len(scores), interval(round(sum(scores)), len(scores))
+            axes.plot([low, high], [row + offset] * 2, color=COLOURS["held-out"], lw=2)
+            face = COLOURS["held-out"] if filled else "none"
+            axes.plot([share], [row + offset], "o", ms=8, mew=2, mfc=face, color=COLOURS["held-out"])
+            axes.annotate(
+                f"{when} {share:.0%}", (high, row + offset), xytext=(6, 0), textcoords="offset points", va="center"
+            )
+    axes.set(xlim=(-0.02, 1.25), ylim=(len(titles) - 0.5, -0.5), yticks=range(len(titles)), yticklabels=titles.values())
+    axes.set_xlabel("share of held-out questions")
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    return figure
+
+
+def _figure(width: float, height: float):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def to_svg(figure) -> str:
+    """The figure as SVG that takes the page's text colour, so that it reads on light and on dark alike."""
+    from matplotlib import rc_context
+
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "grpo"}):
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = buffer.getvalue()
+    svg = (
+        svg[svg.index("<svg") :]
+        .replace("#000000", "currentColor")
+        .replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    )
+    return svg.replace('<g id="text_', '<g fill="currentColor" id="text_')

@@ -1,0 +1,1070 @@
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="GRPO: teach a model a format")
+
+with app.setup(hide_code=True):
+    import inspect
+    import json
+    import re
+    from dataclasses import dataclass
+
+    import marimo as mo
+
+    from grpo_lessons import cards, live, plots, pocket
+    from grpo_lessons.cards import word
+    from grpo_lessons.exercises import Case, first_mistake
+    from grpo_lessons.groups import advantages, p_dead
+    from grpo_lessons.problems import sums
+    from grpo_lessons.rewards import AnswerReward, FormatReward, TagReward, answer_reward, format_reward
+    from grpo_lessons.runs import Completion, Run
+    from grpo_lessons.text import completion_text, read_blocks
+    from grpo_lessons.training import Settings
+
+
+@app.cell(hide_code=True)
+def _(recorded):
+    _before, _after = (sum(_e.scores("format_reward")) / len(_e.prompts) for _e in (recorded.before, recorded.after))
+    mo.md(f"""
+    # Teach a model a format
+
+    A small language model adds numbers. We would like it to think first and then answer, in exactly this shape:
+
+    `<think>12 + 45 = 57. 57 + 38 = 95.</think><answer>95</answer>`
+
+    It does so in **{_before:.0%}** of its replies. After {recorded.steps_done} steps of training it does so in **{_after:.0%}**,
+    and nobody has shown it a single example. All it ever got was a number for each reply: **1** if the shape was right, **0** if not.
+
+    Here are the same questions, asked before and after. In this lesson you find out how that works, and train it yourself.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(recorded):
+    _pairs = [
+        (_question, [_old.text, _new.text])
+        for _question, _old, _new in zip(
+            recorded.before.prompts, recorded.before.completions, recorded.after.completions, strict=True
+        )
+    ]
+    mo.Html(
+        cards.page(
+            cards.text_table(["held-out question", "reply before", "reply after"], _pairs[1:5], ("think", "answer"))
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    ## 1 · The loop in one picture
+
+    The method is **GRPO**, Group Relative Policy Optimization. Take one prompt and let the model write several completions: a **group**.
+    A {word("reward")} function gives each one a number. Then compare *within the group*: what did better than its siblings is made
+    {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference is the **advantage**. Repeat.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(QUESTION, REPLIES, TAGS, scored):
+    _name = "think / answer"
+    mo.Html(cards.page(cards.loop_picture(QUESTION[_name], scored(REPLIES[_name][:4], format_reward), TAGS[_name])))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    Nobody told the model what a right reply looks like. It tried, some tries happened to be better, and those are the ones it learns from.
+
+    ## 2 · Play with the reward
+
+    Everything hangs on that number. Below are eight replies to one question, and three ways to reward them.
+    **Which replies earn something they should not?** Try each reward, in both formats.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(REWARDS, TAGS):
+    which_format = mo.ui.radio(list(TAGS), value="think / answer", inline=True, label="Format")
+    which_reward = mo.ui.radio(list(REWARDS), value="strict", inline=True, label="Reward")
+    mo.vstack([which_format, which_reward])
+    return which_format, which_reward
+
+
+@app.cell(hide_code=True)
+def _(QUESTION, REPLIES, REWARDS, TAGS, scored, which_format, which_reward):
+    _tags = TAGS[which_format.value]
+    _group = scored(REPLIES[which_format.value], REWARDS[which_reward.value](_tags))
+    mo.Html(cards.page(f"<p><b>{QUESTION[which_format.value]}</b></p>", cards.group_cards(_group, _tags)))
+    return
+
+
+@app.cell(hide_code=True)
+def _(which_reward):
+    mo.md(
+        {
+            "strict": """**Strict** pays 1 only for the two blocks in order, each once, with something in each and nothing around them.
+            One reply in eight earns it. Honest, but a model that never stumbles on the format never earns a thing.""",
+            "tag count": """**Tag count** pays a quarter for each of the four tags that occurs exactly once. A model can earn a part of it on
+            the way, which helps it to start. It does not see order or content: empty thoughts and swapped blocks are paid in full.""",
+            "tutorial": """**Tutorial** is a reward often found in tutorials: 1.0 if the first block has more than 20 characters, else 0.5, else 0.
+            Twenty-one times *x* earn full marks, empty tags earn half, and it does not mind chatter around the blocks.""",
+        }[which_reward.value]
+    )
+    return
+
+
+@app.class_definition
+@dataclass(frozen=True)
+class TutorialReward:
+    """The reward of many tutorials: 1.0, or 0.5 for thin content, or 0.0. Easy to fool; this lesson shows how."""
+
+    tags: tuple = ("think", "answer")
+    __name__ = "tutorial_reward"
+
+    def __call__(self, completions, **kwargs):
+        first, second = self.tags
+        pattern = rf"<{first}>(.*?)</{first}>\s*<{second}>(.*?)</{second}>"
+        found = [re.search(pattern, completion_text(completion), re.DOTALL) for completion in completions]
+        return [0.0 if not match else 1.0 if len(match[1]) > 20 else 0.5 for match in found]
+
+
+@app.cell(hide_code=True)
+def _():
+    shown_code(TutorialReward)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    REWARDS = {"strict": FormatReward, "tag count": TagReward, "tutorial": TutorialReward}
+    return (REWARDS,)
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    ## 3 · From rewards to advantages
+
+    The model is not pushed by the {word("reward")} itself but by how it compares. Eight replies, a reward of 0 or 1:
+    **how many should succeed for the push to be strongest? What happens at 0, and at 8?** Move the slider, and watch the lone success.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    successes = mo.ui.slider(0, 8, value=1, show_value=True, label="replies out of 8 that earn 1")
+    scale = mo.ui.radio(["group", "none"], value="group", inline=True, label="`scale_rewards`")
+    mo.hstack([successes, scale], justify="start", gap=2, wrap=True)
+    return scale, successes
+
+
+@app.cell(hide_code=True)
+def _(scale, successes):
+    _rewards = [1.0] * successes.value + [0.0] * (8 - successes.value)
+    mo.Html(cards.page(cards.push_bars(_rewards, advantages([_rewards], scale.value)[0])))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    A rare success stands out and is pushed up hard; when all fail, or all succeed, there is nothing to compare and nobody moves.
+    As a formula, with the group's mean and standard deviation:
+
+    $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
+
+    With `scale_rewards="none"` (Dr. GRPO) the division is left out: a rare success then moves the model no more than a common one.
+    The update raises the chance of each token of a reply in proportion to its $A_i$.
+
+    /// details | Where this comes from, and what the clipping does
+    Advantages: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783).
+    The full objective multiplies $A_i$ by $\rho$, the token's probability now over that when it was sampled, and takes
+    $\min(\rho A_i,\ \mathrm{clip}(\rho, 1-\varepsilon, 1+\varepsilon) A_i)$. With one update per generation, TRL's default, $\rho = 1$ and nothing is clipped.
+    TRL averages over all tokens of the batch (`loss_type="dapo"`), so that long replies do not count less per token.
+    ///
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    all_zero = live.Question(
+        "All eight replies of a group earn 0. What does the model learn from this group?",
+        {
+            "To avoid all eight of them": (
+                False,
+                "It would, if the reward itself pushed. But only the difference to the group's mean does: 0 − 0 = 0. Set the slider above to 0.",
+            ),
+            "Nothing at all": (
+                True,
+                "No reply is better than its siblings, so every advantage is 0. Such a group is called **dead**.",
+            ),
+            "More than from other groups, for the mean is so low": (
+                False,
+                "A low mean makes a *success* stand out. Without one, there is no difference to learn from. Set the slider above to 0.",
+            ),
+        },
+    )
+    all_zero_choice = all_zero.ask()
+    all_zero_choice
+    return all_zero, all_zero_choice
+
+
+@app.cell(hide_code=True)
+def _(all_zero, all_zero_choice):
+    all_zero.answer(all_zero_choice.value)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    ## 4 · How large a group?
+
+    A {word("dead", "dead group")} costs as much to sample as any other and teaches nothing. Suppose each reply earns the reward with chance *p*.
+    **Our model starts near p = 0.15. How large must a group be for most groups to be alive?**
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    p = mo.ui.slider(0.01, 0.99, step=0.01, value=0.15, show_value=True, label="p, the chance of a success")
+    size = mo.ui.slider(2, 16, value=8, show_value=True, label="G, the group size")
+    mo.hstack([p, size], justify="start", gap=2, wrap=True)
+    return p, size
+
+
+@app.cell(hide_code=True)
+def _(p, size):
+    mo.Html(plots.to_svg(plots.dead_groups(p.value, size.value)))
+    return
+
+
+@app.cell(hide_code=True)
+def _(p):
+    mo.md(f"""
+    A group is dead when all succeed or all fail: $p^G + (1-p)^G$. For your p of {p.value:.2f}:
+
+    | group size | dead groups | rule of thumb |
+    |:---|:---|:---|
+    | 2–3 | {p_dead(p.value, 2):.0%} – {p_dead(p.value, 3):.0%} | often too small: the mean of two says little |
+    | 4–8 | {p_dead(p.value, 4):.0%} – {p_dead(p.value, 8):.0%} | enough for simple tasks such as a format |
+    | 8–16 | {p_dead(p.value, 8):.0%} – {p_dead(p.value, 16):.0%} | for reasoning, where a success is rare |
+    | larger | under {p_dead(p.value, 16):.0%} | costs more; a better prompt or an easier reward may be cheaper |
+
+    At p = 0.01 even sixteen are not enough: no group size rescues a reward that is never earned. Station 10 shows one.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    ## 5 · The reward's code
+
+    Checking a format sounds like one regular expression. Two found in tutorials stand below, next to the strict reward,
+    on replies that break them. **Mend the first pattern with the three switches: which mistake does each one mend, and what is left?**
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    dotall = mo.ui.switch(label="`.` matches new lines (`re.DOTALL`)")
+    spaces = mo.ui.switch(label="white space between blocks (`\\s*`)")
+    content = mo.ui.switch(label="content in every block (`.*?` → `.+?`)")
+    mo.hstack([dotall, spaces, content], justify="start", gap=1.5, wrap=True)
+    return content, dotall, spaces
+
+
+@app.cell(hide_code=True)
+def _(TAGS, content, dotall, spaces):
+    _rows_of = {
+        "<think>57 + 38</think><answer>95</answer>": "right",
+        "<think>12 + 45 = 57.\n57 + 38 = 95.</think><answer>95</answer>": "a new line in the thought",
+        "<think>57 + 38</think>\n<answer>95</answer>": "a new line between the blocks",
+        "Sure! <think>57 + 38</think><answer>95</answer> Bye.": "chatter around it",
+        "<think></think><answer>95</answer>": "an empty thought",
+        "<think>a</think><answer>1</answer><think>b</think><answer>95</answer>": "every tag twice",
+    }
+    _some, _gap = ".+?" if content.value else ".*?", r"\s*" if spaces.value else ""
+    pattern_a = rf"^<think>{_some}</think>{_gap}<answer>{_some}</answer>$"
+    pattern_b = r"<think>(.*?)</think>\s*<answer>(.*?)</answer>"
+    _flags = re.DOTALL if dotall.value else 0
+    _rows = [
+        (
+            _text,
+            [
+                bool(re.match(pattern_a, _text, _flags)),
+                bool(re.search(pattern_b, _text)),
+                bool(format_reward([_text])[0]),
+                _why,
+            ],
+        )
+        for _text, _why in _rows_of.items()
+    ]
+    mo.vstack(
+        [
+            mo.md(
+                f"**A** `re.match(r'{pattern_a}'{', …, re.DOTALL' if dotall.value else ''})`  \n**B** `re.search(r'{pattern_b}')`"
+            ),
+            mo.Html(
+                cards.page(
+                    cards.marks_table(["reply", "A", "B", "strict", "what it is"], _rows, TAGS["think / answer"])
+                )
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    Even mended, the pattern lets doubled tags through: `.+?` is happy to run across them. The strict reward counts. It is short enough to read,
+    and the same object **asks** for the format, **reads** a reply, and **pays** for it, so that the three cannot disagree.
+
+    ```python
+    reward = FormatReward(("think", "answer"))
+    reward.instruction   # "{format_reward.instruction}"
+    ```
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    ```python\n{source(read_blocks)}\n\n# FormatReward\n{source(FormatReward.__call__)}\n```
+    """)
+    return
+
+
+@app.function(hide_code=True)
+def shown_code(thing):
+    """The code of a cell that a reader should see, where `marimo run` hides all cells."""
+    return mo.md(f"```python\n{inspect.getsource(thing)}\n```") if mo.app_meta().mode == "run" else None
+
+
+@app.function(hide_code=True)
+def source(function):
+    """The code of a function without its docstring, to be shown."""
+    return re.sub(r'\n\s*""".*?"""', "", inspect.cleandoc("\n" + inspect.getsource(function)), count=1, flags=re.DOTALL)
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    TRL calls a reward with lists, one entry for each completion, and with every other column of the data set by name; hence `**kwargs`.
+    For a conversational prompt a completion is not a string but a list of messages, on which `re.match` fails and `len` is always 1;
+    `completion_text` takes care of both.
+
+    ## 6 · The configuration
+
+    Now set up your own training. The code follows your choices, and it is exactly what the button below will run.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(REWARDS, TAGS):
+    chosen = mo.ui.dictionary(
+        {
+            "format": mo.ui.dropdown(list(TAGS), value="think / answer", label="format"),
+            "reward": mo.ui.dropdown([*REWARDS, "strict + answer"], value="strict", label="reward"),
+            "steps": mo.ui.slider(5, 60, value=25, show_value=True, label="steps"),
+            "group_size": mo.ui.slider(1, 16, value=8, show_value=True, label="group size"),
+            "batch_size": mo.ui.slider(8, 96, step=4, value=64, show_value=True, label="completions a step"),
+            "learning_rate": mo.ui.dropdown(
+                ["1e-6", "1e-5", "1e-4", "5e-4", "1.5e-3", "1e-2"], value="1.5e-3", label="learning rate"
+            ),
+            "beta": mo.ui.dropdown(["0.0", "0.04", "0.1", "0.5"], value="0.1", label="beta (KL)"),
+            "seed": mo.ui.number(0, 999, value=0, label="seed"),
+        }
+    )
+    mo.hstack(list(chosen.elements.values()), justify="start", gap=1.2, wrap=True)
+    return (chosen,)
+
+
+@app.cell(hide_code=True)
+def _(REWARDS, TAGS, chosen):
+    settings = Settings(
+        steps=chosen.value["steps"],
+        group_size=chosen.value["group_size"],
+        batch_size=chosen.value["batch_size"],
+        learning_rate=float(chosen.value["learning_rate"]),
+        beta=float(chosen.value["beta"]),
+        seed=int(chosen.value["seed"] or 0),
+    )
+    training_tags = TAGS[chosen.value["format"]]
+    _form, _, _answer = chosen.value["reward"].partition(" + ")
+    training_rewards = [REWARDS[_form](training_tags), *([answer_reward] if _answer else [])]
+    return settings, training_rewards, training_tags
+
+
+@app.cell(hide_code=True)
+def _(settings, training_rewards):
+    _code = mo.md(f"```python\n{settings.code(training_rewards)}\n```")
+    _draws = f"Each step draws {settings.batch_size // max(1, settings.group_size)} prompts and samples {settings.batch_size} completions."
+    mo.vstack([mo.callout(mo.md(settings.problem), kind="danger") if settings.problem else mo.md(_draws), _code])
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    /// details | What each setting does, and what TRL would do without it
+    - `num_generations`: the group size G, 8 by default. (`num_generation`, in some tutorials, is a TypeError.)
+    - `per_device_train_batch_size` counts **completions**, not prompts, and must be a multiple of G. `gradient_accumulation_steps` multiplies it at the same memory.
+    - `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to 1e-4, a tiny model more than 1e-3. Try 1e-6: a flat line.
+    - `max_completion_length`: what runs past it is cut off, and a cut reply has no closing tag. The commonest reason for a reward that stays 0.
+    - `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
+    - `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
+    - `num_train_epochs`: left out, as `max_steps` says when to stop. `use_vllm=True` samples faster on a GPU; it needs `pip install vllm`.
+    - `gradient_checkpointing`, `bf16`: on by default; off here, where the model is tiny and runs on a CPU.
+    ///
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    arithmetic = live.Question(
+        "We reward the format only; nobody checks the sums. What will happen to right answers on held-out questions?",
+        {
+            "They stay as they are": (
+                False,
+                "The reward does not look at them, so this is a fair guess. But the format asks for a thought, and this model adds far better when it writes the steps down.",
+            ),
+            "They become rarer: the model forgets how to add": (
+                False,
+                "It can happen, when nothing holds the model to what it could do before. Here `beta` does; station 10 shows a run without it.",
+            ),
+            "They become more frequent": (
+                True,
+                "The format makes it think first, and thinking it adds far better. A side effect, not a goal: see *before and after* below.",
+            ),
+        },
+    )
+    arithmetic_choice = arithmetic.ask()
+    mo.vstack([mo.md("## 7 · Train"), arithmetic_choice])
+    return arithmetic, arithmetic_choice
+
+
+@app.cell(hide_code=True)
+def _(arithmetic, arithmetic_choice):
+    arithmetic.answer(arithmetic_choice.value)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    get_report, set_report = mo.state(None)
+    get_ended, set_ended = mo.state(None)
+    session = live.Session(set_report, set_ended)
+    return get_ended, get_report, session
+
+
+@app.cell(hide_code=True)
+def _(session):
+    train = mo.ui.run_button(label="Train", kind="success")
+    stop = mo.ui.button(label="Stop", kind="danger", on_click=lambda _: session.stop())
+    mo.hstack([train, stop, mo.md("*About half a minute on a laptop.*")], justify="start", align="center")
+    return (train,)
+
+
+@app.cell(hide_code=True)
+def _(session, settings, train, training_rewards):
+    if train.value:
+        session.start(
+            settings,
+            training_rewards,
+            sums(512),
+            held_out=sums(96, split="held-out"),
+            judges=[format_reward, answer_reward],
+        )
+    return
+
+
+@app.cell(hide_code=True)
+def _(TAGS, get_report, recorded, training_tags):
+    _recording = live.Report("A recording. Press Train to see it happen live.", recorded)
+    get_report().show(training_tags) if get_report() else _recording.show(TAGS["think / answer"])
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    **What to watch.** {word("reward")}: the mean over the step, what we are after. *Spread within a group* is what the model learns from;
+    TRL's own `reward_std` is taken over the whole batch, so it can look healthy when every group is dead. {word("dead", "Dead groups")}
+    (`frac_reward_zero_std`) are many at both ends: when all fail, and when all succeed. *Entropy* falls as the model makes up its mind.
+    `kl` appears when beta is above 0. The loss is not shown: in GRPO it hovers around 0 and tells you nothing.
+
+    ## 8 · Look inside
+
+    **When did it get the idea?** Move through the steps of the run above, once it has ended, and read one group of each.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_ended, recorded):
+    inspected = get_ended().run if get_ended() and get_ended().run.groups else recorded
+    step = mo.ui.slider(1, max(2, len(inspected.groups)), value=1, show_value=True, full_width=True, label="step")
+    step
+    return inspected, step
+
+
+@app.cell(hide_code=True)
+def _(TAGS, inspected, step):
+    _group = inspected.groups[min(step.value, len(inspected.groups)) - 1]
+    _curves = cards.curves(
+        {"this run": inspected}, at=_group.step, only=("reward", "completions/mean_length", "entropy")
+    )
+    mo.Html(cards.page(_curves, cards.group_panel(_group, sum(TAGS.values(), ()))))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    **Before and after**, on {word("held-out")} questions that no step ever trained on, one reply each, with 95 % intervals.
+    Overlapping intervals would mean: perhaps luck.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(inspected, recorded):
+    _run = inspected if inspected.after else recorded
+    mo.Html(plots.to_svg(plots.before_after(_run, {"format_reward": "right format", "answer_reward": "right answer"})))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    ## 9 · Break it
+
+    A model under training tries thousands of replies, and finds whatever earns reward. Be the model:
+    **earn as much as you can without answering the question** *What is 12 + 45 + 38?*
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    attempt = mo.ui.text_area(
+        value="<think>xxxxxxxxxxxxxxxxxxxxx</think><answer>no idea</answer>",
+        rows=3,
+        max_length=2000,
+        full_width=True,
+        label="Your reply",
+    )
+    mo.vstack(
+        [attempt, mo.md("Try: empty tags · the same tag twice · a greeting around it · 21 times *x* · only the answer")]
+    )
+    return (attempt,)
+
+
+@app.cell(hide_code=True)
+def _(attempt):
+    _reply = attempt.value[:2000]
+    _judges = {
+        "strict": format_reward,
+        "tag count": TagReward(),
+        "tutorial": TutorialReward(),
+        "answer, anywhere": answer_reward,
+        "answer, in its block": AnswerReward(strict=True),
+    }
+    _scores = [_judge(completions=[_reply], answer=["95"])[0] for _judge in _judges.values()]
+    mo.Html(cards.page(cards.marks_table(["your reply", *_judges], [(_reply, _scores)], ("think", "answer"))))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *any* words in the two blocks.
+    What stops the cheat is a second reward that looks at the answer: choose *strict + answer* in station 6 and train again.
+
+    ## 10 · Two runs that fail
+
+    **The first learns nothing.** The same model, the same settings, the same strict reward; only the tags differ: `<code>` and `<explanation>`,
+    which this model has never written. Solid: this run. Dashed: the one that learns.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(never_earned, recorded):
+    mo.Html(
+        cards.page(
+            cards.curves({"code / explanation": never_earned, "think / answer": recorded}),
+            f'<p class="note">{never_earned.label}</p>',
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it.
+    Reinforcement strengthens what a model already does now and then; it cannot invent. **What helps:** ask for the format in the prompt,
+    show one example there, train on a few examples first, or pay for parts that do occur. A larger group or more steps do not.
+
+    **The second looks perfect.** Again the recorded run, with one change: `beta = 0`, TRL's default. Look at the curve, then at what it does not show.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(recorded, unheld):
+    mo.Html(
+        cards.page(
+            cards.curves(
+                {"beta = 0": unheld, f"beta = {recorded.settings['beta']}": recorded}, only=("reward", "entropy")
+            ),
+            f'<p class="note">{unheld.label}</p>',
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(unheld):
+    mo.vstack(
+        [
+            mo.Html(
+                plots.to_svg(
+                    plots.before_after(unheld, {"format_reward": "right format", "answer_reward": "right answer"})
+                )
+            ),
+            mo.Html(
+                cards.page(
+                    cards.text_table(
+                        ["held-out question", "reply after"],
+                        list(zip(unheld.after.prompts, [[c.text] for c in unheld.after.completions], strict=True))[:3],
+                        ("think", "answer"),
+                    )
+                )
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    Check the additions. The reward pays for the shape of a thought, so nothing holds the digits in place while the weights move; the
+    {word("held-out")} questions show it and the reward does not. `beta` charges the model for every step away from where it began, digits included.
+
+    | what you see | what it says | what to do |
+    |:---|:---|:---|
+    | `reward` 0, `frac_reward_zero_std` 1 | never earned: dead groups | an easier start, as above |
+    | `reward` 0, `clipped_ratio` near 1 | replies are cut off before the closing tag | raise `max_completion_length` |
+    | `reward` flat but above 0, groups alive | steps too small | raise the learning rate (LoRA: 10 × the usual) |
+    | `reward` up, held-out answers flat or down | the reward does not see what you want | read the replies; mend the reward, or raise `beta` |
+    | `kl` or `grad_norm` leaps, `reward` falls | steps too large | lower the learning rate, or raise `beta` |
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    ## 11 · The whole thing in four steps
+
+    All of the above in plain TRL, without our library: prompts, a reward, a configuration, a trainer. This cell runs as it stands.
+    """)
+    return
+
+
+@app.function
+def minimal_example(model_folder, report=print):
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import GRPOConfig, GRPOTrainer
+
+    # 1. Prompts. The trainer writes the completions.
+    questions = [f"What is {a} + {b} + 38?" for a in range(10, 26) for b in range(40, 44)]
+    dataset = Dataset.from_list([{"prompt": [{"role": "user", "content": question}]} for question in questions])
+
+    # 2. A reward: completions in, one number each out. A conversation's completion is a list of messages.
+    def has_format(completions, **kwargs):
+        texts = [completion[0]["content"] for completion in completions]
+        pattern = r"\s*<think>[^<]*\w[^<]*</think>\s*<answer>[^<]*\w[^<]*</answer>\s*"
+        return [1.0 if re.fullmatch(pattern, text) else 0.0 for text in texts]
+
+    # 3. A configuration.
+    config = GRPOConfig(
+        output_dir="runs/minimal",
+        max_steps=5,
+        num_generations=8,
+        per_device_train_batch_size=32,
+        gradient_accumulation_steps=2,
+        learning_rate=1e-3,
+        max_completion_length=48,
+        logging_steps=1,
+        gradient_checkpointing=False,
+        bf16=False,
+        save_strategy="no",
+    )
+
+    # 4. A trainer.
+    trainer = GRPOTrainer(
+        model=str(model_folder),
+        reward_funcs=has_format,
+        train_dataset=dataset,
+        args=config,
+        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
+    )
+    trainer.train()
+    return [log["reward"] for log in trainer.state.log_history if "reward" in log]
+
+
+@app.cell(hide_code=True)
+def _():
+    shown_code(minimal_example)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    get_minimal, set_minimal = mo.state(None)
+    run_minimal = mo.ui.run_button(label="Run these four steps")
+    run_minimal
+    return get_minimal, run_minimal, set_minimal
+
+
+@app.cell(hide_code=True)
+def _(run_minimal, set_minimal):
+    if run_minimal.value:
+        live.in_background(lambda: minimal_example(pocket.PATH), set_minimal)
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_minimal):
+    _state, _result = get_minimal() or ("waiting", None)
+    {
+        "waiting": lambda: mo.md("*Five steps, some ten seconds. The reward of each will stand here.*"),
+        "running": lambda: mo.Html(
+            cards.page(cards.progress("Running the four steps on the pocket model", 0, 5, None, True))
+        ),
+        "done": lambda: mo.md("Reward of each step: " + ", ".join(f"**{reward:.2f}**" for reward in _result)),
+        "failed": lambda: mo.callout(mo.md(_result), kind="danger"),
+    }[_state]()
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    _where = (
+        "Write your answer in the cell; the verdict below it follows."
+        if mo.app_meta().mode == "edit"
+        else "They are written in cells: open this lesson with `marimo edit` to do them."
+    )
+    mo.md(f"""
+    ## 12 · Three exercises
+
+    {_where}
+
+    **One: a format reward of your own.** It should pay 1.0 for `<think>…</think><answer>…</answer>` with content in both, white space allowed
+    between and around, nothing else; and it must take plain strings and conversations alike.
+    """)
+    return
+
+
+@app.function
+def my_format_reward(completions, **kwargs):
+    pattern = "<think>.*</think><answer>.*</answer>"
+    return [1.0 if re.match(pattern, completion) else 0.0 for completion in completions]
+
+
+@app.cell(hide_code=True)
+def _():
+    _good = "<think>6 * 7</think><answer>42</answer>"
+    verdict(
+        first_mistake(
+            my_format_reward,
+            [
+                Case({"completions": [_good]}, [1.0], "this is the format"),
+                Case({"completions": ["42", _good]}, [0.0, 1.0], "one reward for each completion"),
+                Case(
+                    {"completions": ["<think>6\n* 7</think>\n<answer>42</answer>"]},
+                    [1.0],
+                    "`.` stops at a new line without re.DOTALL, and white space may stand between",
+                ),
+                Case({"completions": [f"Sure! {_good}"]}, [0.0], "nothing may stand before it"),
+                Case(
+                    {"completions": [f"{_good} Bye."]},
+                    [0.0],
+                    "nothing may stand after it: re.match ties down the beginning only",
+                ),
+                Case({"completions": ["<think></think><answer>42</answer>"]}, [0.0], "an empty block is no content"),
+                Case({"completions": [_good + _good]}, [0.0], "each tag once"),
+                Case(
+                    {"completions": [[{"role": "assistant", "content": _good}]]},
+                    [1.0],
+                    "a conversation is a list of messages; completion_text reads both",
+                ),
+                Case(
+                    {"completions": [_good], "prompts": ["6 * 7?"], "answer": ["42"]},
+                    [1.0],
+                    "TRL passes every column; take **kwargs",
+                ),
+            ],
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    **Two: advantages.** From one group's rewards, as a list of numbers, to its advantages: a list of the same length.
+    """)
+    return
+
+
+@app.function
+def my_advantages(rewards):
+    mean = sum(rewards) / len(rewards)
+    return [reward - mean for reward in rewards]
+
+
+@app.cell(hide_code=True)
+def _():
+    verdict(
+        first_mistake(
+            my_advantages,
+            [
+                Case({"rewards": _rewards}, [round(a, 3) for a in advantages([_rewards])[0]], _why)
+                for _rewards, _why in [
+                    ([1.0, 0.0, 0.0, 0.0], "divide by the standard deviation, the one with n - 1 (statistics.stdev)"),
+                    ([0.0, 0.0, 0.0, 0.0], "a dead group has no spread; 1e-4 is added so that 0/0 becomes 0"),
+                    ([1.0, 0.5, 0.5, 0.0], "any rewards will do, not only 0 and 1"),
+                ]
+            ],
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    **Three: why does it not learn?** You get one step's log of somebody's run. Say `"dead groups"`, `"cut off"` (replies run into `max_completion_length`),
+    `"fooled"` (the reward rises and the held-out answers do not) or `"learning"`. Look for what *explains* the rest first.
+    """)
+    return
+
+
+@app.function
+def my_diagnosis(log):
+    if log["reward"] == 0:
+        return "dead groups"
+    return "learning"
+
+
+@app.cell(hide_code=True)
+def _():
+    _log = {
+        "reward": 0.4,
+        "reward_std": 0.5,
+        "frac_reward_zero_std": 0.2,
+        "completions/clipped_ratio": 0.0,
+        "held_out_gain": 0.2,
+    }
+    verdict(
+        first_mistake(
+            my_diagnosis,
+            [
+                Case({"log": _log | _change}, _expected, _why)
+                for _change, _expected, _why in [
+                    ({}, "learning", "reward above 0, groups alive, held-out answers better"),
+                    (
+                        {"reward": 0.0, "reward_std": 0.0, "frac_reward_zero_std": 1.0},
+                        "dead groups",
+                        "every group without spread",
+                    ),
+                    (
+                        {"reward": 0.5, "frac_reward_zero_std": 1.0},
+                        "dead groups",
+                        "reward_std is over the batch: some groups all right, some all wrong, and no spread within any",
+                    ),
+                    (
+                        {
+                            "reward": 0.0,
+                            "reward_std": 0.0,
+                            "frac_reward_zero_std": 1.0,
+                            "completions/clipped_ratio": 0.98,
+                        },
+                        "cut off",
+                        "the groups are dead because nearly every reply was cut off before its closing tag",
+                    ),
+                    (
+                        {"reward": 0.97, "reward_std": 0.1, "held_out_gain": -0.1},
+                        "fooled",
+                        "reward nearly full, held-out answers worse",
+                    ),
+                ]
+            ],
+        )
+    )
+    return
+
+
+@app.function(hide_code=True)
+def verdict(mistake):
+    """The callout under an exercise; nothing where there is no cell to write in."""
+    if mo.app_meta().mode == "run":
+        return None
+    if mistake is None:
+        return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
+    return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    ## 13 · Keep it
+
+    What a session leaves is a small adapter on top of the model. Save it together with the prompts, so that it can be loaded,
+    merged, or trained on elsewhere.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    folder = mo.notebook_dir().parent / "runs" / "format"
+    save = mo.ui.run_button(label="Save adapter and prompts")
+    mo.hstack(
+        [save, mo.md("*into `runs/format`*")], justify="start", align="center"
+    ) if mo.app_meta().mode == "edit" else None
+    return folder, save
+
+
+@app.cell(hide_code=True)
+def _(folder, get_ended, save):
+    mo.stop(not save.value)
+    mo.stop(
+        not (get_ended() and get_ended().trained and get_ended().trained.model),
+        mo.callout(mo.md("There is nothing to save yet: press Train, and wait until it has finished."), kind="warn"),
+    )
+    get_ended().trained.save(folder / "adapter")
+    save_prompts(sums(512), folder / "prompts")
+    mo.callout(mo.md(f"Saved: `{folder}`."), kind="success")
+    return
+
+
+@app.function
+def save_prompts(rows, folder):
+    """Prompts as a data set that `load_dataset(folder)` and `trl grpo` read: one JSON object a line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@app.cell(hide_code=True)
+def _(settings):
+    mo.md(f"""
+    ```python
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    model = AutoPeftModelForCausalLM.from_pretrained("runs/format/adapter")   # load
+    tokenizer = AutoTokenizer.from_pretrained("runs/format/adapter")
+    merged = model.merge_and_unload()                                         # merge the adapter into the model
+    merged.save_pretrained("runs/format/merged")                              # and keep both halves together
+    tokenizer.save_pretrained("runs/format/merged")
+    merged.push_to_hub("you/my-format-model")                                 # needs `hf auth login`
+    ```
+
+    The same training without a notebook, from the folder of this course; add `accelerate`'s options for several GPUs:
+
+    ```bash
+    trl grpo --model_name_or_path grpo_lessons/pocket/model --dataset_name runs/format/prompts \\
+      --reward_funcs grpo_lessons.rewards.format_reward --use_peft --lora_target_modules all-linear \\
+      --lora_r {settings.lora_rank} --lora_alpha {2 * settings.lora_rank} --dtype float32 --bf16 False \\
+      --max_steps {settings.steps} --num_generations {settings.group_size} --per_device_train_batch_size {settings.batch_size} \\
+      --learning_rate {settings.learning_rate} --lr_scheduler_type constant --beta {settings.beta} \\
+      --max_completion_length {settings.max_completion_length} --gradient_checkpointing False \\
+      --logging_steps 1 --seed {settings.seed} --output_dir runs/format/trl
+    ```
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    ## What you now know
+
+    A reward function is a few lines; a group turns its numbers into pushes; a group without differences teaches nothing; and a model learns
+    what is *paid for*, not what was *meant*. The next question is the last one of station 9: what if the reward looks at the answer,
+    and at nothing else? Does a model that is never asked to think begin to think?
+
+    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · the format reward, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·
+    no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · the mean over tokens, [DAPO](https://arxiv.org/abs/2503.14476) ·
+    [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    recorded = Run.load(mo.notebook_dir() / "public" / "format_learns.json")
+    never_earned = Run.load(mo.notebook_dir() / "public" / "format_never_earned.json")
+    unheld = Run.load(mo.notebook_dir() / "public" / "format_unheld.json")
+    return never_earned, recorded, unheld
+
+
+@app.cell(hide_code=True)
+def _():
+    TAGS = {"think / answer": ("think", "answer"), "code / explanation": ("code", "explanation")}
+    QUESTION = {
+        "think / answer": "What is 12 + 45 + 38?",
+        "code / explanation": "Write a line of Python that adds 12, 45 and 38.",
+    }
+    # The running example: the same kinds of reply in both formats, right and wrong in the ways that matter.
+    _thought, _total, _code, _words = "12 + 45 = 57. 57 + 38 = 95.", "95", "print(12 + 45 + 38)", "It prints 95."
+    REPLIES = {
+        name: [
+            f"<{a}>{first}</{a}><{b}>{second}</{b}>",
+            f"<{a}>{first}</{a}>\n{second}",
+            f"<{b}>{second}</{b}>",
+            f"{second}",
+            f"<{a}></{a}><{b}>{second}</{b}>",
+            f"<{a}>xxxxxxxxxxxxxxxxxxxxx</{a}><{b}></{b}>",
+            f"Sure! <{a}>{first}</{a}><{b}>{second}</{b}> Anything else?",
+            f"<{b}>{second}</{b}><{a}>{first}</{a}>",
+        ]
+        for (name, (a, b)), (first, second) in zip(TAGS.items(), [(_thought, _total), (_code, _words)], strict=True)
+    }
+
+    def scored(replies, reward):
+        """The replies of one group with their rewards and advantages, ready to be shown."""
+        rewards = reward(completions=replies)
+        return [
+            Completion(text, 0, {reward.__name__: score}, advantage)
+            for text, score, advantage in zip(replies, rewards, advantages([rewards])[0], strict=True)
+        ]
+
+    return QUESTION, REPLIES, TAGS, scored
+
+
+if __name__ == "__main__":
+    app.run()

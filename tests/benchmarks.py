@@ -1,0 +1,162 @@
+"""The figures of the README, measured in one run: `python tests/benchmarks.py` (about ten minutes, a quiet machine).
+
+Not a test: machines are shared and noisy, so nothing here asserts; it prints a table of what was asked and what was found.
+"""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from grpo_lessons import cards, models  # noqa: E402
+from grpo_lessons.problems import sums  # noqa: E402
+from grpo_lessons.rewards import answer_reward, format_reward  # noqa: E402
+from grpo_lessons.training import Settings, train  # noqa: E402
+from tests.browser import browse, press, serve  # noqa: E402
+
+MARK = 0.95
+
+
+def learn(seed: int) -> dict:
+    """One session of the lesson from the press of Train, imports included: the step and the second of the mark."""
+    pressed, mark = time.perf_counter(), {}
+
+    def watch(phase, run):
+        cards.page(cards.run_panel(phase, run, ("think", "answer")))  # what the notebook does after every step
+        if run.metrics and run.metrics[-1]["reward"] >= MARK and not mark:
+            mark.update(step=run.steps_done, seconds=time.perf_counter() - pressed)
+
+    run = train(
+        Settings(seed=seed),
+        [format_reward],
+        sums(512),
+        sums(96, split="held-out"),
+        [format_reward, answer_reward],
+        on_update=watch,
+    ).run
+    shares = {when: statistics.fmean(getattr(run, when).scores("format_reward")) for when in ("before", "after")}
+    return mark | shares | {"best": max(row["reward"] for row in run.metrics)}
+
+
+def in_fresh_process(call: str):
+    """The JSON that a call of this module prints in a process of its own."""
+    code = f"import json; from tests import benchmarks as b; print(json.dumps({call}))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def bare(steps: int) -> float:
+    """Seconds of trainer.train() in a GRPOTrainer loop without anything of ours."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PrinterCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    settings = Settings(steps=steps)
+    model, tokenizer = models.load("pocket")
+    trainer = GRPOTrainer(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=[format_reward],
+        train_dataset=Dataset.from_list(sums(512)),
+        args=GRPOConfig(**settings.grpo_arguments()),
+        peft_config=LoraConfig(**settings.lora_arguments()),
+    )
+    trainer.remove_callback(PrinterCallback)
+    started = time.perf_counter()
+    trainer.train()
+    return time.perf_counter() - started
+
+
+def ours(steps: int) -> float:
+    """Seconds of the same training as a session whose panel is drawn after every step."""
+    started = []
+
+    def watch(phase, run):
+        started[:] = started or ([time.perf_counter()] if "sampling" in phase else [])
+        cards.page(cards.run_panel(phase, run, ("think", "answer")))
+
+    train(Settings(steps=steps), [format_reward], sums(512), on_update=watch)
+    return time.perf_counter() - started[0]
+
+
+def overhead(steps: int = 12, pairs: int = 5) -> dict:
+    """The session against the bare loop, taken in turns in one process: the ratio of each pair."""
+    bare(2), ours(2)
+    ratios = []
+    for i in range(pairs):
+        first, second = (bare, ours) if i % 2 else (ours, bare)
+        times = {call: call(steps) for call in (first, second)}
+        ratios.append(times[ours] / times[bare])
+    return {"median": statistics.median(ratios), "all": ratios}
+
+
+def in_the_browser() -> dict:
+    """Opening to the first control, a control to its changed figure, a press of Train to the mark on the screen."""
+    opened, changed = [], []
+    with serve("edit", "notebooks/grpo_format.py") as url:
+        for _ in range(3):
+            started = time.perf_counter()
+            with browse(url) as page:
+                page.locator("marimo-radio").first.wait_for(timeout=60_000)
+                opened.append(time.perf_counter() - started)
+        with browse(url) as page:
+            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            page.get_by_text("simulated groups").first.wait_for(timeout=30_000)
+            page.evaluate(
+                """() => { window.changes = []; window.moved = 0;
+                new MutationObserver(() => { if (window.moved && document.body.innerText !== window.text) {
+                    const figure = [...document.querySelectorAll('svg')].find(s => s.textContent.includes('group size G'));
+                    if (figure && figure.innerHTML !== window.figure) {
+                        window.changes.push(performance.now() - window.moved); window.figure = figure.innerHTML; window.moved = 0; } }
+                }).observe(document.body, {childList: true, subtree: true, characterData: true, attributes: true});
+                addEventListener('keydown', () => { window.moved = performance.now(); }, true);
+                window.figure = [...document.querySelectorAll('svg')].find(s => s.textContent.includes('group size G')).innerHTML; }"""
+            )
+            for key in ["ArrowLeft"] * 5 + ["ArrowRight"] * 10 + ["ArrowLeft"] * 5:
+                press(page, "G, the group size", key)
+                page.wait_for_timeout(600)
+            changed = page.evaluate("window.changes")
+            page.get_by_role("button", name="Train").click()
+            pressed = time.perf_counter()
+            page.get_by_text(re.compile("Starting|Loading")).first.wait_for()
+            sign = time.perf_counter() - pressed
+            page.wait_for_function(
+                f"""() => [...document.querySelectorAll('.gl')].some(g => /Step \\d+ of|Finished/.test(g.innerText)
+                && g.querySelector('.curve header b') && +g.querySelector('.curve header b').innerText >= {MARK})""",
+                timeout=120_000,
+            )
+            mark = time.perf_counter() - pressed
+    return {"opened": opened, "changed": changed, "sign": sign, "mark": mark}
+
+
+def main() -> None:
+    rows = []
+    seeds = [in_fresh_process(f"b.learn({seed})") for seed in range(5)]
+    steps, seconds = [s.get("step") for s in seeds], [s.get("seconds") for s in seeds]
+    rows.append((f"step at which the reward reaches {MARK}, seeds 0–4", "≤ 25", steps))
+    rows.append(("seconds from the call to that step, imports included", "≤ 30", [s and round(s, 1) for s in seconds]))
+    rows.append(("held-out format before → after", "", [f"{s['before']:.0%} → {s['after']:.0%}" for s in seeds]))
+    cost = in_fresh_process("b.overhead()")
+    rows.append(
+        ("session / bare loop, median of pairs", "≤ 1.03", f"{cost['median']:.3f} {[round(r, 2) for r in cost['all']]}")
+    )
+    page = in_the_browser()
+    rows.append(("opening to the first control (s)", "≤ 3", [round(s, 2) for s in page["opened"]]))
+    changed = f"{statistics.median(page['changed']):.0f} of {len(page['changed'])}"
+    rows.append(("control to changed figure, median (ms)", "≤ 150", changed))
+    rows.append(("press of Train to first sign of life (s)", "≤ 1", round(page["sign"], 2)))
+    rows.append((f"press of Train to {MARK} on the screen (s)", "≤ 30", round(page["mark"], 1)))
+    print("| figure | asked | found |\n|---|---|---|")
+    for name, asked, found in rows:
+        print(f"| {name} | {asked} | {found} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""A real Chromium and a real marimo server, for the browser tests and the benchmarks."""
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync".split()
+)
+
+
+@contextmanager
+def serve(mode: str, notebook: str, *options: str, cwd: Path = ROOT) -> Iterator[str]:
+    """`marimo MODE NOTEBOOK` as a learner starts it; yields its address and ends it, kernels included."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    marimo = Path(sys.executable).with_name("marimo")
+    command = [marimo, mode, notebook, "--headless", "--no-token", "--port", str(port), *options]
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log, start_new_session=True)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            for _ in range(150):
+                try:
+                    urllib.request.urlopen(f"{url}/health", timeout=1)
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield url
+        finally:
+            os.killpg(server.pid, 9)
+            server.wait()
+
+
+@contextmanager
+def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light") -> Iterator:
+    """A page of a fresh Chromium, opened at the address."""
+    browser = _playwright().chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    page.goto(url)
+    try:
+        yield page
+    finally:
+        browser.close()
+
+
+@cache
+def _playwright():
+    """The one driver of this process: a second one cannot start while it runs."""
+    from playwright.sync_api import sync_playwright
+
+    playwright = sync_playwright().start()
+    atexit.register(playwright.stop)
+    return playwright
+
+
+def press(page, label: str, keys: str) -> None:
+    """Move the slider under a label with the keyboard."""
+    slider = page.locator("marimo-slider", has=page.get_by_text(label, exact=True)).get_by_role("slider")
+    slider.focus()
+    for key in keys.split():
+        slider.press(key)

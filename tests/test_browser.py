@@ -1,0 +1,131 @@
+"""The lesson in a real browser, as a learner has it: opened, touched, trained, stopped."""
+
+import os
+import re
+import time
+
+import pytest
+
+from grpo_lessons import device
+from tests.browser import CHROMIUM, browse, press, serve
+
+if not CHROMIUM and not os.environ.get("CI"):
+    pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
+
+LESSON = "notebooks/grpo_format.py"
+
+
+@pytest.fixture(scope="module")
+def page():
+    with serve("edit", LESSON) as url, browse(url) as page:
+        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        yield page
+
+
+def test_untouched_the_outputs_are_there_and_none_failed(page):
+    for words in (
+        "A small language model adds",
+        "reply before",
+        "push",
+        "group mean",
+        "Break it",
+    ):
+        page.get_by_text(words).first.wait_for(timeout=20_000)
+    assert page.locator(".gl .card").count() >= 16
+    assert page.get_by_text("A recording.").count() == 1
+    assert page.locator(".marimo-error, [data-testid=marimo-error]").count() == 0
+    assert page.get_by_text("Traceback").count() == 0
+
+
+def test_a_control_changes_its_figure(page):
+    figure = page.locator("svg", has_text="group size G").first
+    before = figure.inner_html()
+    press(page, "G, the group size", "ArrowRight ArrowRight")
+    page.wait_for_function(
+        "before => ![...document.querySelectorAll('svg')].some(s => s.innerHTML === before)", arg=before, timeout=10_000
+    )
+
+
+def test_the_lone_success_is_pushed_less_when_it_has_company(page):
+    page.get_by_text("+2.47").first.wait_for()
+    press(page, "replies out of 8 that earn 1", "ArrowRight")
+    page.get_by_text("+1.62").first.wait_for(timeout=10_000)
+
+
+def test_a_prediction_is_answered(page):
+    page.get_by_text("To avoid all eight of them", exact=True).click()
+    page.get_by_text("Not quite.").first.wait_for(timeout=10_000)
+    page.get_by_text("Nothing at all", exact=True).click()
+    page.get_by_text("Such a group is called").first.wait_for(timeout=10_000)
+
+
+def test_a_hostile_reply_is_scored_and_neither_runs_nor_hangs(page):
+    area = page.locator("marimo-text-area textarea").first
+    area.fill("<img src=x onerror=\"document.title='owned'\"><think></think><answer>no</answer>" + "<think>" * 200)
+    area.blur()
+    page.get_by_text("<img src=x").first.wait_for(timeout=10_000)
+    assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
+
+
+def test_train_shows_a_curve_that_moves_and_ends_above_nine_tenths(page):
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    page.get_by_text("Step 3 of 25").wait_for(timeout=60_000)
+    panel = page.locator(".gl").filter(has_text="Step 3 of 25")
+    curve = panel.locator("polyline").first.get_attribute("points")
+    page.get_by_text("Step 9 of 25").wait_for(timeout=60_000)
+    assert page.locator(".gl").filter(has_text=" of 25").locator("polyline").first.get_attribute("points") != curve
+    press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
+    page.get_by_text("Finished: 25 steps").wait_for(timeout=120_000)
+    reward = page.locator(".gl").filter(has_text="Finished: 25 steps").locator(".curve header b").first.inner_text()
+    assert float(reward) > 0.9
+
+
+def test_stop_stops_and_keeps_what_was_learnt(page):
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("Step 2 of 25").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop").click()
+    said = page.get_by_text(re.compile(r"Stopped; what was learnt is kept: \d+ steps"))
+    said.wait_for(timeout=20_000)
+    assert int(re.search(r"kept: (\d+)", said.inner_text())[1]) <= 6
+
+
+def test_settings_that_cannot_work_are_explained_where_they_are_chosen(page):
+    press(page, "group size", "ArrowLeft")
+    page.get_by_text("cannot be cut into groups of 7").first.wait_for(timeout=10_000)
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("The session ended with an error").wait_for(timeout=10_000)
+    press(page, "group size", "ArrowRight")
+
+
+def test_the_exercises_can_be_written_in(page):
+    page.get_by_text("white space may stand between").first.wait_for(timeout=10_000)
+    assert page.get_by_text("def my_format_reward").count() == 1
+
+
+def test_closing_the_tab_ends_the_training_and_frees_the_device():
+    with serve("run", LESSON, "--session-ttl", "1") as url:
+        with browse(url) as page:
+            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            assert page.get_by_text("def my_format_reward").count() == 0  # nothing that a visitor types is run
+            press(page, "steps", "End")
+            page.get_by_role("button", name="Train").click()
+            page.get_by_text("Step 2 of 60").wait_for(timeout=60_000)
+        closed = time.monotonic()
+        with device.turn(lambda ahead: None, lambda: time.monotonic() - closed > 20) as mine:
+            assert mine
+
+
+def test_two_sessions_take_turns_and_the_second_sees_its_place():
+    with serve("run", LESSON) as url, browse(url) as first:
+        second = first.context.new_page()
+        second.goto(url)
+        for page in (first, second):
+            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            page.get_by_role("button", name="Train").click()
+            time.sleep(1)
+        second.get_by_text("Waiting for the device: 1 in front of you").wait_for(timeout=30_000)
+        first.get_by_text("Step 2 of 25").wait_for(timeout=60_000)
+        first.get_by_role("button", name="Stop").click()
+        first.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=20_000)
+        second.get_by_text("Step 1 of 25").first.wait_for(timeout=60_000)
