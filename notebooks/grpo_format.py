@@ -692,16 +692,17 @@ def _():
 
 
 @app.function
-def minimal_example(model_folder, report=print):
+def minimal_example(model_folder):
     from datasets import Dataset
     from peft import LoraConfig
     from trl import GRPOConfig, GRPOTrainer
 
     # 1. Prompts. The trainer writes the completions.
     questions = [f"What is {a} + {b} + 38?" for a in range(10, 26) for b in range(40, 44)]
-    dataset = Dataset.from_list([{"prompt": [{"role": "user", "content": question}]} for question in questions])
+    prompts = [[{"role": "user", "content": question}] for question in questions]
+    dataset = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
 
-    # 2. A reward: completions in, one number each out. A conversation's completion is a list of messages.
+    # 2. A reward: completions in, one number each out. In a conversation, a completion is a list of messages.
     def has_format(completions, **kwargs):
         texts = [completion[0]["content"] for completion in completions]
         pattern = r"\s*<think>[^<]*\w[^<]*</think>\s*<answer>[^<]*\w[^<]*</answer>\s*"
@@ -979,8 +980,8 @@ def save_prompts(rows, folder):
 
 
 @app.cell(hide_code=True)
-def _(settings):
-    mo.md(f"""
+def _():
+    mo.md("""
     ```python
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoTokenizer
@@ -993,19 +994,33 @@ def _(settings):
     merged.push_to_hub("you/my-format-model")                                 # needs `hf auth login`
     ```
 
-    The same training without a notebook, from the folder of this course; add `accelerate`'s options for several GPUs:
-
-    ```bash
-    trl grpo --model_name_or_path grpo_lessons/pocket/model --dataset_name runs/format/prompts \\
-      --reward_funcs grpo_lessons.rewards.format_reward --use_peft --lora_target_modules all-linear \\
-      --lora_r {settings.lora_rank} --lora_alpha {2 * settings.lora_rank} --dtype float32 --bf16 False \\
-      --max_steps {settings.steps} --num_generations {settings.group_size} --per_device_train_batch_size {settings.batch_size} \\
-      --learning_rate {settings.learning_rate} --lr_scheduler_type constant --beta {settings.beta} \\
-      --max_completion_length {settings.max_completion_length} --gradient_checkpointing False \\
-      --logging_steps 1 --seed {settings.seed} --output_dir runs/format/trl
-    ```
+    The same training with the strict reward, without a notebook, from the folder of this course; `accelerate`'s options take it to several GPUs:
     """)
     return
+
+
+@app.cell(hide_code=True)
+def _(settings):
+    mo.md(f"```bash\n{trl_command(settings)}\n```")
+    return
+
+
+@app.function(hide_code=True)
+def trl_command(settings):
+    """The settings as a `trl grpo` command on the saved prompts, with the strict reward."""
+    options = {
+        "model_name_or_path": "grpo_lessons/pocket/model",
+        "dataset_name": "runs/format/prompts",
+        "reward_funcs": "grpo_lessons.rewards.format_reward",
+        "use_peft": True,
+        "lora_r": settings.lora_rank,
+        "lora_alpha": 2 * settings.lora_rank,
+        "lora_target_modules": "all-linear",
+        "dtype": "float32",
+        **settings.grpo_arguments(),
+        "output_dir": "runs/format/trl",
+    }
+    return "trl grpo" + "".join(f" \\\n  --{name} {value}" for name, value in options.items())
 
 
 @app.cell(hide_code=True)

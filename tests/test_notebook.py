@@ -157,6 +157,19 @@ def test_saved_prompts_are_a_data_set(lesson, tmp_path):
     assert load_dataset(str(tmp_path / "prompts"), cache_dir=str(tmp_path / "cache"))["train"].to_list() == sums(16)
 
 
+def test_the_command_for_trl_trains_as_it_stands(lesson, tmp_path):
+    from grpo_lessons.problems import sums
+
+    lesson.save_prompts(sums(64), tmp_path / "runs/format/prompts")
+    (tmp_path / "grpo_lessons").symlink_to(ROOT / "grpo_lessons")  # "from the folder of this course"
+    command = lesson.trl_command(Settings(steps=1, batch_size=16)).replace("\\\n", " ").split()
+    assert command[0] == "trl"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("trl"), *command[1:]], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (tmp_path / "runs/format/trl/adapter_model.safetensors").exists(), done.stderr[-2000:]
+
+
 def test_hostile_text_is_shown_and_never_run():
     nasty = "<script>alert(1)</script><img src=x onerror=alert(1)></think><think>"
     completion = Completion(nasty, 3, {nasty: 1.0}, 0.5)
