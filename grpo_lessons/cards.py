@@ -87,13 +87,13 @@ def push(advantage: float) -> str:
     return f'<b class="{way}">{arrow}{abs(advantage):.2f}</b>'
 
 
-def group_cards(completions: Sequence[Completion], tags: Sequence[str] = ()) -> str:
-    """One card for each completion of a group: text, tokens, rewards, advantage."""
+def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True) -> str:
+    """One card for each completion of a group: text, tokens, rewards, and with `pushes` the advantage."""
     dead = len(completions) > 1 and is_dead([sum(r or 0 for r in c.rewards.values()) for c in completions])
     cards = [
-        f'<div class="card {direction(c.advantage)}"><div class="text">{marked_text(c.text, tags)}</div>'
+        f'<div class="card {direction(c.advantage) if pushes else ""}"><div class="text">{marked_text(c.text, tags)}</div>'
         f'<div class="facts">{"".join(_reward(name, score) for name, score in c.rewards.items())}'
-        f'<span><span class="name">advantage</span> {push(c.advantage)}</span>'
+        + (f'<span><span class="name">advantage</span> {push(c.advantage)}</span>' if pushes else "")
         + (f'<span class="name">{c.tokens} tokens</span>' if c.tokens else "")
         + "</div></div>"
         for c in completions
@@ -134,7 +134,7 @@ def loop_picture(prompt: str, completions: Sequence[Completion], tags: Sequence[
 
 def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
     """The rewards of one group as numbers, and their advantages as bars from a common zero."""
-    longest = max(1.0, *map(abs, advantages))
+    longest = max(2.5, *map(abs, advantages))  # a common scale: what stands out in a group of eight has 2.47
     rows = []
     for i, (reward, advantage) in enumerate(zip(rewards, advantages, strict=True), 1):
         way, width = direction(advantage), 50 * abs(advantage) / longest
@@ -146,7 +146,7 @@ def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
         )
     mean = sum(rewards) / len(rewards)
     verdict = '<b class="dead">a dead group: no push at all</b>' if is_dead(rewards) else ""
-    return f'<div class="pushes">{"".join(rows)}</div><p>group mean {mean:.2f} {verdict}</p>'
+    return f'<div class="pushes">{"".join(rows)}</div><p>group mean {mean:.3f} {verdict}</p>'
 
 
 def text_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], tags: Sequence[str] = ()) -> str:
@@ -162,30 +162,39 @@ def _header(titles: Sequence[str]) -> str:
     return "".join(f"<th>{escape(title)}</th>" for title in titles)
 
 
-def marks_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[bool | float | str]]], tags=()) -> str:
-    """A table of completions (marked) against columns of verdicts: ✓ and ✗, numbers in the colour of rewards, or words."""
+def marks_table(
+    head: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[bool | float | str]]],
+    tags: Sequence[str] = (),
+    truth: int | None = None,
+) -> str:
+    """A table of completions (marked) against columns of verdicts: ✓ and ✗, numbers in the colour of rewards, or words.
 
-    def cell(value):
+    `truth` is the column that is right: a ✓ or ✗ that differs from it is shown as a mistake.
+    """
+
+    def cell(value, values):
         if isinstance(value, bool):
-            return '<td class="mark">✓</td>' if value else '<td class="mark"><b class="down">✗</b></td>'
+            kind = "down" if truth is not None and value != values[truth] else ""
+            return f'<td class="mark"><b class="{kind}">{"✓" if value else "✗"}</b></td>'
         if isinstance(value, (int, float)):
             return f'<td class="mark"><b class="reward">{_short(value)}</b></td>'
         return f"<td>{escape(value or '–')}</td>"
 
     body = "".join(
-        f'<tr><td class="text">{marked_text(text, tags)}</td>{"".join(map(cell, values))}</tr>' for text, values in rows
+        f'<tr><td class="text">{marked_text(text, tags)}</td>{"".join(cell(value, values) for value in values)}</tr>'
+        for text, values in rows
     )
     return f'<div class="scroll"><table><thead><tr>{_header(head)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-# What to watch, and how: (metric, title, colour, range or None for the data's own).
+# What to watch beside the reward and its parts, and how: (metric, title, colour, range or None for the data's own).
 CURVES = [
-    ("reward", "reward", "reward", (0, 1)),
     ("within_group_std", "spread within a group", "up", (0, None)),
     ("frac_reward_zero_std", "share of dead groups", "dead", (0, 1)),
     ("completions/mean_length", "completion length (tokens)", "policy", (0, None)),
-    ("entropy", "entropy (nats a token)", "policy", (0, None)),
-    ("kl", "KL to the reference", "policy", (0, None)),
+    ("entropy", "entropy", "policy", (0, None)),
+    ("kl", "distance from the start (KL)", "policy", (0, None)),
 ]
 
 
@@ -193,13 +202,14 @@ def curves(runs: dict[str, Run], at: int | None = None, only: Sequence[str] = ()
     """Small curves over the steps of one run, or of several overlaid (the first in colour, the others dashed).
 
     The components of a reward that is a sum stand beside it; a metric that no run logged is left out (`kl` with beta 0).
-    `at` marks a step; `only` names the metrics to show, all of `CURVES` if it is empty.
+    `at` marks a step; `only` names the metrics to show, all if it is empty.
     """
     components = sorted(
         {name for run in runs.values() for row in run.metrics[:1] for name in row if name.startswith("rewards/")}
     )
     parts = [(name, name.split("/")[1], "reward", (0, 1)) for name in components if name.endswith("/mean")]
-    wanted = CURVES[:1] + (parts if len(parts) > 1 else []) + CURVES[1:]
+    parts = parts if len(parts) > 1 else []
+    wanted = [("reward", "reward", "reward", (0, max(1, len(parts)))), *parts, *CURVES]
     shown = [
         _curve(title, colour, span, [run.series(name) for run in runs.values()], at, _steps(runs))
         for name, title, colour, span in wanted
@@ -264,18 +274,23 @@ def group_panel(group: Group, tags: Sequence[str] = ()) -> str:
     return f"<p><b>Step {group.step}</b> · {escape(group.prompt)}</p>{group_cards(group.completions, tags)}"
 
 
-def progress(phase: str, done: int, total: int, seconds: float | None, busy: bool) -> str:
-    """The phase in words, a bar, and the time left, counted from the first step on."""
-    left = f" · about {max(1, round(seconds / done * (total - done)))} s left" if busy and done and seconds else ""
-    unknown = busy and not done
-    width = "" if unknown else f' style="width:{100 * done / total:.0f}%"'
-    return f'<p>{escape(phase)}{left}</p><div class="bar{" busy" if unknown else ""}"><i{width}></i></div>'
+def progress(phase: str, done: int = 0, total: int = 1, seconds: float = 0.0) -> str:
+    """Something under way: the phase in words, a bar, and the time left, counted from the first step on."""
+    left = f" · about {max(1, round(seconds / done * (total - done)))} s left" if done and seconds else ""
+    bar = f'<div class="bar"><i style="width:{100 * done / total:.0f}%"></i></div>' if done else _BUSY
+    return f"<p>{escape(phase)}{left}</p>{bar}"
 
 
-def run_panel(phase: str, run: Run, tags: Sequence[str] = ()) -> str:
-    """A session as it stands: phase and time left, curves, the newest group, where it ran."""
-    seconds = run.metrics[-1]["seconds"] if run.metrics else None
-    parts = [progress(phase, run.steps_done, run.settings.get("steps") or 1, seconds, run.state == "running")]
+_BUSY = '<div class="bar busy"><i></i></div>'
+
+
+def run_panel(phase: str, run: Run) -> str:
+    """A session as it stands: phase and time left, curves, where it ran."""
+    seconds = run.metrics[-1]["seconds"] if run.metrics else 0.0
+    if run.state == "running":
+        parts = [progress(phase, run.steps_done, run.settings.get("steps") or 1, seconds)]
+    else:
+        parts = [f"<p><b>{escape(phase)}</b></p>"]
     if run.metrics:
-        parts += [curves({"this run": run}), group_panel(run.groups[-1], tags)]
+        parts.append(curves({"this run": run}))
     return "".join([*parts, f'<p class="note">{escape(run.label)}</p>' if run.provenance else ""])

@@ -24,10 +24,14 @@ class Report:
     trained: Trained | None = None
     error: str | None = None
 
-    def show(self, tags: Sequence[str] = ()) -> mo.Html:
+    def show(self) -> mo.Html:
         """The panel of the session, under a callout if it failed."""
-        panel = mo.Html(cards.page(cards.run_panel(self.phase, self.run, tags)))
+        panel = mo.Html(cards.page(cards.run_panel(self.phase, self.run)))
         return panel if self.error is None else mo.vstack([mo.callout(mo.md(self.error), kind="danger"), panel])
+
+    def show_group(self, tags: Sequence[str] = ()) -> mo.Html | None:
+        """The newest sampled group, if there is one."""
+        return mo.Html(cards.page(cards.group_panel(self.run.groups[-1], tags))) if self.run.groups else None
 
 
 class Session:

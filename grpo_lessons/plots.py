@@ -12,15 +12,15 @@ def dead_groups(p: float, size: int, sizes: range = range(2, 17), groups: int = 
 
     The line is p^G + (1-p)^G, the dots are shares among `groups` simulated groups, the ring marks `size`.
     """
-    figure, axes = _figure(5.6, 2.9)
+    figure, axes = _figure(5.6, 3.1)
     axes.plot(sizes, [p_dead(p, g) for g in sizes], color=COLOURS["dead"], lw=2, label="$p^G + (1-p)^G$")
     dots = [simulate_dead(p, g, groups) for g in sizes]
     axes.plot(sizes, dots, "o", ms=4, color=COLOURS["policy"], label=f"{groups} simulated groups")
     chance = p_dead(p, size)
     axes.plot([size], [chance], "o", ms=13, mfc="none", mew=2, color=COLOURS["reward"])
     axes.annotate(f"{chance:.0%}", (size, chance), xytext=(9, 7), textcoords="offset points", color=COLOURS["reward"])
-    axes.set(xlabel="group size G", ylabel="chance of a dead group", ylim=(-0.03, 1.1), xticks=list(sizes)[::2])
-    axes.legend(frameon=False, loc="upper right")
+    axes.set(xlabel="group size G", ylabel="chance of a dead group", ylim=(-0.03, 1.05), xticks=list(sizes)[::2])
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return figure
 
 

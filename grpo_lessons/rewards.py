@@ -4,6 +4,7 @@ All take plain strings and conversations alike. A bad completion scores 0.0 (or 
 a bad setting or a bad gold answer is a ValueError.
 """
 
+import logging
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -226,8 +227,9 @@ def gold_value(gold) -> Fraction | str:
 
 
 def _same_expression(found: str, gold: str) -> bool:
-    expected, given = _parse(gold.rpartition("####")[2].strip()), _parse(found)
-    if not (expected and given) or _differ(expected[0], given[0]):
+    given = _parse(found)  # first: most replies are no formula, and math-verify takes seconds to import
+    expected = _parse(gold.rpartition("####")[2].strip()) if given else ()
+    if not expected or _differ(expected[0], given[0]):
         return False
     from math_verify import verify
 
@@ -253,7 +255,9 @@ def _parse(text: str) -> tuple:
         from math_verify import parse
     except ImportError:
         return ()
-    # Its time limits use signals, which work in the main thread only (not in `marimo run`); _is_tame is our limit.
+    # Its time limits use signals, which work in the main thread only (not in `marimo run`); _is_tame is our limit, and
+    # its warning that limits are off would only frighten a reader.
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
     found = parse(f"\\boxed{{{text}}}", parsing_timeout=None)
     finite = [reading for reading in found if getattr(reading, "is_finite", None) is not False]
     return tuple(finite) if any(not isinstance(reading, str) for reading in finite) else ()

@@ -33,9 +33,10 @@ def _(recorded):
     `<think>12 + 45 = 57. 57 + 38 = 95.</think><answer>95</answer>`
 
     It does so in **{_before:.0%}** of its replies. After {recorded.steps_done} steps of training it does so in **{_after:.0%}**,
-    and nobody has shown it a single example. All it ever got was a number for each reply: **1** if the shape was right, **0** if not.
+    and no step of that training showed it an example. It knew the shape as one habit among a dozen; all it got was a number for each of its own
+    replies: **1** if the shape was right, **0** if not.
 
-    Here are the same questions, asked before and after. In this lesson you find out how that works, and train it yourself.
+    Here are the same questions, asked before and after. Its sums are often wrong before, too. Nobody will correct them; keep an eye on them.
     """)
     return
 
@@ -48,11 +49,7 @@ def _(recorded):
             recorded.before.prompts, recorded.before.completions, recorded.after.completions, strict=True
         )
     ]
-    mo.Html(
-        cards.page(
-            cards.text_table(["held-out question", "reply before", "reply after"], _pairs[1:5], ("think", "answer"))
-        )
-    )
+    mo.Html(cards.page(cards.text_table(["question", "reply before", "reply after"], _pairs[1:5], ("think", "answer"))))
     return
 
 
@@ -78,7 +75,7 @@ def _(QUESTION, REPLIES, TAGS, scored):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    Nobody told the model what a right reply looks like. It tried, some tries happened to be better, and those are the ones it learns from.
+    Nobody corrected a reply. The model tried, some tries happened to be better, and those are the ones it learns from.
 
     ## 2 · Play with the reward
 
@@ -100,7 +97,7 @@ def _(REWARDS, TAGS):
 def _(QUESTION, REPLIES, REWARDS, TAGS, scored, which_format, which_reward):
     _tags = TAGS[which_format.value]
     _group = scored(REPLIES[which_format.value], REWARDS[which_reward.value](_tags))
-    mo.Html(cards.page(f"<p><b>{QUESTION[which_format.value]}</b></p>", cards.group_cards(_group, _tags)))
+    mo.Html(cards.page(f"<p><b>{QUESTION[which_format.value]}</b></p>", cards.group_cards(_group, _tags, pushes=False)))
     return
 
 
@@ -112,8 +109,9 @@ def _(which_reward):
             One reply in eight earns it. Honest, but a model that never stumbles on the format never earns a thing.""",
             "tag count": """**Tag count** pays a quarter for each of the four tags that occurs exactly once. A model can earn a part of it on
             the way, which helps it to start. It does not see order or content: empty thoughts and swapped blocks are paid in full.""",
-            "tutorial": """**Tutorial** is a reward often found in tutorials: 1.0 if the first block has more than 20 characters, else 0.5, else 0.
-            Twenty-one times *x* earn full marks, empty tags earn half, and it does not mind chatter around the blocks.""",
+            "tutorial": """**Tutorial** is a reward often found in tutorials: 1.0 if both blocks are there and the first has more than 20 characters, 0.5 if it is shorter, else 0.
+            Twenty-one times *x* earn full marks, empty tags earn half, and it does not mind chatter around the blocks. In the code format it even
+            pays the honest reply, whose code is short, half of what the *x* get.""",
         }[which_reward.value]
     )
     return
@@ -142,17 +140,11 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    REWARDS = {"strict": FormatReward, "tag count": TagReward, "tutorial": TutorialReward}
-    return (REWARDS,)
-
-
-@app.cell(hide_code=True)
-def _():
     mo.md(f"""
     ## 3 · From rewards to advantages
 
     The model is not pushed by the {word("reward")} itself but by how it compares. Eight replies, a reward of 0 or 1:
-    **how many should succeed for the push to be strongest? What happens at 0, and at 8?** Move the slider, and watch the lone success.
+    **how many should succeed for one success to be pushed hardest? What happens at 0, at 8, and at 7?** Move the slider.
     """)
     return
 
@@ -175,12 +167,12 @@ def _(scale, successes):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    A rare success stands out and is pushed up hard; when all fail, or all succeed, there is nothing to compare and nobody moves.
-    As a formula, with the group's mean and standard deviation:
+    A rare success stands out and is pushed up hard, a rare failure is pushed down as hard; when all fail, or all succeed, there is nothing
+    to compare and nobody moves. As a formula, with the group's mean and standard deviation (the one with $G-1$):
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
 
-    With `scale_rewards="none"` (Dr. GRPO) the division is left out: a rare success then moves the model no more than a common one.
+    With `scale_rewards="none"` (Dr. GRPO) the division is left out: a lone success still stands out, but at 0.88 instead of 2.47, and nearly equal rewards stay nearly without a push.
     The update raises the chance of each token of a reply in proportion to its $A_i$.
 
     /// details | Where this comes from, and what the clipping does
@@ -229,14 +221,14 @@ def _():
     ## 4 · How large a group?
 
     A {word("dead", "dead group")} costs as much to sample as any other and teaches nothing. Suppose each reply earns the reward with chance *p*.
-    **Our model starts near p = 0.15. How large must a group be for most groups to be alive?**
+    **Our model starts near p = 0.18. How large must a group be for most groups to be alive?**
     """)
     return
 
 
 @app.cell(hide_code=True)
 def _():
-    p = mo.ui.slider(0.01, 0.99, step=0.01, value=0.15, show_value=True, label="p, the chance of a success")
+    p = mo.ui.slider(0.01, 0.99, step=0.01, value=0.18, show_value=True, label="p, the chance of a success")
     size = mo.ui.slider(2, 16, value=8, show_value=True, label="G, the group size")
     mo.hstack([p, size], justify="start", gap=2, wrap=True)
     return p, size
@@ -250,8 +242,10 @@ def _(p, size):
 
 @app.cell(hide_code=True)
 def _(p):
+    _alive = next((_size for _size in range(2, 17) if p_dead(p.value, _size) < 0.5), None)
+    _enough = f"most groups are alive from G = {_alive} on" if _alive else "most groups are dead even at G = 16"
     mo.md(f"""
-    A group is dead when all succeed or all fail: $p^G + (1-p)^G$. For your p of {p.value:.2f}:
+    A group is dead when all succeed or all fail: $p^G + (1-p)^G$. For your p of {p.value:.2f}, {_enough}:
 
     | group size | dead groups | rule of thumb |
     |:---|:---|:---|
@@ -260,7 +254,7 @@ def _(p):
     | 8–16 | {p_dead(p.value, 8):.0%} – {p_dead(p.value, 16):.0%} | for reasoning, where a success is rare |
     | larger | under {p_dead(p.value, 16):.0%} | costs more; a better prompt or an easier reward may be cheaper |
 
-    At p = 0.01 even sixteen are not enough: no group size rescues a reward that is never earned. Station 10 shows one.
+    Set p to 0.01: even sixteen leave 85 % of the groups dead. And at p = 0 no group size helps; station 10 shows such a run.
     """)
     return
 
@@ -271,7 +265,7 @@ def _():
     ## 5 · The reward's code
 
     Checking a format sounds like one regular expression. Two found in tutorials stand below, next to the strict reward,
-    on replies that break them. **Mend the first pattern with the three switches: which mistake does each one mend, and what is left?**
+    on replies that break them. **Mend the first pattern with the three switches: which mistake does each one mend, and what is left?** (✓ it pays, ✗ it does not; red, it errs.)
     """)
     return
 
@@ -318,7 +312,9 @@ def _(TAGS, content, dotall, spaces):
             ),
             mo.Html(
                 cards.page(
-                    cards.marks_table(["reply", "A", "B", "strict", "what it is"], _rows, TAGS["think / answer"])
+                    cards.marks_table(
+                        ["reply", "A", "B", "strict", "what it is"], _rows, TAGS["think / answer"], truth=2
+                    )
                 )
             ),
         ]
@@ -329,8 +325,8 @@ def _(TAGS, content, dotall, spaces):
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    Even mended, the pattern lets doubled tags through: `.+?` is happy to run across them. The strict reward counts. It is short enough to read,
-    and the same object **asks** for the format, **reads** a reply, and **pays** for it, so that the three cannot disagree.
+    Even mended, the pattern lets doubled tags through: `.+?` is happy to run across them. The strict reward counts. The same object can also **ask** for the format in a prompt and **read** a reply,
+    so that the three cannot disagree. (Our prompts do not ask: this tiny model was never taught to follow instructions.)
 
     ```python
     reward = FormatReward(("think", "answer"))
@@ -348,18 +344,6 @@ def _():
     return
 
 
-@app.function(hide_code=True)
-def shown_code(thing):
-    """The code of a cell that a reader should see, where `marimo run` hides all cells."""
-    return mo.md(f"```python\n{inspect.getsource(thing)}\n```") if mo.app_meta().mode == "run" else None
-
-
-@app.function(hide_code=True)
-def source(function):
-    """The code of a function without its docstring, to be shown."""
-    return re.sub(r'\n\s*""".*?"""', "", inspect.cleandoc("\n" + inspect.getsource(function)), count=1, flags=re.DOTALL)
-
-
 @app.cell(hide_code=True)
 def _():
     mo.md("""
@@ -369,7 +353,8 @@ def _():
 
     ## 6 · The configuration
 
-    Now set up your own training. The code follows your choices, and it is exactly what the button below will run.
+    Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
+    The code follows your choices, and the button below runs it: `prompts` are 512 questions, `load` is `grpo_lessons.models.load`.
     """)
     return
 
@@ -382,12 +367,16 @@ def _(REWARDS, TAGS):
             "reward": mo.ui.dropdown([*REWARDS, "strict + answer"], value="strict", label="reward"),
             "steps": mo.ui.slider(5, 60, value=25, show_value=True, label="steps"),
             "group_size": mo.ui.slider(1, 16, value=8, show_value=True, label="group size"),
-            "batch_size": mo.ui.slider(8, 96, step=4, value=64, show_value=True, label="completions a step"),
+            "batch_size": mo.ui.slider(8, 96, value=64, show_value=True, label="completions a step"),
+            "max_completion_length": mo.ui.slider(
+                8, 64, value=48, show_value=True, label="longest completion (tokens)"
+            ),
+            "temperature": mo.ui.dropdown(["0.2", "1.0", "1.5"], value="1.0", label="temperature"),
             "learning_rate": mo.ui.dropdown(
                 ["1e-6", "1e-5", "1e-4", "5e-4", "1.5e-3", "1e-2"], value="1.5e-3", label="learning rate"
             ),
             "beta": mo.ui.dropdown(["0.0", "0.04", "0.1", "0.5"], value="0.1", label="beta (KL)"),
-            "seed": mo.ui.number(0, 999, value=0, label="seed"),
+            "seed": mo.ui.dropdown(list("01234"), value="0", label="seed"),
         }
     )
     mo.hstack(list(chosen.elements.values()), justify="start", gap=1.2, wrap=True)
@@ -402,12 +391,14 @@ def _(REWARDS, TAGS, chosen):
         batch_size=chosen.value["batch_size"],
         learning_rate=float(chosen.value["learning_rate"]),
         beta=float(chosen.value["beta"]),
-        seed=int(chosen.value["seed"] or 0),
+        max_completion_length=chosen.value["max_completion_length"],
+        temperature=float(chosen.value["temperature"]),
+        seed=int(chosen.value["seed"]),
     )
     training_tags = TAGS[chosen.value["format"]]
     _form, _, _answer = chosen.value["reward"].partition(" + ")
     training_rewards = [REWARDS[_form](training_tags), *([answer_reward] if _answer else [])]
-    return settings, training_rewards, training_tags
+    return settings, training_rewards
 
 
 @app.cell(hide_code=True)
@@ -423,9 +414,9 @@ def _():
     mo.md("""
     /// details | What each setting does, and what TRL would do without it
     - `num_generations`: the group size G, 8 by default. (`num_generation`, in some tutorials, is a TypeError.)
-    - `per_device_train_batch_size` counts **completions**, not prompts, and must be a multiple of G. `gradient_accumulation_steps` multiplies it at the same memory.
+    - `per_device_train_batch_size` counts **completions**, not prompts. `gradient_accumulation_steps` multiplies it at the same memory; the product must be a multiple of G.
     - `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to 1e-4, a tiny model more than 1e-3. Try 1e-6: a flat line.
-    - `max_completion_length`: what runs past it is cut off, and a cut reply has no closing tag. The commonest reason for a reward that stays 0.
+    - `max_completion_length`: what runs past it is cut off, and a cut reply has no closing tag. The commonest reason for a reward that stays 0: try 16.
     - `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
     - `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
     - `num_train_epochs`: left out, as `max_steps` says when to stop. `use_vllm=True` samples faster on a GPU; it needs `pip install vllm`.
@@ -438,7 +429,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     arithmetic = live.Question(
-        "We reward the format only; nobody checks the sums. What will happen to right answers on held-out questions?",
+        "With the settings as they first stand, we reward the format only; nobody checks the sums. What will happen to right answers, on questions that are not in the training?",
         {
             "They stay as they are": (
                 False,
@@ -460,8 +451,12 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(arithmetic, arithmetic_choice):
-    arithmetic.answer(arithmetic_choice.value)
+def _(arithmetic_choice):
+    mo.md(
+        "*Noted. The answer stands below before and after, in station 8.*"
+        if arithmetic_choice.value
+        else "*Choose, then train.*"
+    )
     return
 
 
@@ -495,9 +490,15 @@ def _(session, settings, train, training_rewards):
 
 
 @app.cell(hide_code=True)
-def _(TAGS, get_report, recorded, training_tags):
-    _recording = live.Report("A recording. Press Train to see it happen live.", recorded)
-    get_report().show(training_tags) if get_report() else _recording.show(TAGS["think / answer"])
+def _(get_report, recorded):
+    report = get_report() or live.Report("A recording. Press Train to see it happen live.", recorded)
+    report.show()
+    return (report,)
+
+
+@app.cell(hide_code=True)
+def _(TAGS, report):
+    report.show_group(sum(TAGS.values(), ()))
     return
 
 
@@ -506,12 +507,12 @@ def _():
     mo.md(f"""
     **What to watch.** {word("reward")}: the mean over the step, what we are after. *Spread within a group* is what the model learns from;
     TRL's own `reward_std` is taken over the whole batch, so it can look healthy when every group is dead. {word("dead", "Dead groups")}
-    (`frac_reward_zero_std`) are many at both ends: when all fail, and when all succeed. *Entropy* falls as the model makes up its mind.
-    `kl` appears when beta is above 0. The loss is not shown: in GRPO it hovers around 0 and tells you nothing.
+    (`frac_reward_zero_std`) are many at both ends: when all fail, and when all succeed. *Entropy*, how undecided the model is about its next token, falls as it makes up its mind.
+    `kl`, how far it has moved from where it began, is logged when beta is above 0. The loss is not shown: in GRPO its value does not tell whether the model improves.
 
     ## 8 · Look inside
 
-    **When did it get the idea?** Move through the steps of the run above, once it has ended, and read one group of each.
+    **When did it get the idea?** Move through the steps of the run above, once it has ended, and read one group of each: a live one, where there was one.
     """)
     return
 
@@ -537,7 +538,7 @@ def _(TAGS, inspected, step):
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    **Before and after**, on {word("held-out")} questions that no step ever trained on, one reply each, with 95 % intervals.
+    **Before and after**, on {word("held-out")} questions, which no step trained on, one reply each, with 95 % intervals.
     Overlapping intervals would mean: perhaps luck.
     """)
     return
@@ -547,6 +548,17 @@ def _():
 def _(inspected, recorded):
     _run = inspected if inspected.after else recorded
     mo.Html(plots.to_svg(plots.before_after(_run, {"format_reward": "right format", "answer_reward": "right answer"})))
+    return
+
+
+@app.cell(hide_code=True)
+def _(arithmetic, arithmetic_choice):
+    mo.vstack(
+        [
+            mo.md("**And your prediction?** What will happen to right answers, if only the format is rewarded?"),
+            arithmetic.answer(arithmetic_choice.value),
+        ]
+    )
     return
 
 
@@ -594,7 +606,7 @@ def _(attempt):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *any* words in the two blocks.
+    Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *anything* in the two blocks.
     What stops the cheat is a second reward that looks at the answer: choose *strict + answer* in station 6 and train again.
 
     ## 10 · Two runs that fail
@@ -621,7 +633,8 @@ def _():
     mo.md(f"""
     Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it.
     Reinforcement strengthens what a model already does now and then; it cannot invent. **What helps:** ask for the format in the prompt,
-    show one example there, train on a few examples first, or pay for parts that do occur. A larger group or more steps do not.
+    show one example there, train on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags. Try it in station 6.)
+    A larger group or more steps do not help either.
 
     **The second looks perfect.** Again the recorded run, with one change: `beta = 0`, TRL's default. Look at the curve, then at what it does not show.
     """)
@@ -721,6 +734,7 @@ def minimal_example(model_folder):
         gradient_checkpointing=False,
         bf16=False,
         save_strategy="no",
+        disable_tqdm=True,
     )
 
     # 4. A trainer.
@@ -773,7 +787,7 @@ def _(get_minimal):
 @app.cell(hide_code=True)
 def _():
     _where = (
-        "Write your answer in the cell; the verdict below it follows."
+        "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it."
         if mo.app_meta().mode == "edit"
         else "They are written in cells: open this lesson with `marimo edit` to do them."
     )
@@ -815,6 +829,9 @@ def _():
                     "nothing may stand after it: re.match ties down the beginning only",
                 ),
                 Case({"completions": ["<think></think><answer>42</answer>"]}, [0.0], "an empty block is no content"),
+                Case({"completions": ["<think>6 * 7</think><answer></answer>"]}, [0.0], "nor is an empty answer"),
+                Case({"completions": ["<think> </think><answer>42</answer>"]}, [0.0], "nor are spaces"),
+                Case({"completions": [f"\n{_good}\n"]}, [1.0], "white space may stand around it"),
                 Case({"completions": [_good + _good]}, [0.0], "each tag once"),
                 Case(
                     {"completions": [[{"role": "assistant", "content": _good}]]},
@@ -835,7 +852,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    **Two: advantages.** From one group's rewards, as a list of numbers, to its advantages: a list of the same length.
+    **Two: advantages.** From one group's rewards, as a list of numbers, to its advantages, a list of the same length: the formula of station 3.
     """)
     return
 
@@ -928,16 +945,6 @@ def _():
     return
 
 
-@app.function(hide_code=True)
-def verdict(mistake):
-    """The callout under an exercise; nothing where there is no cell to write in."""
-    if mo.app_meta().mode == "run":
-        return None
-    if mistake is None:
-        return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
-    return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
-
-
 @app.cell(hide_code=True)
 def _():
     mo.md("""
@@ -1001,26 +1008,10 @@ def _():
 
 @app.cell(hide_code=True)
 def _(settings):
-    mo.md(f"```bash\n{trl_command(settings)}\n```")
+    mo.md(f"""
+    ```bash\n{trl_command(settings)}\n```
+    """)
     return
-
-
-@app.function(hide_code=True)
-def trl_command(settings):
-    """The settings as a `trl grpo` command on the saved prompts, with the strict reward."""
-    options = {
-        "model_name_or_path": "grpo_lessons/pocket/model",
-        "dataset_name": "runs/format/prompts",
-        "reward_funcs": "grpo_lessons.rewards.format_reward",
-        "use_peft": True,
-        "lora_r": settings.lora_rank,
-        "lora_alpha": 2 * settings.lora_rank,
-        "lora_target_modules": "all-linear",
-        "dtype": "float32",
-        **settings.grpo_arguments(),
-        "output_dir": "runs/format/trl",
-    }
-    return "trl grpo" + "".join(f" \\\n  --{name} {value}" for name, value in options.items())
 
 
 @app.cell(hide_code=True)
@@ -1029,8 +1020,8 @@ def _():
     ## What you now know
 
     A reward function is a few lines; a group turns its numbers into pushes; a group without differences teaches nothing; and a model learns
-    what is *paid for*, not what was *meant*. The next question is the last one of station 9: what if the reward looks at the answer,
-    and at nothing else? Does a model that is never asked to think begin to think?
+    what is *paid for*, not what was *meant*. One question is left: what if the reward looks at the answer, and at nothing else?
+    Does a model that nobody asks to think begin to think?
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · the format reward, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·
     no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · the mean over tokens, [DAPO](https://arxiv.org/abs/2503.14476) ·
@@ -1079,6 +1070,52 @@ def _():
         ]
 
     return QUESTION, REPLIES, TAGS, scored
+
+
+@app.function(hide_code=True)
+def shown_code(thing):
+    """The code of a cell that a reader should see, where `marimo run` hides all cells."""
+    return mo.md(f"```python\n{inspect.getsource(thing)}\n```") if mo.app_meta().mode == "run" else None
+
+
+@app.function(hide_code=True)
+def source(function):
+    """The code of a function without its docstring, to be shown."""
+    return re.sub(r'\n\s*""".*?"""', "", inspect.cleandoc("\n" + inspect.getsource(function)), count=1, flags=re.DOTALL)
+
+
+@app.function(hide_code=True)
+def verdict(mistake):
+    """The callout under an exercise; nothing where there is no cell to write in."""
+    if mo.app_meta().mode == "run":
+        return None
+    if mistake is None:
+        return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
+    return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
+
+
+@app.function(hide_code=True)
+def trl_command(settings):
+    """The settings as a `trl grpo` command on the saved prompts, with the strict reward."""
+    options = {
+        "model_name_or_path": "grpo_lessons/pocket/model",
+        "dataset_name": "runs/format/prompts",
+        "reward_funcs": "grpo_lessons.rewards.format_reward",
+        "use_peft": True,
+        "lora_r": settings.lora_rank,
+        "lora_alpha": 2 * settings.lora_rank,
+        "lora_target_modules": "all-linear",
+        "dtype": "float32",
+        **settings.grpo_arguments(),
+        "output_dir": "runs/format/trl",
+    }
+    return "trl grpo" + "".join(f" \\\n  --{name} {value}" for name, value in options.items())
+
+
+@app.cell(hide_code=True)
+def _():
+    REWARDS = {"strict": FormatReward, "tag count": TagReward, "tutorial": TutorialReward}
+    return (REWARDS,)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,19 @@ from tests.browser import browse, press, serve  # noqa: E402
 MARK = 0.95
 
 
+def draw(phase, run) -> None:
+    """What the notebook draws after every step."""
+    cards.page(cards.run_panel(phase, run))
+    if run.groups:
+        cards.page(cards.group_panel(run.groups[-1], ("think", "answer")))
+
+
 def learn(seed: int) -> dict:
     """One session of the lesson from the press of Train, imports included: the step and the second of the mark."""
     pressed, mark = time.perf_counter(), {}
 
     def watch(phase, run):
-        cards.page(cards.run_panel(phase, run, ("think", "answer")))  # what the notebook does after every step
+        draw(phase, run)
         if run.metrics and run.metrics[-1]["reward"] >= MARK and not mark:
             mark.update(step=run.steps_done, seconds=time.perf_counter() - pressed)
 
@@ -80,7 +87,7 @@ def ours(steps: int) -> float:
 
     def watch(phase, run):
         started[:] = started or ([time.perf_counter()] if "sampling" in phase else [])
-        cards.page(cards.run_panel(phase, run, ("think", "answer")))
+        draw(phase, run)
 
     train(Settings(steps=steps), [format_reward], sums(512), on_update=watch)
     return time.perf_counter() - started[0]

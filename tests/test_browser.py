@@ -67,14 +67,20 @@ def test_a_hostile_reply_is_scored_and_neither_runs_nor_hangs(page):
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
 
 
+def at_step(page, least: int):
+    """The panel of a session that has come to a step at least: on a busy machine a page may skip some."""
+    steps = "|".join(map(str, range(least, 61)))
+    return page.get_by_text(re.compile(rf"^Step ({steps}) of \d+"))
+
+
 def test_train_shows_a_curve_that_moves_and_ends_above_nine_tenths(page):
     page.get_by_role("button", name="Train").click()
     page.get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
-    page.get_by_text("Step 3 of 25").wait_for(timeout=60_000)
-    panel = page.locator(".gl").filter(has_text="Step 3 of 25")
-    curve = panel.locator("polyline").first.get_attribute("points")
-    page.get_by_text("Step 9 of 25").wait_for(timeout=60_000)
-    assert page.locator(".gl").filter(has_text=" of 25").locator("polyline").first.get_attribute("points") != curve
+    at_step(page, 3).wait_for(timeout=60_000)
+    curve = page.locator(".gl").filter(has_text=" of 25").locator("polyline").first
+    before = curve.get_attribute("points")
+    at_step(page, 9).wait_for(timeout=60_000)
+    assert curve.get_attribute("points") != before
     press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     page.get_by_text("Finished: 25 steps").wait_for(timeout=120_000)
     reward = page.locator(".gl").filter(has_text="Finished: 25 steps").locator(".curve header b").first.inner_text()
@@ -83,7 +89,7 @@ def test_train_shows_a_curve_that_moves_and_ends_above_nine_tenths(page):
 
 def test_stop_stops_and_keeps_what_was_learnt(page):
     page.get_by_role("button", name="Train").click()
-    page.get_by_text("Step 2 of 25").wait_for(timeout=60_000)
+    at_step(page, 2).wait_for(timeout=60_000)
     page.get_by_role("button", name="Stop").click()
     said = page.get_by_text(re.compile(r"Stopped; what was learnt is kept: \d+ steps"))
     said.wait_for(timeout=20_000)
@@ -110,7 +116,7 @@ def test_closing_the_tab_ends_the_training_and_frees_the_device():
             assert page.get_by_text("def my_format_reward").count() == 0  # nothing that a visitor types is run
             press(page, "steps", "End")
             page.get_by_role("button", name="Train").click()
-            page.get_by_text("Step 2 of 60").wait_for(timeout=60_000)
+            at_step(page, 2).wait_for(timeout=60_000)
         closed = time.monotonic()
         with device.turn(lambda ahead: None, lambda: time.monotonic() - closed > 20) as mine:
             assert mine
@@ -125,7 +131,7 @@ def test_two_sessions_take_turns_and_the_second_sees_its_place():
             page.get_by_role("button", name="Train").click()
             time.sleep(1)
         second.get_by_text("Waiting for the device: 1 in front of you").wait_for(timeout=30_000)
-        first.get_by_text("Step 2 of 25").wait_for(timeout=60_000)
+        at_step(first, 2).wait_for(timeout=60_000)
         first.get_by_role("button", name="Stop").click()
         first.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=20_000)
-        second.get_by_text("Step 1 of 25").first.wait_for(timeout=60_000)
+        at_step(second, 1).wait_for(timeout=60_000)
