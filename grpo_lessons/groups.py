@@ -6,6 +6,7 @@ Shapes: P prompts, G completions each (the group); `rewards_PG` is a list of P l
 import math
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import fmean, stdev
 
 SCALES = ("group", "batch", "none")
@@ -60,6 +61,7 @@ def p_dead(p: float, size: int) -> float:
     return p**size + (1 - p) ** size
 
 
+@lru_cache(maxsize=1024)
 def simulate_dead(p: float, size: int, groups: int = 200, seed: int = 0) -> float:
     """The share of dead groups among `groups` drawn at random: a check on `p_dead`.
 
@@ -67,7 +69,8 @@ def simulate_dead(p: float, size: int, groups: int = 200, seed: int = 0) -> floa
     0.5
     """
     rng = random.Random(seed)
-    return fmean(is_dead([float(rng.random() < p) for _ in range(size)]) for _ in range(groups))
+    # Counting is what `is_dead` comes to for 0/1 rewards, at a tenth of the time: this is drawn at every move of a slider.
+    return sum(sum(rng.random() < p for _ in range(size)) in (0, size) for _ in range(groups)) / groups
 
 
 def clipped_objective(ratio: float, advantage: float, eps_low: float = 0.2, eps_high: float = 0.2) -> float:

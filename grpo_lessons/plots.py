@@ -13,13 +13,19 @@ def dead_groups(p: float, size: int, sizes: range = range(2, 17), groups: int = 
     The line is p^G + (1-p)^G, the dots are shares among `groups` simulated groups, the ring marks `size`.
     """
     figure, axes = _figure(5.6, 3.1)
-    axes.plot(sizes, [p_dead(p, g) for g in sizes], color=COLOURS["dead"], lw=2, label="$p^G + (1-p)^G$")
+    axes.plot(sizes, [p_dead(p, g) for g in sizes], color=COLOURS["dead"], lw=2, label="pᴳ + (1−p)ᴳ")
     dots = [simulate_dead(p, g, groups) for g in sizes]
     axes.plot(sizes, dots, "o", ms=4, color=COLOURS["policy"], label=f"{groups} simulated groups")
     chance = p_dead(p, size)
     axes.plot([size], [chance], "o", ms=13, mfc="none", mew=2, color=COLOURS["reward"])
     axes.annotate(f"{chance:.0%}", (size, chance), xytext=(9, 7), textcoords="offset points", color=COLOURS["reward"])
-    axes.set(xlabel="group size G", ylabel="chance of a dead group", ylim=(-0.03, 1.05), xticks=list(sizes)[::2])
+    axes.set(
+        xlabel="group size G",
+        ylabel="chance of a dead group",
+        ylim=(-0.03, 1.05),
+        xticks=list(sizes)[::2],
+        yticks=(0, 0.5, 1),
+    )
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return figure
 
@@ -29,7 +35,7 @@ def before_after(run: Run, titles: dict[str, str]):
 
     `titles` maps the name of a 0/1 reward that judged the run to the words under which it is shown.
     """
-    figure, axes = _figure(5.6, 1.0 + 0.7 * len(titles))
+    figure, axes = _figure(5.6, 1.2 + 0.7 * len(titles), left=1.1)
     for row, name in enumerate(titles):
         for offset, when, filled in ((-0.14, "before", False), (0.14, "after", True)):
             evaluation = getattr(run, when)
@@ -49,11 +55,11 @@ def before_after(run: Run, titles: dict[str, str]):
     return figure
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float, left: float = 0.6):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(width, height))  # fixed margins: a layout engine draws everything twice
+    axes = figure.add_axes((left / width, 0.55 / height, 1 - (left + 0.1) / width, 1 - 0.92 / height))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
