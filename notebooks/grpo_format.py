@@ -775,9 +775,7 @@ def _(get_minimal):
     _state, _result = get_minimal() or ("waiting", None)
     {
         "waiting": lambda: mo.md("*Five steps, some ten seconds. The reward of each will stand here.*"),
-        "running": lambda: mo.Html(
-            cards.page(cards.progress("Running the four steps on the pocket model", 0, 5, None, True))
-        ),
+        "running": lambda: mo.Html(cards.page(cards.progress("Running the four steps on the pocket model"))),
         "done": lambda: mo.md("Reward of each step: " + ", ".join(f"**{reward:.2f}**" for reward in _result)),
         "failed": lambda: mo.callout(mo.md(_result), kind="danger"),
     }[_state]()

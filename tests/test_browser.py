@@ -96,6 +96,12 @@ def test_stop_stops_and_keeps_what_was_learnt(page):
     assert int(re.search(r"kept: (\d+)", said.inner_text())[1]) <= 6
 
 
+def test_the_four_steps_run_and_show_their_rewards(page):
+    page.get_by_role("button", name="Run these four steps").click()
+    page.get_by_text("Running the four steps on the pocket model", exact=True).wait_for(timeout=5_000)
+    page.get_by_text("Reward of each step").wait_for(timeout=60_000)
+
+
 def test_settings_that_cannot_work_are_explained_where_they_are_chosen(page):
     press(page, "group size", "ArrowLeft")
     page.get_by_text("cannot be cut into groups of 7").first.wait_for(timeout=10_000)
