@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from statistics import fmean, stdev
 
+from grpo_lessons.runs import Completion
+
 SCALES = ("group", "batch", "none")
 
 
@@ -41,6 +43,25 @@ def advantages(rewards_PG: Sequence[Sequence[float]], scale: str = "group", eps:
     whole = stdev(reward for group in groups for reward in group)
     divisor = {"group": lambda g: stdev(g) + eps, "batch": lambda g: whole + eps, "none": lambda g: 1.0}[scale]
     return [[(reward - fmean(group)) / divisor(group) for reward in group] for group in groups]
+
+
+def scored(texts: Sequence[str], reward, scale: str = "group", **columns) -> list[Completion]:
+    """The completions of one group with their rewards and advantages, ready to be shown.
+
+    `columns` are what the reward asks for, one entry for each completion; `completion_ids` give the tokens as well.
+
+    >>> def brief(completions, **kwargs): return [float(len(text) < 9) for text in completions]
+    >>> [(c.rewards, round(c.advantage, 2)) for c in scored(["short", "very long indeed"], brief)]
+    [({'brief': 1.0}, 0.71), ({'brief': 0.0}, -0.71)]
+
+    Raises: ValueError for a group of one, or an unknown scale.
+    """
+    rewards = reward(completions=texts, **columns)
+    tokens = map(len, columns.get("completion_ids") or [""] * len(texts))
+    return [
+        Completion(text, count, {reward.__name__: score}, advantage)
+        for text, count, score, advantage in zip(texts, tokens, rewards, advantages([rewards], scale)[0], strict=True)
+    ]
 
 
 def is_dead(group: Sequence[float]) -> bool:

@@ -1,5 +1,7 @@
-"""The marimo pieces that lessons share: a session under way, a question with an answer to every choice."""
+"""The marimo pieces that lessons share: a session under way, a question answered at every choice, an exercise's verdict."""
 
+import inspect
+import re
 import threading
 import traceback
 import weakref
@@ -135,3 +137,22 @@ class Question:
         return mo.callout(
             mo.md(f"{'**Yes.**' if right else '**Not quite.**'} {why}"), kind="success" if right else "warn"
         )
+
+
+def shown_code(thing: object) -> mo.Html | None:
+    """The code of a cell that a reader should see, where `marimo run` hides all cells."""
+    return mo.md(f"```python\n{inspect.getsource(thing)}\n```") if mo.app_meta().mode == "run" else None
+
+
+def source(function: Callable) -> str:
+    """The code of a function without its docstring, to be shown."""
+    return re.sub(r'\n\s*""".*?"""', "", inspect.cleandoc("\n" + inspect.getsource(function)), count=1, flags=re.DOTALL)
+
+
+def verdict(mistake: str | None) -> mo.Html | None:
+    """The callout under an exercise, of what `first_mistake` found; nothing where there is no cell to write in."""
+    if mo.app_meta().mode == "run":
+        return None
+    if mistake is None:
+        return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
+    return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")

@@ -1,7 +1,9 @@
 """Prompts for the lessons, as `list[dict]` with TRL's column names; train and held-out never overlap."""
 
+import json
 import random
 import zlib
+from pathlib import Path
 
 SPLITS = ("train", "held-out")
 
@@ -57,6 +59,12 @@ def texts(n: int, seed: int = 0, split: str = "train", instruction: str = "") ->
     topics = [topic for i, topic in enumerate(TOPICS) if (i % 5 == 4) == (split == "held-out")]
     random.Random(seed).shuffle(topics)
     return [{"prompt": _user(f"Write about the {topics[i % len(topics)]}.", instruction)} for i in range(n)]
+
+
+def save_prompts(rows: list[dict], folder: str | Path) -> None:
+    """Write prompts as a data set that `load_dataset(folder)` and `trl grpo` read: one JSON object a line."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _user(question: str, instruction: str) -> list[dict]:

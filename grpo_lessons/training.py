@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from grpo_lessons import device, models
-from grpo_lessons.groups import advantages
+from grpo_lessons.groups import advantages, is_dead
 from grpo_lessons.rewards import Reward, describe, reward_name
 from grpo_lessons.runs import Completion, Group, Run
 from grpo_lessons.text import completion_text, question
@@ -98,6 +98,22 @@ class Settings:
             "trainer.train()"
         )
 
+    def command(self, reward: str, folder: str) -> str:
+        """The session as a `trl grpo` command, with a reward of `grpo_lessons.rewards` by name, on `folder`/prompts."""
+        options = {
+            "model_name_or_path": "grpo_lessons/pocket/model" if self.model == "pocket" else self.model,
+            "dataset_name": f"{folder}/prompts",
+            "reward_funcs": f"grpo_lessons.rewards.{reward}",
+            "use_peft": True,
+            "lora_r": self.lora_rank,
+            "lora_alpha": 2 * self.lora_rank,
+            "lora_target_modules": "all-linear",
+            "dtype": "float32",
+            **self.grpo_arguments(),
+            "output_dir": f"{folder}/trl",
+        }
+        return "trl grpo" + "".join(f" \\\n  --{name} {value}" for name, value in options.items())
+
     def lora_arguments(self) -> dict:
         """The keyword arguments of LoraConfig: an adapter on every linear layer, twice its rank as scale."""
         return {"r": self.lora_rank, "lora_alpha": 2 * self.lora_rank, "target_modules": "all-linear"}
@@ -145,7 +161,7 @@ def train(
         Errors of the libraries come through; `explain` puts any of them into a sentence.
     """
     _check(settings, rewards, prompts)
-    run = Run(settings=_plain(settings), rewards=[describe(reward) for reward in rewards])
+    run = Run(settings=dict(vars(settings)), rewards=[describe(reward) for reward in rewards])
     with device.turn(
         waiting=lambda ahead: on_update(f"Waiting for the device: {ahead} in front of you", run),
         should_stop=should_stop,
@@ -236,7 +252,7 @@ class _Ledger:
 
     def group(self, number: int, scale: str, rewards_PG: list[list[float]]) -> Group:
         """The first group of the step whose rewards differ, else the first: a group that shows what there is to see."""
-        at = next((i for i, group in enumerate(rewards_PG) if stdev(group) > 1e-8), 0)
+        at = next((i for i, group in enumerate(rewards_PG) if not is_dead(group)), 0)
         rows = range(at * self.group_size, (at + 1) * self.group_size)
         return Group(
             step=number,
@@ -292,10 +308,6 @@ def _check(settings: Settings, rewards: Sequence[Reward], prompts: list[dict]) -
     needed = settings.batch_size // settings.group_size
     if len(prompts) < needed:
         raise ValueError(f"{len(prompts)} prompts, but one step draws {needed}. Add prompts, or lower batch_size.")
-
-
-def _plain(settings: Settings) -> dict:
-    return dict(vars(settings))
 
 
 def _provenance(model: str) -> dict[str, str]:

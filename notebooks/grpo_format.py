@@ -4,8 +4,6 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="GRPO: teach a model a format")
 
 with app.setup(hide_code=True):
-    import inspect
-    import json
     import re
     from dataclasses import dataclass
 
@@ -14,10 +12,10 @@ with app.setup(hide_code=True):
     from grpo_lessons import cards, live, plots, pocket
     from grpo_lessons.cards import word
     from grpo_lessons.exercises import Case, first_mistake
-    from grpo_lessons.groups import advantages, p_dead
-    from grpo_lessons.problems import sums
+    from grpo_lessons.groups import advantages, p_dead, scored
+    from grpo_lessons.problems import save_prompts, sums
     from grpo_lessons.rewards import AnswerReward, FormatReward, TagReward, answer_reward, format_reward
-    from grpo_lessons.runs import Completion, Run
+    from grpo_lessons.runs import Run
     from grpo_lessons.text import completion_text, read_blocks
     from grpo_lessons.training import Settings
 
@@ -66,7 +64,7 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(QUESTION, REPLIES, TAGS, scored):
+def _(QUESTION, REPLIES, TAGS):
     _name = "think / answer"
     mo.Html(cards.page(cards.loop_picture(QUESTION[_name], scored(REPLIES[_name][:4], format_reward), TAGS[_name])))
     return
@@ -94,7 +92,7 @@ def _(REWARDS, TAGS):
 
 
 @app.cell(hide_code=True)
-def _(QUESTION, REPLIES, REWARDS, TAGS, scored, which_format, which_reward):
+def _(QUESTION, REPLIES, REWARDS, TAGS, which_format, which_reward):
     _tags = TAGS[which_format.value]
     _group = scored(REPLIES[which_format.value], REWARDS[which_reward.value](_tags))
     mo.Html(cards.page(f"<p><b>{QUESTION[which_format.value]}</b></p>", cards.group_cards(_group, _tags, pushes=False)))
@@ -134,7 +132,7 @@ class TutorialReward:
 
 @app.cell(hide_code=True)
 def _():
-    shown_code(TutorialReward)
+    live.shown_code(TutorialReward)
     return
 
 
@@ -339,7 +337,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    ```python\n{source(read_blocks)}\n\n# FormatReward\n{source(FormatReward.__call__)}\n```
+    ```python\n{live.source(read_blocks)}\n\n# FormatReward\n{live.source(FormatReward.__call__)}\n```
     """)
     return
 
@@ -751,7 +749,7 @@ def minimal_example(model_folder):
 
 @app.cell(hide_code=True)
 def _():
-    shown_code(minimal_example)
+    live.shown_code(minimal_example)
     return
 
 
@@ -809,7 +807,7 @@ def my_format_reward(completions, **kwargs):
 @app.cell(hide_code=True)
 def _():
     _good = "<think>6 * 7</think><answer>42</answer>"
-    verdict(
+    live.verdict(
         first_mistake(
             my_format_reward,
             [
@@ -863,7 +861,7 @@ def my_advantages(rewards):
 
 @app.cell(hide_code=True)
 def _():
-    verdict(
+    live.verdict(
         first_mistake(
             my_advantages,
             [
@@ -904,7 +902,7 @@ def _():
         "completions/clipped_ratio": 0.0,
         "held_out_gain": 0.2,
     }
-    verdict(
+    live.verdict(
         first_mistake(
             my_diagnosis,
             [
@@ -977,13 +975,6 @@ def _(folder, get_ended, save):
     return
 
 
-@app.function
-def save_prompts(rows, folder):
-    """Prompts as a data set that `load_dataset(folder)` and `trl grpo` read: one JSON object a line."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 @app.cell(hide_code=True)
 def _():
     mo.md("""
@@ -1007,7 +998,7 @@ def _():
 @app.cell(hide_code=True)
 def _(settings):
     mo.md(f"""
-    ```bash\n{trl_command(settings)}\n```
+    ```bash\n{settings.command("format_reward", "runs/format")}\n```
     """)
     return
 
@@ -1058,56 +1049,7 @@ def _():
         ]
         for (name, (a, b)), (first, second) in zip(TAGS.items(), [(_thought, _total), (_code, _words)], strict=True)
     }
-
-    def scored(replies, reward):
-        """The replies of one group with their rewards and advantages, ready to be shown."""
-        rewards = reward(completions=replies)
-        return [
-            Completion(text, 0, {reward.__name__: score}, advantage)
-            for text, score, advantage in zip(replies, rewards, advantages([rewards])[0], strict=True)
-        ]
-
-    return QUESTION, REPLIES, TAGS, scored
-
-
-@app.function(hide_code=True)
-def shown_code(thing):
-    """The code of a cell that a reader should see, where `marimo run` hides all cells."""
-    return mo.md(f"```python\n{inspect.getsource(thing)}\n```") if mo.app_meta().mode == "run" else None
-
-
-@app.function(hide_code=True)
-def source(function):
-    """The code of a function without its docstring, to be shown."""
-    return re.sub(r'\n\s*""".*?"""', "", inspect.cleandoc("\n" + inspect.getsource(function)), count=1, flags=re.DOTALL)
-
-
-@app.function(hide_code=True)
-def verdict(mistake):
-    """The callout under an exercise; nothing where there is no cell to write in."""
-    if mo.app_meta().mode == "run":
-        return None
-    if mistake is None:
-        return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
-    return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
-
-
-@app.function(hide_code=True)
-def trl_command(settings):
-    """The settings as a `trl grpo` command on the saved prompts, with the strict reward."""
-    options = {
-        "model_name_or_path": "grpo_lessons/pocket/model",
-        "dataset_name": "runs/format/prompts",
-        "reward_funcs": "grpo_lessons.rewards.format_reward",
-        "use_peft": True,
-        "lora_r": settings.lora_rank,
-        "lora_alpha": 2 * settings.lora_rank,
-        "lora_target_modules": "all-linear",
-        "dtype": "float32",
-        **settings.grpo_arguments(),
-        "output_dir": "runs/format/trl",
-    }
-    return "trl grpo" + "".join(f" \\\n  --{name} {value}" for name, value in options.items())
+    return QUESTION, REPLIES, TAGS
 
 
 @app.cell(hide_code=True)

@@ -10,6 +10,7 @@ import pytest
 
 from grpo_lessons import cards, plots, pocket
 from grpo_lessons.groups import interval, p_dead
+from grpo_lessons.problems import save_prompts, sums
 from grpo_lessons.record import RUNS
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.runs import Completion, Run
@@ -149,21 +150,17 @@ def test_a_readers_function_that_raises_is_told_so(lesson):
     assert any("TypeError" in text for text in verdicts(lesson, my_advantages=my_advantages))
 
 
-def test_saved_prompts_are_a_data_set(lesson, tmp_path):
+def test_saved_prompts_are_a_data_set(tmp_path):
     from datasets import load_dataset
 
-    from grpo_lessons.problems import sums
-
-    lesson.save_prompts(sums(16), tmp_path / "prompts")
+    save_prompts(sums(16), tmp_path / "prompts")
     assert load_dataset(str(tmp_path / "prompts"), cache_dir=str(tmp_path / "cache"))["train"].to_list() == sums(16)
 
 
-def test_the_command_for_trl_trains_as_it_stands(lesson, tmp_path):
-    from grpo_lessons.problems import sums
-
-    lesson.save_prompts(sums(64), tmp_path / "runs/format/prompts")
+def test_the_command_for_trl_trains_as_it_stands(tmp_path):
+    save_prompts(sums(64), tmp_path / "runs/format/prompts")
     (tmp_path / "grpo_lessons").symlink_to(ROOT / "grpo_lessons")  # "from the folder of this course"
-    command = lesson.trl_command(Settings(steps=1, batch_size=16)).replace("\\\n", " ").split()
+    command = Settings(steps=1, batch_size=16).command("format_reward", "runs/format").replace("\\\n", " ").split()
     assert command[0] == "trl"
     done = subprocess.run(
         [Path(sys.executable).with_name("trl"), *command[1:]], cwd=tmp_path, capture_output=True, text=True
