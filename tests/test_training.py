@@ -153,3 +153,23 @@ def test_a_bug_in_a_reward_comes_through_instead_of_scoring_zero():
 def test_importing_the_library_and_its_lessons_pieces_is_cheap():
     code = "import grpo_lessons.live, sys; print([m for m in ('torch', 'transformers', 'trl', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_sampling_with_the_adapter_merged_gives_the_same_tokens_and_leaves_the_weights():
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from grpo_lessons import models
+    from grpo_lessons.training import _merge_while_generating
+
+    model, tokenizer = models.load("pocket")
+    torch.manual_seed(0)
+    model = get_peft_model(model, LoraConfig(**Settings().lora_arguments(), init_lora_weights=False))
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    prompt = tokenizer("What is 12 + 45 + 38?", return_tensors="pt")
+    greedy = {"max_new_tokens": 20, "do_sample": False}
+    plain = model.generate(**prompt, **greedy)
+    _merge_while_generating(model)
+    assert model.generate(**prompt, **greedy).tolist() == plain.tolist()
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-6)
