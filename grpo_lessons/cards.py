@@ -209,7 +209,9 @@ def curves(runs: dict[str, Run], at: int | None = None, only: Sequence[str] = ()
     )
     parts = [(name, name.split("/")[1], "reward", (0, 1)) for name in components if name.endswith("/mean")]
     parts = parts if len(parts) > 1 else []
-    wanted = [("reward", "reward", "reward", (0, max(1, len(parts)))), *parts, *CURVES]
+    best = max((value for run in runs.values() for _, value in run.series("reward")), default=0)
+    top = max(1, len(parts)) if best > 0 else 0  # a distance to a target is never above 0
+    wanted = [("reward", "reward", "reward", (0, top)), *parts, *CURVES]
     shown = [
         _curve(title, colour, span, [run.series(name) for run in runs.values()], at, _steps(runs))
         for name, title, colour, span in wanted

@@ -115,6 +115,37 @@ def in_background(function: Callable[[], object], publish: Callable[[tuple[str, 
     mo.Thread(target=work, daemon=True).start()
 
 
+# What a learner may choose for every training, and where the choices begin and end.
+_CHOICES = {
+    "steps": lambda value: mo.ui.slider(5, 60, value=value, show_value=True, label="steps"),
+    "group_size": lambda value: mo.ui.slider(1, 16, value=value, show_value=True, label="group size"),
+    "batch_size": lambda value: mo.ui.slider(8, 96, value=value, show_value=True, label="completions a step"),
+    "max_completion_length": lambda value: mo.ui.slider(
+        8, 64, value=value, show_value=True, label="longest completion (tokens)"
+    ),
+    "temperature": lambda value: _dropdown("temperature", [0.2, 1.0, 1.5], value),
+    "learning_rate": lambda value: _dropdown("learning rate", [1e-6, 1e-5, 1e-4, 5e-4, 1.5e-3, 3e-3, 1e-2], value),
+    "beta": lambda value: _dropdown("beta (KL)", [0.0, 0.04, 0.1, 0.5], value),
+    "seed": lambda value: _dropdown("seed", range(5), value),
+}
+
+
+def _dropdown(label: str, values: Sequence, value: object) -> mo.ui.dropdown:
+    names = {each: f"{each:g}".replace("e-0", "e-") for each in values}
+    return mo.ui.dropdown({name: each for each, name in names.items()}, value=names[value], label=label)
+
+
+def controls(settings: Settings, **first) -> mo.ui.dictionary:
+    """The controls of a training as they first stand, behind a lesson's own (`first`); see `chosen_settings`."""
+    shared = {name: control(getattr(settings, name)) for name, control in _CHOICES.items()}
+    return mo.ui.dictionary(first | shared)
+
+
+def chosen_settings(settings: Settings, values: dict) -> Settings:
+    """The settings with what the controls now say."""
+    return replace(settings, **{name: values[name] for name in _CHOICES})
+
+
 @dataclass(frozen=True)
 class Question:
     """A prediction: the reader chooses first, and every choice has its answer.

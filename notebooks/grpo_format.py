@@ -359,23 +359,10 @@ def _():
 
 @app.cell(hide_code=True)
 def _(REWARDS, TAGS):
-    chosen = mo.ui.dictionary(
-        {
-            "format": mo.ui.dropdown(list(TAGS), value="think / answer", label="format"),
-            "reward": mo.ui.dropdown([*REWARDS, "strict + answer"], value="strict", label="reward"),
-            "steps": mo.ui.slider(5, 60, value=25, show_value=True, label="steps"),
-            "group_size": mo.ui.slider(1, 16, value=8, show_value=True, label="group size"),
-            "batch_size": mo.ui.slider(8, 96, value=64, show_value=True, label="completions a step"),
-            "max_completion_length": mo.ui.slider(
-                8, 64, value=48, show_value=True, label="longest completion (tokens)"
-            ),
-            "temperature": mo.ui.dropdown(["0.2", "1.0", "1.5"], value="1.0", label="temperature"),
-            "learning_rate": mo.ui.dropdown(
-                ["1e-6", "1e-5", "1e-4", "5e-4", "1.5e-3", "1e-2"], value="1.5e-3", label="learning rate"
-            ),
-            "beta": mo.ui.dropdown(["0.0", "0.04", "0.1", "0.5"], value="0.1", label="beta (KL)"),
-            "seed": mo.ui.dropdown(list("01234"), value="0", label="seed"),
-        }
+    chosen = live.controls(
+        Settings(),
+        format=mo.ui.dropdown(list(TAGS), value="think / answer", label="format"),
+        reward=mo.ui.dropdown([*REWARDS, "strict + answer"], value="strict", label="reward"),
     )
     mo.hstack(list(chosen.elements.values()), justify="start", gap=1.2, wrap=True)
     return (chosen,)
@@ -383,16 +370,7 @@ def _(REWARDS, TAGS):
 
 @app.cell(hide_code=True)
 def _(REWARDS, TAGS, chosen):
-    settings = Settings(
-        steps=chosen.value["steps"],
-        group_size=chosen.value["group_size"],
-        batch_size=chosen.value["batch_size"],
-        learning_rate=float(chosen.value["learning_rate"]),
-        beta=float(chosen.value["beta"]),
-        max_completion_length=chosen.value["max_completion_length"],
-        temperature=float(chosen.value["temperature"]),
-        seed=int(chosen.value["seed"]),
-    )
+    settings = live.chosen_settings(Settings(), chosen.value)
     training_tags = TAGS[chosen.value["format"]]
     _form, _, _answer = chosen.value["reward"].partition(" + ")
     training_rewards = [REWARDS[_form](training_tags), *([answer_reward] if _answer else [])]
