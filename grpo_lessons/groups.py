@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from grpo_lessons.runs import Completion
 
 SCALES = ("group", "batch", "none")
+AGGREGATIONS = ("sum_then_normalize", "normalize_then_sum")
 
 
 def advantages(rewards_PG: Sequence[Sequence[float]], scale: str = "group", eps: float = 1e-4) -> list[list[float]]:
@@ -43,6 +44,60 @@ def advantages(rewards_PG: Sequence[Sequence[float]], scale: str = "group", eps:
     whole = stdev(reward for group in groups for reward in group)
     divisor = {"group": lambda g: stdev(g) + eps, "batch": lambda g: whole + eps, "none": lambda g: 1.0}[scale]
     return [[(reward - fmean(group)) / divisor(group) for reward in group] for group in groups]
+
+
+def combined(
+    rewards_RPG: Sequence[Sequence[Sequence[float]]],
+    weights: Sequence[float] | None = None,
+    aggregation: str = "sum_then_normalize",
+    scale: str = "group",
+    eps: float = 1e-4,
+) -> list[list[float]]:
+    """The advantages of completions that several rewards have judged, as lists of G for each of the P prompts.
+
+    Args:
+        rewards_RPG: for each of the R rewards what `advantages` takes.
+        weights: TRL's `reward_weights`, one for each reward; all 1 if left out.
+        aggregation: TRL's `multi_objective_aggregation`. "sum_then_normalize" adds the weighted rewards up and compares
+            the sums; "normalize_then_sum" compares each reward within its groups first, adds those up and normalizes
+            once more over all completions (GDPO, arXiv 2601.05242; `scale` has no say there).
+
+    Example: one success in the first reward, and a second that varies a hundred times less.
+        >>> rewards = [[[1, 0, 0, 0]], [[0, 0.01, 0, 0]]]
+        >>> [round(a, 2) for a in combined(rewards)[0]]
+        [1.5, -0.49, -0.51, -0.51]
+        >>> [round(a, 2) for a in combined(rewards, aggregation="normalize_then_sum")[0]]
+        [0.88, 0.85, -0.87, -0.87]
+
+    Raises:
+        ValueError: as `advantages`; for an unknown aggregation, or another number of weights than of rewards.
+    """
+    weights = [1.0] * len(rewards_RPG) if weights is None else list(weights)
+    if len(weights) != len(rewards_RPG):
+        raise ValueError(f"{len(weights)} weights for {len(rewards_RPG)} rewards: expected one for each.")
+    if aggregation == "sum_then_normalize":
+        return advantages(weighted_sum(rewards_RPG, weights), scale, eps)
+    if aggregation != "normalize_then_sum":
+        raise ValueError(f"aggregation={aggregation!r}: expected one of {AGGREGATIONS}.")
+    sums_PG = weighted_sum([advantages(rewards_PG, "group", eps) for rewards_PG in rewards_RPG], weights)
+    everything = [total for group in sums_PG for total in group]
+    mean, spread = fmean(everything), stdev(everything) + eps
+    return [[(total - mean) / spread for total in group] for group in sums_PG]
+
+
+def weighted_sum(
+    rewards_RPG: Sequence[Sequence[Sequence[float]]], weights: Sequence[float] | None = None
+) -> list[list[float]]:
+    """The reward of each completion, as lists of G for each prompt: the sum over the R rewards, each by its weight.
+
+    >>> weighted_sum([[[1, 0]], [[0.5, 0.5]]], [1, 2])
+    [[2.0, 1.0]]
+    """
+    weights = [1.0] * len(rewards_RPG) if weights is None else weights
+    return [
+        [float(sum(w * reward for w, reward in zip(weights, each, strict=True))) for each in zip(*groups, strict=True)]
+        for groups in zip(*rewards_RPG, strict=True)
+    ]
 
 
 def scored(texts: Sequence[str], reward, scale: str = "group", **columns) -> list[Completion]:

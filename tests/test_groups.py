@@ -6,7 +6,17 @@ from statistics import fmean
 
 import pytest
 
-from grpo_lessons.groups import SCALES, advantages, clipped_objective, interval, is_dead, p_dead, simulate_dead
+from grpo_lessons.groups import (
+    AGGREGATIONS,
+    SCALES,
+    advantages,
+    clipped_objective,
+    combined,
+    interval,
+    is_dead,
+    p_dead,
+    simulate_dead,
+)
 
 
 def test_one_success_in_eight_stands_out_by_seven_over_root_eight():
@@ -37,42 +47,91 @@ def test_groups_without_siblings_are_refused(groups, names):
         advantages(groups)
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_advantages_are_those_of_trl(scale, tmp_path):
+def one_step_of_trl(folder, reward_funcs, **arguments):
+    """A real step of GRPOTrainer on three groups of eight."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     from grpo_lessons import pocket
     from grpo_lessons.problems import sums
 
-    seen = []
-
-    def uneven(completion_ids, **kwargs):
-        rewards = [(7 * sum(ids)) % 11 / 10 if i >= 8 else 0.5 for i, ids in enumerate(completion_ids)]
-        seen.append(rewards)
-        return rewards
-
     trainer = GRPOTrainer(
         model=str(pocket.PATH),
-        reward_funcs=uneven,
+        reward_funcs=reward_funcs,
         train_dataset=Dataset.from_list(sums(8)),
         args=GRPOConfig(
-            str(tmp_path),
+            str(folder),
             max_steps=1,
             per_device_train_batch_size=24,
             max_completion_length=12,
-            scale_rewards=scale,
             bf16=False,
             report_to="none",
+            **arguments,
         ),
     )
     trainer.train()
-    groups = [seen[0][i : i + 8] for i in range(0, 24, 8)]
+    return trainer
+
+
+def uneven(completion_ids, **kwargs):
+    """A reward whose first group is dead."""
+    return [(7 * sum(ids)) % 11 / 10 if i >= 8 else 0.5 for i, ids in enumerate(completion_ids)]
+
+
+def written_down(reward, seen):
+    def watched(**kwargs):
+        seen.append(reward(**kwargs))
+        return seen[-1]
+
+    watched.__name__ = f"reward_{len(seen)}_{reward.__name__}"
+    return watched
+
+
+def in_groups(rewards):
+    return [rewards[i : i + 8] for i in range(0, 24, 8)]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_advantages_are_those_of_trl(scale, tmp_path):
+    seen = []
+    trainer = one_step_of_trl(tmp_path, written_down(uneven, seen), scale_rewards=scale)
+    groups = in_groups(seen[0])
     ours = [advantage for group in advantages(groups, scale) for advantage in group]
     assert ours == pytest.approx(list(trainer._logs["advantages"]), abs=1e-4)
     dead = fmean(map(is_dead, groups))
     logged = trainer.state.log_history[0]["frac_reward_zero_std"]  # with "batch" TRL looks at the whole batch's spread
     assert dead == pytest.approx(1 / 3) and (scale == "batch" or logged == pytest.approx(dead))
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_advantages_of_two_weighted_rewards_are_those_of_trl(aggregation, tmp_path):
+    def lengths(completion_ids, **kwargs):
+        return [float(len(set(ids))) for ids in completion_ids]
+
+    first, second = [], []
+    trainer = one_step_of_trl(
+        tmp_path,
+        [written_down(uneven, first), written_down(lengths, second)],
+        reward_weights=[1.0, 0.3],
+        multi_objective_aggregation=aggregation,
+    )
+    ours = combined([in_groups(first[0]), in_groups(second[0])], [1.0, 0.3], aggregation)
+    assert [each for group in ours for each in group] == pytest.approx(list(trainer._logs["advantages"]), abs=1e-3)
+
+
+def test_a_small_reward_is_drowned_by_a_large_one_unless_each_is_normalized_first():
+    right, short = [1, 1, 0, 0], [0.01, 0.0, 0.01, 0.0]  # the second tells the two right ones apart
+    summed = combined([[right], [short]])[0]
+    apart = combined([[right], [short]], aggregation="normalize_then_sum")[0]
+    assert summed[0] - summed[1] < 0.02 < 0.8 < apart[0] - apart[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"), [({"weights": [1]}, "1 weights for 2 rewards"), ({"aggregation": "both"}, "'both'")]
+)
+def test_weights_and_aggregations_that_cannot_be_are_refused(settings, names):
+    with pytest.raises(ValueError, match=names):
+        combined([[[1, 0]], [[0, 1]]], **settings)
 
 
 def test_the_chance_of_a_dead_group_is_that_of_counting_all_outcomes():
