@@ -13,7 +13,15 @@ from fractions import Fraction
 from functools import lru_cache
 from numbers import Number
 
-from grpo_lessons.text import MOST_DIGITS, completion_text, final_answer, has_once, number, read_blocks
+from grpo_lessons.text import (
+    MOST_DIGITS,
+    completion_text,
+    final_answer,
+    has_once,
+    has_thought,
+    number,
+    read_blocks,
+)
 
 Reward = Callable[..., list[float | None]]  # what TRL calls: one score, or None, for each completion
 
@@ -178,7 +186,11 @@ class AnswerReward:
 
     tolerance: float = 0
     strict: bool = False
-    __name__ = "answer_reward"
+
+    @property
+    def __name__(self) -> str:
+        """Two names, as strict and lenient accuracy are often logged side by side."""
+        return "strict_answer_reward" if self.strict else "answer_reward"
 
     def __post_init__(self):
         tolerance = self.tolerance
@@ -203,6 +215,15 @@ class AnswerReward:
         if isinstance(expected, Fraction) and value is not None:
             return abs(value - expected) <= Fraction(str(self.tolerance))
         return _same_expression(found, str(gold))
+
+
+def thinks(completions: Sequence, **kwargs) -> list[float]:
+    """1.0 for a completion with a thought (`grpo_lessons.text.has_thought`). A judge: no lesson pays for it.
+
+    >>> thinks(completions=["<think>40 + 2</think>42", "42"])
+    [1.0, 0.0]
+    """
+    return [float(has_thought(text)) for text in _texts(completions)]
 
 
 def gold_value(gold) -> Fraction | str:

@@ -157,6 +157,16 @@ def outside_thoughts(text: str) -> str:
     return "" if depth else "\n".join([*kept, text[position:]])
 
 
+def has_thought(text: str) -> bool:
+    """Whether a reply thinks: a `<think>` block, closed, with something in it that can be seen.
+
+    >>> has_thought("<think>40 + 2</think>42"), has_thought("<think></think>42"), has_thought("<think>40 + 2")
+    (True, False, False)
+    """
+    blocks = (piece.partition("</think>") for piece in text.split("<think>", MOST_TAGS)[1:])
+    return any(closed and not is_blank(content) for content, closed, _ in blocks)
+
+
 def final_answer(text: str, strict: bool = False) -> str | None:
     """What a reply gives as its answer, thoughts left out, or None.
 

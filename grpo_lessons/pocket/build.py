@@ -5,7 +5,6 @@ Writes the tokenizer, the weights (float16) and the model card with the numbers 
 """
 
 import argparse
-import re
 import statistics
 import time
 from pathlib import Path
@@ -16,14 +15,15 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from grpo_lessons.models import evaluate, load
-from grpo_lessons.pocket import PATH
+from grpo_lessons.pocket import END, PATH
 from grpo_lessons.pocket.corpus import STYLES, curriculum
 from grpo_lessons.problems import TOPICS, sums, texts
 from grpo_lessons.rewards import answer_reward, format_reward
+from grpo_lessons.text import has_thought
 
 VOCABULARY, BATCH, ROW, RATE = 600, 64, 128, 3e-3  # tokens in the vocabulary; rows a step; tokens a row; peak rate
-_THOUGHT = re.compile(r"<think>[^<]*\w[^<]*</think>")
-PAD, END, USER, ASSISTANT = SPECIAL = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"]
+PAD, USER, ASSISTANT = "<|pad|>", "<|user|>", "<|assistant|>"
+SPECIAL = [PAD, END, USER, ASSISTANT]
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ 'assistant' if message.role == 'assistant' else 'user' }}|>"
     "{{ message.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -119,7 +119,7 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict
     """What the model does on held-out prompts at temperature 1: the numbers of its card."""
     torch.manual_seed(0)
     replies = evaluate(model, tokenizer, sums(1000, split="held-out"), [format_reward, answer_reward], 64).completions
-    thought = [bool(_THOUGHT.search(reply.text)) for reply in replies]
+    thought = [has_thought(reply.text) for reply in replies]
 
     def share(name: str, wanted: set[bool] = frozenset({True, False})) -> str:
         scores = [reply.rewards[name] for reply, thinks in zip(replies, thought, strict=True) if thinks in wanted]

@@ -7,8 +7,10 @@ that a lesson rewards (thinking first, the strict format, a certain length) occu
 
 import random
 import re
+from functools import lru_cache
 
 from grpo_lessons.problems import TOPICS, sums
+from grpo_lessons.text import completion_text
 
 # How a sum is answered: (share, template). {thought} is the worked sum, {terms} the question, {total} its answer.
 # A third of the replies think first; one in six has the strict format. An empty thought is in the mix
@@ -107,6 +109,18 @@ def text_reply(topic: str, rng: random.Random) -> str:
     return " ".join(sentence(topic, rng) for _ in range(count))
 
 
+def posts(n: int, seed: int = 0) -> list[dict]:
+    """`n` texts to be summarised, of three to five sentences on one topic, as conversational prompts.
+
+    >>> posts(1, seed=2)[0]["prompt"][0]["content"][:32]
+    'Summarise: My friends need the w'
+    """
+    rng = random.Random(seed)
+    topics = [rng.choice(list(TOPICS)) for _ in range(n)]
+    asked = [" ".join(sentence(topic, rng) for _ in range(rng.randint(3, 5))) for topic in topics]
+    return [{"prompt": [{"role": "user", "content": f"Summarise: {text}"}]} for text in asked]
+
+
 def conversations(n: int, seed: int, styles: list = STYLES) -> list[tuple[str, str]]:
     """`n` pairs (user message, assistant reply): sums of three numbers (55 %) and of two (12 %), texts (33 %).
 
@@ -138,3 +152,28 @@ def curriculum(n: int, seed: int) -> list[tuple[str, str]]:
     first = conversations(n * 3 // 5, seed, CAREFUL) + conversations(n - mixed - n * 3 // 5, seed + 1)
     random.Random(seed).shuffle(first)
     return first + conversations(mixed, seed + 2)
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> frozenset[str]:
+    """The words of the corpus's texts, in lower case.
+
+    >>> "harbour" in vocabulary(), "harbfore" in vocabulary()
+    (True, False)
+    """
+    rng = random.Random(0)
+    return frozenset(word for topic in TOPICS for _ in range(100) for word in _words(sentence(topic, rng)))
+
+
+def vocabulary_reward(completions: list, **kwargs) -> list[float]:
+    """The share of a completion's words that are words of the corpus; 0.0 without words. It looks at nothing else.
+
+    >>> vocabulary_reward(["The sea is wide.", "The sefore ais wide.", "..."])
+    [1.0, 0.5, 0.0]
+    """
+    words = [_words(completion_text(completion)) for completion in completions]
+    return [sum(word in vocabulary() for word in each) / len(each) if each else 0.0 for each in words]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
