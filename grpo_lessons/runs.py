@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from statistics import fmean
 
 FORMAT = 1
 
@@ -41,13 +42,23 @@ class Evaluation:
         """The rewards of that name, one for each prompt."""
         return [completion.rewards[reward] or 0.0 for completion in self.completions]
 
+    def mean(self, reward: str) -> float:
+        """The mean of the rewards of that name."""
+        return fmean(self.scores(reward))
+
+    def as_metrics(self) -> dict[str, float]:
+        """The mean of each reward under its name among the metrics of a step."""
+        return {f"held-out/{name}/mean": self.mean(name) for name in self.completions[0].rewards}
+
 
 @dataclass
 class Run:
     """A training run, finished or under way.
 
     `metrics` holds one dict for each step: what TRL logs under its own names, `step`, `seconds` since the first step
-    began, and `within_group_std`, the mean standard deviation of the rewards inside a group.
+    began, `within_group_std`, the mean standard deviation of the rewards inside a group, `completions/std_length` in
+    tokens, `judges/{reward}/mean` for the rewards that judge the run, and `held-out/{reward}/mean` at the steps at
+    which that was asked for.
 
     Example:
         >>> run = Run(settings={"steps": 2}, metrics=[{"step": 1, "reward": 0.25}, {"step": 2, "reward": 0.5}])
@@ -124,6 +135,25 @@ class Run:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def told_apart(first: Run, second: Run) -> tuple[str, str]:
+    """What tells two runs apart, each in words that can follow its name: settings and rewards; "" if nothing does.
+
+    >>> told_apart(Run({"beta": 0.0, "seed": 1}), Run({"beta": 0.1, "seed": 1}))
+    (' (beta 0)', ' (beta 0.1)')
+    """
+
+    def words(run: Run, other: Run) -> str:
+        settings = [
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in run.settings.items()
+            if value != other.settings.get(name)
+        ]
+        different = settings + (run.rewards if run.rewards != other.rewards else [])
+        return f" ({', '.join(different)})" if different else ""
+
+    return words(first, second), words(second, first)
 
 
 def _completions(rows: list[dict]) -> list[Completion]:
