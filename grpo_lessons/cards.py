@@ -5,11 +5,13 @@ from a model or a reader is escaped.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html import escape
+from statistics import fmean
 
 from grpo_lessons.groups import is_dead
 from grpo_lessons.palette import COLOURS
-from grpo_lessons.runs import Completion, Group, Run
+from grpo_lessons.runs import Completion, Group, Run, told_apart
 from grpo_lessons.text import mark_tags
 
 MOST_CHARACTERS = 600  # of one completion on a card
@@ -26,6 +28,8 @@ _STYLE = (
 .gl .text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.82rem;white-space:pre-wrap;
 overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .tag{color:var(--policy);font-weight:700}.gl .in{background:color-mix(in srgb,var(--policy) 13%,transparent)}
+.gl .tokens i{font-style:normal;border-radius:2px}.gl .tokens i:nth-child(odd){background:color-mix(in srgb,var(--policy) 20%,transparent)}
+.gl .tokens i:nth-child(even){background:var(--soft)}
 .gl .facts{display:flex;flex-wrap:wrap;gap:.25rem .8rem;align-items:baseline;font-variant-numeric:tabular-nums}
 .gl .name{opacity:.75;font-size:.8rem}.gl b.reward{color:var(--reward)}.gl b.up{color:var(--up)}.gl b.down{color:var(--down)}
 .gl b.dead{color:var(--dead)}.gl b.held-out{color:var(--held-out)}.gl b.policy{color:var(--policy)}
@@ -36,13 +40,15 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .bar i{display:block;height:100%;background:var(--policy);transition:width .3s}
 .gl .bar.busy i{width:30%;animation:gl-busy 1.4s ease-in-out infinite alternate}
 @keyframes gl-busy{from{margin-left:0}to{margin-left:70%}}
-.gl .loop{display:grid;gap:.4rem .9rem;grid-template-columns:minmax(0,1fr) auto auto}
-.gl .loop .head{font-size:.8rem;opacity:.75;border-bottom:1px solid var(--line)}
+.gl .loop{display:grid;gap:.4rem .9rem}.gl .loop .head{font-size:.8rem;opacity:.75;border-bottom:1px solid var(--line);display:flex;align-items:end}
+@media (max-width:40rem){.gl .loop{grid-template-columns:repeat(3,auto)!important}.gl .loop .wide{grid-column:1/-1;margin-top:.5rem}}
+.gl td.text{min-width:11rem}
 .gl .flow{display:flex;flex-wrap:wrap;gap:.3rem .5rem;align-items:center;margin:.2rem 0 .8rem}
 .gl .flow span{border:1px solid var(--line);border-radius:1rem;padding:.15rem .7rem}
+.gl .flow .now{background:color-mix(in srgb,var(--policy) 18%,transparent);border-color:var(--policy)}
 .gl table{border-collapse:collapse;width:100%;font-size:.86rem}.gl .scroll{overflow-x:auto}
 .gl th,.gl td{border-bottom:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top}
-.gl td.mark{text-align:center;white-space:nowrap}.gl th{font-weight:600}
+.gl td.mark,.gl th.mark{text-align:center}.gl td.mark{white-space:nowrap}.gl th{font-weight:600}
 .gl .pushes{display:grid;grid-template-columns:max-content max-content minmax(4rem,28rem) max-content;gap:.25rem .8rem;align-items:center}
 .gl .track{position:relative;height:.8rem;border-left:0;background:linear-gradient(90deg,transparent calc(50% - 1px),var(--line) 0,
 var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;height:100%;border-radius:2px}
@@ -75,6 +81,24 @@ def marked_text(text: str, tags: Sequence[str] = ()) -> str:
     return body + more or '<span class="note">(empty)</span>'
 
 
+def marked_tokens(tokens: Sequence[str]) -> str:
+    """A text cut into its tokens, every other one shaded; at most `MOST_CHARACTERS` of them."""
+    pieces = "".join(f"<i>{escape(token)}</i>" for token in tokens[:MOST_CHARACTERS])
+    return f'<span class="text tokens">{pieces}</span>'
+
+
+def measured(pieces: Sequence[str], measures: Sequence[str]) -> str:
+    """A card for each piece of HTML, numbered if there are several, with its measure in words under it."""
+    several = len(pieces) > 1
+    cards = [
+        f'<div class="card"><div class="text">{piece}</div><div class="facts">'
+        + (f'<span class="name">reply {i}</span>' if several else "")
+        + f" <b>{escape(measure)}</b></div></div>"
+        for i, (piece, measure) in enumerate(zip(pieces, measures, strict=True), 1)
+    ]
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
 def direction(advantage: float) -> str:
     """Where an advantage pushes: "up", "down", or "dead" for nowhere."""
     return "dead" if abs(advantage) < 1e-6 else "up" if advantage > 0 else "down"
@@ -83,8 +107,8 @@ def direction(advantage: float) -> str:
 def push(advantage: float) -> str:
     """An advantage with its sign, an arrow and its colour."""
     way = direction(advantage)
-    arrow = {"up": "↑ +", "down": "↓ −", "dead": "· "}[way]
-    return f'<b class="{way}">{arrow}{abs(advantage):.2f}</b>'
+    arrow = {"up": "↑ ", "down": "↓ ", "dead": "· "}[way]
+    return f'<b class="{way}">{arrow}{signed(advantage) if way != "dead" else "0.00"}</b>'
 
 
 def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True) -> str:
@@ -107,29 +131,52 @@ def _reward(name: str, score: float | None) -> str:
 
 
 def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
+    if value is None:
+        return "–"
+    short = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if short == "-0" else _minus(short)
 
 
-def loop_picture(prompt: str, completions: Sequence[Completion], tags: Sequence[str] = ()) -> str:
-    """The loop of GRPO, filled with one prompt and its completions: sample, score, compare, push."""
-    stages = [
-        "one prompt",
-        f"{len(completions)} sampled completions",
-        "a reward each",
-        "compare within the group",
-        "update",
+def signed(number: float) -> str:
+    """A number with its sign, and a real minus.
+
+    >>> signed(0.5), signed(-1)
+    ('+0.50', '−1.00')
+    """
+    return _minus(f"{number:+.2f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+STAGES = ("one prompt", "sampled completions", "a reward each", "compare within the group", "update")
+
+
+def loop_picture(
+    prompt: str, completions: Sequence[Completion], tags: Sequence[str] = (), stage: int = len(STAGES)
+) -> str:
+    """The loop of GRPO, filled with one prompt and its completions, as far as a stage of `STAGES` (1 to 5)."""
+    flow = " → ".join(
+        f'<span class="{"now" if i == stage else ""}">{len(completions) if i == 2 else ""} {name}</span>'
+        for i, name in enumerate(STAGES, 1)
+    )
+    rewards = [sum(reward or 0 for reward in c.rewards.values()) for c in completions]
+    mean = fmean(rewards)
+    columns = [
+        ("completion", [f'<div class="text wide">{marked_text(c.text, tags)}</div>' for c in completions]),
+        ("reward", [f'<div><b class="reward">{_short(reward)}</b></div>' for reward in rewards]),
+        (f"against the mean, {_short(mean)}", [f"<div>{signed(reward - mean)}</div>" for reward in rewards]),
+        ("advantage", [f"<div>{push(c.advantage)}</div>" for c in completions]),
     ]
-    flow = " → ".join(f"<span>{stage}</span>" for stage in stages)
-    rows = "".join(
-        f'<div class="text">{marked_text(c.text, tags)}</div>'
-        f'<div class="facts"><b class="reward">{_short(sum(r or 0 for r in c.rewards.values()))}</b></div><div>{push(c.advantage)}</div>'
-        for c in completions
-    )
-    return (
-        f'<div class="flow">{flow} <span>↺ again</span></div><p><b>{escape(prompt)}</b></p><div class="loop">'
-        '<div class="head">completion</div><div class="head">reward</div><div class="head">advantage</div>'
-        f"{rows}</div>"
-    )
+    columns = columns[: max(0, stage - 1)]
+    cells = [
+        f'<div class="head{" wide" if i == 0 else ""}">{escape(head)}</div>' for i, (head, _) in enumerate(columns)
+    ]
+    cells += [cell for row in zip(*(column for _, column in columns), strict=True) for cell in row]
+    tracks = " ".join(["minmax(0,1fr)", *["minmax(3.2rem,auto)"] * (len(columns) - 1)])
+    grid = f'<div class="loop" style="grid-template-columns:{tracks}">{"".join(cells)}</div>' if columns else ""
+    return f'<div class="flow">{flow} <span>↺ again</span></div><p><b>{escape(prompt)}</b></p>{grid}'
 
 
 def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
@@ -146,7 +193,7 @@ def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
         )
     mean = sum(rewards) / len(rewards)
     verdict = '<b class="dead">a dead group: no push at all</b>' if is_dead(rewards) else ""
-    return f'<div class="pushes">{"".join(rows)}</div><p>group mean {mean:.3f} {verdict}</p>'
+    return f'<div class="pushes">{"".join(rows)}</div><p>group mean {_minus(f"{mean:.3f}")} {verdict}</p>'
 
 
 def text_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], tags: Sequence[str] = ()) -> str:
@@ -158,8 +205,9 @@ def text_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], t
     return f'<div class="scroll"><table><thead><tr>{_header(head)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _header(titles: Sequence[str]) -> str:
-    return "".join(f"<th>{escape(title)}</th>" for title in titles)
+def _header(titles: Sequence[str], marks: Sequence[bool] = ()) -> str:
+    classes = ["mark" if mark else "" for mark in marks] or [""] * len(titles)
+    return "".join(f'<th class="{kind}">{escape(title)}</th>' for title, kind in zip(titles, classes, strict=True))
 
 
 def marks_table(
@@ -185,42 +233,77 @@ def marks_table(
         f'<tr><td class="text">{marked_text(text, tags)}</td>{"".join(cell(value, values) for value in values)}</tr>'
         for text, values in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{_header(head)}</tr></thead><tbody>{body}</tbody></table></div>'
+    marks = [False, *(not isinstance(value, str) for value in rows[0][1])] if rows else []
+    return (
+        f'<div class="scroll"><table><thead><tr>{_header(head, marks)}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
-# What to watch beside the reward and its parts, and how: (metric, title, colour, range or None for the data's own).
-CURVES = [
-    ("within_group_std", "spread within a group", "up", (0, None)),
-    ("frac_reward_zero_std", "share of dead groups", "dead", (0, 1)),
-    ("completions/mean_length", "completion length (tokens)", "policy", (0, None)),
-    ("entropy", "entropy", "policy", (0, None)),
-    ("kl", "distance from the start (KL)", "policy", (0, None)),
-]
+@dataclass(frozen=True)
+class Curve:
+    """Something to watch over the steps of a run.
+
+    Args:
+        metric: its name in `Run.metrics`; a run that did not log it (`kl` with beta 0) leaves the curve out.
+        title: what the reader calls it, with its unit.
+        colour: its concept in the palette.
+        span: lowest and highest value of the axis at least; None for the data's own.
+        held_out: the name of a reward whose held-out mean is drawn as points.
+        spread: a metric that is drawn as a band around the curve, so much above as below.
+        goal: a value that is marked by a dashed line.
+    """
+
+    metric: str
+    title: str
+    colour: str = "policy"
+    span: tuple[float | None, float | None] = (0, None)
+    held_out: str = ""
+    spread: str = ""
+    goal: float | None = None
 
 
-def curves(runs: dict[str, Run], at: int | None = None, only: Sequence[str] = ()) -> str:
+LENGTH = "completions/mean_length"
+CURVES = (
+    Curve("reward", "reward", "reward"),
+    Curve("within_group_std", "spread within a group", "up"),
+    Curve("frac_reward_zero_std", "share of dead groups", "dead", (0, 1)),
+    Curve(LENGTH, "completion length (tokens)"),
+    Curve("entropy", "entropy"),
+    Curve("kl", "distance from the start (KL)"),
+)
+
+
+def curves(
+    runs: dict[str, Run], at: int | None = None, only: Sequence[str] = (), watch: Sequence[Curve] = CURVES
+) -> str:
     """Small curves over the steps of one run, or of several overlaid (the first in colour, the others dashed).
 
-    The components of a reward that is a sum stand beside it; a metric that no run logged is left out (`kl` with beta 0).
-    `at` marks a step; `only` names the metrics to show, all if it is empty.
+    The components of a reward that is a sum stand beside it. `at` marks a step; `only` names the metrics to show, all
+    if it is empty.
     """
-    components = sorted(
-        {name for run in runs.values() for row in run.metrics[:1] for name in row if name.startswith("rewards/")}
-    )
-    parts = [(name, name.split("/")[1], "reward", (0, 1)) for name in components if name.endswith("/mean")]
-    parts = parts if len(parts) > 1 else []
-    best = max((value for run in runs.values() for _, value in run.series("reward")), default=0)
-    top = max(1, len(parts)) if best > 0 else 0  # a distance to a target is never above 0
-    wanted = [("reward", "reward", "reward", (0, top)), *parts, *CURVES]
     shown = [
-        _curve(title, colour, span, [run.series(name) for run in runs.values()], at, _steps(runs))
-        for name, title, colour, span in wanted
-        if any(run.series(name) for run in runs.values()) and (not only or name in only)
+        _curve(curve, list(runs.values()), at, _steps(runs))
+        for each in watch
+        for curve in ([_reward_curve(each, runs), *_parts(runs)] if each.metric == "reward" else [each])
+        if any(run.series(curve.metric) for run in runs.values()) and (not only or curve.metric in only)
     ]
     legend = "".join(
         f"<span>{'━' if i == 0 else '╌'} {escape(label)}</span>" for i, label in enumerate(runs) if len(runs) > 1
     )
     return f'<p class="facts">{legend}</p><div class="curves">{"".join(shown)}</div>'
+
+
+def _parts(runs: dict[str, Run]) -> list[Curve]:
+    """A curve for each component of a reward, if it has more than one."""
+    logged = {name for run in runs.values() for row in run.metrics[:1] for name in row}
+    parts = sorted(name for name in logged if name.startswith("rewards/") and name.endswith("/mean"))
+    return [Curve(name, name.split("/")[1], "reward", (0, 1)) for name in parts] if len(parts) > 1 else []
+
+
+def _reward_curve(curve: Curve, runs: dict[str, Run]) -> Curve:
+    """The reward from 0 to what can be earned; a distance to a target is never above 0."""
+    best = max((value for run in runs.values() for _, value in run.series("reward")), default=0)
+    return replace(curve, span=(0, max(1, len(_parts(runs))) if best > 0 else 0))
 
 
 def _steps(runs: dict[str, Run]) -> int:
@@ -229,46 +312,73 @@ def _steps(runs: dict[str, Run]) -> int:
     )
 
 
-def _curve(
-    title: str, colour: str, span: tuple, series: list[list[tuple[int, float]]], at: int | None, steps: int
-) -> str:
-    values = [value for points in series for _, value in points]
-    low = min(values) if span[0] is None else min(span[0], *values)
-    high = max(low + 1e-9, max(values)) if span[1] is None else max(span[1], *values)
+def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
+    series = [run.series(curve.metric) for run in runs]
+    spread = dict(runs[0].series(curve.spread)) if curve.spread else {}
+    band = [(step, value - spread[step], value + spread[step]) for step, value in series[0] if step in spread]
+    points = _held_out(runs[0], curve.held_out) if curve.held_out else []
+    values = [value for each in series for _, value in each] + [value for _, value in points]
+    values += [value for _, low, high in band for value in (low, high)]
+    values += [] if curve.goal is None else [curve.goal]
+    low = min(values) if curve.span[0] is None else min(curve.span[0], *values)
+    high = max(low + 1e-9, max(values)) if curve.span[1] is None else max(curve.span[1], *values)
     width, height, left, bottom = 220, 96, 30, 14
+    colour = COLOURS[curve.colour]
 
     def spot(step, value):
         x = left + (width - left - 4) * (step - 1) / (steps - 1)
         return f"{x:.1f},{(height - bottom) - (height - bottom - 6) * (value - low) / (high - low):.1f}"
 
-    lines = ""
-    for i, points in enumerate(series):
+    def path(spots):
+        return " ".join(spot(*each) for each in spots)
+
+    drawn = ""
+    if band:
+        around = [(step, high) for step, _, high in band] + [(step, low) for step, low, _ in reversed(band)]
+        drawn += f'<polygon fill="{colour}" opacity=".18" points="{path(around)}"/>'
+    if curve.goal is not None:
+        _, y = spot(1, curve.goal).split(",")
+        line = f'<line x1="{left}" x2="{width - 4}" y1="{y}" y2="{y}" stroke="{COLOURS["reward"]}" stroke-dasharray="2 3"/>'
+        drawn += (
+            line
+            + f'<text x="{width - 4}" y="{float(y) - 3:.1f}" text-anchor="end" font-size="9" fill="{COLOURS["reward"]}">target</text>'
+        )
+    for i, each in enumerate(series):
         style = (
-            f'stroke="{COLOURS[colour]}" stroke-width="2"'
+            f'stroke="{colour}" stroke-width="2"'
             if i == 0
             else ('stroke="currentColor" stroke-width="1.5" stroke-dasharray="4 3" opacity=".65"')
         )
-        lines += f'<polyline fill="none" {style} points="{" ".join(spot(*point) for point in points)}"/>'
-        if points:
-            x, y = spot(*points[-1]).split(",")
-            lines += f'<circle cx="{x}" cy="{y}" r="2.6" fill="{COLOURS[colour] if i == 0 else "currentColor"}"/>'
-    mark = ""
+        drawn += f'<polyline fill="none" {style} points="{path(each)}"/>'
+        if each:
+            x, y = spot(*each[-1]).split(",")
+            drawn += f'<circle cx="{x}" cy="{y}" r="2.6" fill="{colour if i == 0 else "currentColor"}"/>'
+    for point in points:
+        x, y = spot(*point).split(",")
+        drawn += f'<circle cx="{x}" cy="{y}" r="3.2" fill="{COLOURS["held-out"]}"/>'
     if at is not None:
         x = spot(at, low).split(",")[0]
-        mark = f'<line x1="{x}" x2="{x}" y1="4" y2="{height - bottom}" stroke="currentColor" opacity=".45"/>'
-    chosen = [value for step, value in series[0] if at is None or step == at] if series[0] else []
-    now = f'<b style="color:{COLOURS[colour]}">{_short(chosen[-1])}</b>' if chosen else ""
+        drawn += f'<line x1="{x}" x2="{x}" y1="4" y2="{height - bottom}" stroke="currentColor" opacity=".45"/>'
+    chosen = [value for step, value in series[0] if at is None or step == at]
+    now = f'<b style="color:{colour}">{_short(chosen[-1])}</b>' if chosen else ""
+    dots = f' <b class="held-out">● held-out {_short(points[-1][1])}</b>' if points and at is None else ""
     ink = 'font-size="9" fill="currentColor" opacity=".7"'
     return (
-        f'<div class="curve"><header><span>{escape(title)}</span>{now}</header>'
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)} over the steps">'
+        f'<div class="curve"><header><span>{escape(curve.title)}</span><span>{now}{dots}</span></header>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(curve.title)} over the steps">'
         f'<path d="M{left} 4V{height - bottom}H{width - 4}" fill="none" stroke="currentColor" opacity=".35"/>'
-        f'<text x="{left - 4}" y="11" text-anchor="end" {ink}>{_short(high)}</text>'
-        f'<text x="{left - 4}" y="{height - bottom}" text-anchor="end" {ink}>{_short(low)}</text>'
+        f'<text x="{left - 4}" y="11" text-anchor="end" {ink}>{_short(float(f"{high:.3g}"))}</text>'
+        f'<text x="{left - 4}" y="{height - bottom}" text-anchor="end" {ink}>{_short(float(f"{low:.3g}"))}</text>'
         f'<text x="{left}" y="{height - 3}" {ink}>step 1</text>'
         f'<text x="{width - 4}" y="{height - 3}" text-anchor="end" {ink}>{steps}</text>'
-        f"{mark}{lines}</svg></div>"
+        f"{drawn}</svg></div>"
     )
+
+
+def _held_out(run: Run, reward: str) -> list[tuple[int, float]]:
+    """The held-out means of a reward over the steps. Step 1 samples before the first update: there "before" belongs."""
+    first = [(1, run.before.mean(reward))] if run.before else []
+    return first + run.series(f"held-out/{reward}/mean")
 
 
 def group_panel(group: Group, tags: Sequence[str] = ()) -> str:
@@ -286,13 +396,16 @@ def progress(phase: str, done: int = 0, total: int = 1, seconds: float = 0.0) ->
 _BUSY = '<div class="bar busy"><i></i></div>'
 
 
-def run_panel(phase: str, run: Run) -> str:
-    """A session as it stands: phase and time left, curves, where it ran."""
+def run_panel(phase: str, run: Run, before: Run | None = None, watch: Sequence[Curve] = CURVES) -> str:
+    """A session as it stands: phase and time left, curves, over those of the run before it, and where it ran."""
     seconds = run.metrics[-1]["seconds"] if run.metrics else 0.0
     if run.state == "running":
         parts = [progress(phase, run.steps_done, run.settings.get("steps") or 1, seconds)]
     else:
         parts = [f"<p><b>{escape(phase)}</b></p>"]
-    if run.metrics:
-        parts.append(curves({"this run": run}))
+    if run.metrics and before:
+        ours, theirs = told_apart(run, before)
+        parts.append(curves({f"this run{ours}": run, f"the run before{theirs}": before}, watch=watch))
+    elif run.metrics:
+        parts.append(curves({"this run": run}, watch=watch))
     return "".join([*parts, f'<p class="note">{escape(run.label)}</p>' if run.provenance else ""])

@@ -1,6 +1,8 @@
 """Figures of rewards, groups and runs: data in, `Figure` out; nothing is shown, read, saved or set globally."""
 
 import io
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from grpo_lessons.groups import interval, p_dead, simulate_dead
 from grpo_lessons.palette import COLOURS
@@ -35,23 +37,64 @@ def before_after(run: Run, titles: dict[str, str]):
 
     `titles` maps the name of a 0/1 reward that judged the run to the words under which it is shown.
     """
-    figure, axes = _figure(5.6, 1.2 + 0.7 * len(titles), left=1.1)
-    for row, name in enumerate(titles):
-        for offset, when, filled in ((-0.14, "before", False), (0.14, "after", True)):
-            evaluation = getattr(run, when)
-            if evaluation is None:
+    evaluations = [("before", run.before), ("after", run.after)]
+    return shares({title: [(when, e.scores(name)) for when, e in evaluations if e] for name, title in titles.items()})
+
+
+def shares(rows: dict[str, list[tuple[str, list[float]]]]):
+    """Means of 0/1 scores with their 95 % intervals (Wilson): a title for each row, in it the (word, scores) to compare.
+
+    The last of a row is filled.
+    """
+    figure, axes = _figure(5.6, 1.2 + 0.7 * len(rows), left=1.1 if max(map(len, rows)) < 15 else 1.6)
+    for row, compared in enumerate(rows.values()):
+        for i, (word, scores) in enumerate(compared):
+            offset = 0.28 * i - 0.14 * (len(compared) - 1)
+            if not scores:
+                axes.annotate(f"{word}: none", (0, row + offset), va="center")
                 continue
-            scores = evaluation.scores(name)
             share, (low, high) = sum(scores) / len(scores), interval(round(sum(scores)), len(scores))
             axes.plot([low, high], [row + offset] * 2, color=COLOURS["held-out"], lw=2)
-            face = COLOURS["held-out"] if filled else "none"
+            face = COLOURS["held-out"] if i == len(compared) - 1 else "none"
             axes.plot([share], [row + offset], "o", ms=8, mew=2, mfc=face, color=COLOURS["held-out"])
-            axes.annotate(
-                f"{when} {share:.0%}", (high, row + offset), xytext=(6, 0), textcoords="offset points", va="center"
-            )
-    axes.set(xlim=(-0.02, 1.25), ylim=(len(titles) - 0.5, -0.5), yticks=range(len(titles)), yticklabels=titles.values())
+            label = f"{word} {share:.0%}"
+            axes.annotate(label, (high, row + offset), xytext=(6, 0), textcoords="offset points", va="center")
+    axes.set(xlim=(-0.02, 1.25), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=list(rows))
     axes.set_xlabel("share of held-out questions")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    return figure
+
+
+def reward_over_length(reward: Callable[[int], float], lengths: Sequence[int], longest: int = 60, unit: str = "tokens"):
+    """What a reward pays for a length (the line), and for the completions of one group (the dots)."""
+    figure, axes = _figure(5.6, 2.9, left=0.8)
+    axes.plot(range(1, longest + 1), [reward(n) for n in range(1, longest + 1)], color=COLOURS["reward"], lw=2)
+    axes.plot(lengths, [reward(n) for n in lengths], "o", ms=8, color=COLOURS["policy"])
+    for i, n in enumerate(lengths, 1):
+        axes.annotate(f"{i}", (n, reward(n)), xytext=(0, 7), textcoords="offset points", ha="center")
+    axes.set(xlabel=f"length ({unit})", ylabel="reward", xlim=(0, longest + 1))
+    axes.margins(y=0.2)
+    return figure
+
+
+def lengths(run: Run, target: int):
+    """The lengths of the held-out replies, one dot each, before and after a run, with the target and the mean error."""
+    figure, axes = _figure(5.6, 2.6, left=1.5)
+    axes.axvline(target, color=COLOURS["reward"], lw=1.5, ls="--")
+    axes.annotate(
+        "target", (target, -0.75), xytext=(4, -4), textcoords="offset points", color=COLOURS["reward"], va="top"
+    )
+    labels = []
+    for row, (when, evaluation) in enumerate((("before", run.before), ("after", run.after))):
+        counts = [completion.tokens for completion in evaluation.completions] if evaluation else []
+        seen = Counter()
+        for n in counts:  # replies of one length stand above each other
+            seen[n] += 1
+            axes.plot([n], [row + 0.36 - 0.05 * seen[n]], "o", ms=4, color=COLOURS["held-out"], alpha=0.7)
+        error = sum(abs(n - target) for n in counts) / max(1, len(counts))
+        labels.append(f"{when}\noff by {error:.1f}" if counts else when)
+    axes.set(xlabel="length of a held-out reply (tokens)", ylim=(1.5, -0.75), yticks=(0, 1), yticklabels=labels)
+    axes.set_xlim(left=0)
     return figure
 
 
