@@ -13,7 +13,7 @@ with app.setup(hide_code=True):
     from grpo_lessons.cards import word
     from grpo_lessons.exercises import Case, first_mistake
     from grpo_lessons.groups import advantages, p_dead, scored
-    from grpo_lessons.problems import save_prompts, sums
+    from grpo_lessons.problems import sums
     from grpo_lessons.rewards import AnswerReward, FormatReward, TagReward, answer_reward, format_reward
     from grpo_lessons.runs import Run
     from grpo_lessons.text import completion_text, read_blocks
@@ -379,9 +379,7 @@ def _(REWARDS, TAGS, chosen):
 
 @app.cell(hide_code=True)
 def _(settings, training_rewards):
-    _code = mo.md(f"```python\n{settings.code(training_rewards)}\n```")
-    _draws = f"Each step draws {settings.batch_size // max(1, settings.group_size)} prompts and samples {settings.batch_size} completions."
-    mo.vstack([mo.callout(mo.md(settings.problem), kind="danger") if settings.problem else mo.md(_draws), _code])
+    live.shown_settings(settings, training_rewards)
     return
 
 
@@ -391,7 +389,8 @@ def _():
     /// details | What each setting does, and what TRL would do without it
     - `num_generations`: the group size G, 8 by default. (`num_generation`, in some tutorials, is a TypeError.)
     - `per_device_train_batch_size` counts **completions**, not prompts. `gradient_accumulation_steps` multiplies it at the same memory; the product must be a multiple of G.
-    - `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to 1e-4, a tiny model more than 1e-3. Try 1e-6: a flat line.
+    - `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to 1e-4, a tiny model more than 1e-3. It falls to 0 over the run. Try 1e-6: a flat line.
+    - `max_grad_norm`: longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.
     - `max_completion_length`: what runs past it is cut off, and a cut reply has no closing tag. The commonest reason for a reward that stays 0: try 16.
     - `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
     - `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
@@ -428,11 +427,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(arithmetic_choice):
-    mo.md(
-        "*Noted. The answer stands below before and after, in station 8.*"
-        if arithmetic_choice.value
-        else "*Choose, then train.*"
-    )
+    live.noted(arithmetic_choice.value, station=8)
     return
 
 
@@ -446,8 +441,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(session):
-    train = mo.ui.run_button(label="Train", kind="success")
-    stop = mo.ui.button(label="Stop", kind="danger", on_click=lambda _: session.stop())
+    train, stop = live.buttons(session)
     mo.hstack([train, stop, mo.md("*About half a minute on a laptop.*")], justify="start", align="center")
     return (train,)
 
@@ -496,18 +490,14 @@ def _():
 @app.cell(hide_code=True)
 def _(get_ended, recorded):
     inspected = get_ended().run if get_ended() and get_ended().run.groups else recorded
-    step = mo.ui.slider(1, max(2, len(inspected.groups)), value=1, show_value=True, full_width=True, label="step")
+    step = live.step_slider(inspected)
     step
     return inspected, step
 
 
 @app.cell(hide_code=True)
 def _(TAGS, inspected, step):
-    _group = inspected.groups[min(step.value, len(inspected.groups)) - 1]
-    _curves = cards.curves(
-        {"this run": inspected}, at=_group.step, only=("reward", "completions/mean_length", "entropy")
-    )
-    mo.Html(cards.page(_curves, cards.group_panel(_group, sum(TAGS.values(), ()))))
+    live.show_step(inspected, step.value, ("reward", "completions/mean_length", "entropy"), sum(TAGS.values(), ()))
     return
 
 
@@ -681,7 +671,7 @@ def _():
 
 
 @app.function
-def minimal_example(model_folder):
+def minimal_example(model_folder, callbacks=()):
     from datasets import Dataset
     from peft import LoraConfig
     from trl import GRPOConfig, GRPOTrainer
@@ -720,6 +710,7 @@ def minimal_example(model_folder):
         train_dataset=dataset,
         args=config,
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
+        callbacks=list(callbacks),  # the notebook's progress bar
     )
     trainer.train()
     return [log["reward"] for log in trainer.state.log_history if "reward" in log]
@@ -742,33 +733,22 @@ def _():
 @app.cell(hide_code=True)
 def _(run_minimal, set_minimal):
     if run_minimal.value:
-        live.in_background(lambda: minimal_example(pocket.PATH), set_minimal)
+        live.in_background(lambda bar: minimal_example(pocket.PATH, [bar]), set_minimal)
     return
 
 
 @app.cell(hide_code=True)
 def _(get_minimal):
-    _state, _result = get_minimal() or ("waiting", None)
-    {
-        "waiting": lambda: mo.md("*Five steps, some ten seconds. The reward of each will stand here.*"),
-        "running": lambda: mo.Html(cards.page(cards.progress("Running the four steps on the pocket model"))),
-        "done": lambda: mo.md("Reward of each step: " + ", ".join(f"**{reward:.2f}**" for reward in _result)),
-        "failed": lambda: mo.callout(mo.md(_result), kind="danger"),
-    }[_state]()
+    live.outcome(get_minimal(), "Five steps, some ten seconds. The reward of each will stand here.")
     return
 
 
 @app.cell(hide_code=True)
 def _():
-    _where = (
-        "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it."
-        if mo.app_meta().mode == "edit"
-        else "They are written in cells: open this lesson with `marimo edit` to do them."
-    )
     mo.md(f"""
     ## 12 · Three exercises
 
-    {_where}
+    {live.where_to_write()}
 
     **One: a format reward of your own.** It should pay 1.0 for `<think>…</think><answer>…</answer>` with content in both, white space allowed
     between and around, nothing else; and it must take plain strings and conversations alike.
@@ -933,51 +913,20 @@ def _():
 @app.cell(hide_code=True)
 def _():
     folder = mo.notebook_dir().parent / "runs" / "format"
-    save = mo.ui.run_button(label="Save adapter and prompts")
-    mo.hstack(
-        [save, mo.md("*into `runs/format`*")], justify="start", align="center"
-    ) if mo.app_meta().mode == "edit" else None
+    save, _row = live.save_button("runs/format")
+    _row
     return folder, save
 
 
 @app.cell(hide_code=True)
 def _(folder, get_ended, save):
-    mo.stop(not save.value)
-    mo.stop(
-        not (get_ended() and get_ended().trained and get_ended().trained.model),
-        mo.callout(mo.md("There is nothing to save yet: press Train, and wait until it has finished."), kind="warn"),
-    )
-    get_ended().trained.save(folder / "adapter")
-    save_prompts(sums(512), folder / "prompts")
-    mo.callout(mo.md(f"Saved: `{folder}`."), kind="success")
-    return
-
-
-@app.cell(hide_code=True)
-def _():
-    mo.md("""
-    ```python
-    from peft import AutoPeftModelForCausalLM
-    from transformers import AutoTokenizer
-
-    model = AutoPeftModelForCausalLM.from_pretrained("runs/format/adapter")   # load
-    tokenizer = AutoTokenizer.from_pretrained("runs/format/adapter")
-    merged = model.merge_and_unload()                                         # merge the adapter into the model
-    merged.save_pretrained("runs/format/merged")                              # and keep both halves together
-    tokenizer.save_pretrained("runs/format/merged")
-    merged.push_to_hub("you/my-format-model")                                 # needs `hf auth login`
-    ```
-
-    The same training with the strict reward, without a notebook, from the folder of this course; `accelerate`'s options take it to several GPUs:
-    """)
+    live.save(get_ended(), sums(512), folder) if save.value else None
     return
 
 
 @app.cell(hide_code=True)
 def _(settings):
-    mo.md(f"""
-    ```bash\n{settings.command("format_reward", "runs/format")}\n```
-    """)
+    live.keep_it(settings, ["format_reward"], "runs/format")
     return
 
 
@@ -989,6 +938,9 @@ def _():
     A reward function is a few lines; a group turns its numbers into pushes; a group without differences teaches nothing; and a model learns
     what is *paid for*, not what was *meant*. One question is left: what if the reward looks at the answer, and at nothing else?
     Does a model that nobody asks to think begin to think?
+
+    **Next: [`grpo_math.py`](grpo_math.py)**, *reward the answer, and watch thinking appear*. Before this one stands
+    [`grpo_length.py`](grpo_length.py), *teach a model a length*: what a reward does not see, and what would have seen it.
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · the format reward, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·
     no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · the mean over tokens, [DAPO](https://arxiv.org/abs/2503.14476) ·

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -73,3 +74,35 @@ def press(page, label: str, keys: str) -> None:
     slider.focus()
     for key in keys.split():
         slider.press(key)
+
+
+def at_step(page, least: int):
+    """The panel of a session that has come to a step at least: on a busy machine a page may skip some."""
+    steps = "|".join(map(str, range(least, 61)))
+    return page.get_by_text(re.compile(rf"^Step ({steps}) of \d+"))
+
+
+def reading(page, phase: str, title: str) -> float:
+    """The number beside a curve's title, in the panel whose session is in a phase."""
+    panel = page.locator(".gl").filter(has_text=phase).first
+    header = panel.locator(".curve header").filter(has=page.get_by_text(title, exact=True))
+    return float(header.locator("b").first.inner_text().replace("−", "-"))
+
+
+def settle(page) -> None:
+    """Wait until the page has kept its height for a second: what is clicked on a page that moves is missed."""
+    page.wait_for_function(
+        """() => { const tall = document.getElementById('App').scrollHeight, now = performance.now();
+        if (tall !== window.tall) { window.tall = tall; window.since = now; } return now - window.since > 1000; }""",
+        polling=100,
+    )
+
+
+def failures(page) -> list[str]:
+    """What a page shows that no reader should see: errors of cells, tracebacks, a None where there should be nothing."""
+    shown = page.locator(".marimo-error, [data-testid=marimo-error]").all_inner_texts()
+    texts = page.evaluate(
+        """() => [...document.querySelectorAll('.output-area *')].filter(e => !e.closest('pre, code, .codehilite')
+        && !e.children.length).map(e => e.textContent.trim())"""
+    )
+    return shown + [text for text in texts if text == "None" or "Traceback" in text]

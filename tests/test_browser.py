@@ -1,4 +1,4 @@
-"""The lesson in a real browser, as a learner has it: opened, touched, trained, stopped."""
+"""The format lesson in a real browser, as a learner has it: opened, touched, trained, stopped."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from grpo_lessons import device
-from tests.browser import CHROMIUM, browse, press, serve
+from tests.browser import CHROMIUM, at_step, browse, failures, press, reading, serve, settle
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -33,8 +33,7 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
         page.get_by_text(words).first.wait_for(timeout=20_000)
     assert page.locator(".gl .card").count() >= 16
     assert page.get_by_text("A recording.").count() == 1
-    assert page.locator(".marimo-error, [data-testid=marimo-error]").count() == 0
-    assert page.get_by_text("Traceback").count() == 0
+    assert failures(page) == []
 
 
 def test_a_control_changes_its_figure(page):
@@ -67,12 +66,6 @@ def test_a_hostile_reply_is_scored_and_neither_runs_nor_hangs(page):
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
 
 
-def at_step(page, least: int):
-    """The panel of a session that has come to a step at least: on a busy machine a page may skip some."""
-    steps = "|".join(map(str, range(least, 61)))
-    return page.get_by_text(re.compile(rf"^Step ({steps}) of \d+"))
-
-
 def test_train_shows_a_curve_that_moves_and_ends_above_nine_tenths(page):
     page.get_by_role("button", name="Train").click()
     page.get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
@@ -83,8 +76,7 @@ def test_train_shows_a_curve_that_moves_and_ends_above_nine_tenths(page):
     assert curve.get_attribute("points") != before
     press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     page.get_by_text("Finished: 25 steps").wait_for(timeout=120_000)
-    reward = page.locator(".gl").filter(has_text="Finished: 25 steps").locator(".curve header b").first.inner_text()
-    assert float(reward) > 0.9
+    assert reading(page, "Finished: 25 steps", "reward") > 0.9
 
 
 def test_stop_stops_and_keeps_what_was_learnt(page):
@@ -97,8 +89,9 @@ def test_stop_stops_and_keeps_what_was_learnt(page):
 
 
 def test_the_four_steps_run_and_show_their_rewards(page):
+    settle(page)
     page.get_by_role("button", name="Run these four steps").click()
-    page.get_by_text("Running the four steps on the pocket model", exact=True).wait_for(timeout=5_000)
+    page.get_by_text(re.compile("Running: loading|^Step [1-5] of 5")).first.wait_for(timeout=20_000)
     page.get_by_text("Reward of each step").wait_for(timeout=60_000)
 
 

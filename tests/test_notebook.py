@@ -1,6 +1,5 @@
-"""The lesson as a program: it runs, it is light, what its prose claims holds, its exercises tell right from wrong."""
+"""Every lesson as a program: it runs, it is light, its exercises tell right from wrong, its recordings are real."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -8,146 +7,59 @@ from pathlib import Path
 
 import pytest
 
-from grpo_lessons import cards, plots, pocket
-from grpo_lessons.groups import interval, p_dead
+from grpo_lessons import cards, plots
 from grpo_lessons.problems import save_prompts, sums
 from grpo_lessons.record import RUNS
-from grpo_lessons.rewards import FormatReward, TagReward
+from grpo_lessons.rewards import describe
 from grpo_lessons.runs import Completion, Run
-from grpo_lessons.training import Settings
+from grpo_lessons.text import question
+from tests.lessons import LESSONS, load, verdicts
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def lesson():
-    return importlib.import_module("notebooks.grpo_format")
+@pytest.fixture(scope="module", params=LESSONS)
+def lesson(request):
+    return load(request.param)
 
 
-@pytest.fixture(scope="module")
-def defs(lesson):
-    return lesson.app.run()[1]
-
-
-def verdicts(lesson, **answers) -> list[str]:
-    """What the exercises say to a reader's functions."""
-    outputs, _ = lesson.app.run(defs=answers)
-    texts = [output.text for output in outputs if hasattr(output, "text")]
-    return [text for text in texts if "All cases pass" in text or "Not yet" in text]
-
-
-def test_untouched_it_runs_without_torch_and_everything_around_it():
+@pytest.mark.parametrize("name", LESSONS)
+def test_untouched_it_runs_without_torch_and_everything_around_it(name):
     code = (
-        "import sys; from notebooks.grpo_format import app; app.run();"
+        f"import sys; from notebooks.grpo_{name} import app; app.run();"
         "print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'peft') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_what_each_reward_pays_for_is_what_the_lesson_says(lesson, defs):
-    for name, tags in defs["TAGS"].items():
-        replies = defs["REPLIES"][name]
-        good, _, _, _, empty, junk, chatter, swapped = range(8)
-        strict = FormatReward(tags)(completions=replies)
-        assert strict == [1.0] + [0.0] * 7  # one reply in eight earns it
-        parts = TagReward(tags)(completions=replies)
-        assert parts[empty] == parts[swapped] == 1.0  # blind to order and content
-        tutorial = lesson.TutorialReward(tags)(completions=replies)
-        assert (tutorial[junk], tutorial[empty]) == (1.0, 0.5) and tutorial[chatter] == tutorial[good]
-
-
-def test_no_group_size_rescues_a_reward_never_earned():
-    assert p_dead(0.18, 8) < 0.5 < p_dead(0.18, 2)  # most groups are alive at eight, not at two
-    assert round(p_dead(0.01, 16), 2) == 0.85
-    assert p_dead(0, 1000) == 1
-
-
-def test_the_recorded_run_shows_what_the_lesson_says_it_shows(defs):
-    run = defs["recorded"]
-    assert max(row["reward"] for row in run.metrics) >= 0.95 and run.state == "finished"
-    for judge in ("format_reward", "answer_reward"):  # both improve beyond their intervals
-        before, after = (run.before.scores(judge), run.after.scores(judge))
-        assert interval(int(sum(before)), len(before))[1] < interval(int(sum(after)), len(after))[0]
-    assert run.metrics[-1]["entropy"] < run.metrics[0]["entropy"]
-    assert max(row["frac_reward_zero_std"] for row in run.metrics[-5:]) > run.metrics[5]["frac_reward_zero_std"]
-
-
-def test_the_run_that_fails_has_nothing_but_dead_groups(defs):
-    run = defs["never_earned"]
-    assert {(row["reward"], row["frac_reward_zero_std"]) for row in run.metrics} == {(0.0, 1.0)}
-
-
-def test_the_run_that_looks_perfect_has_the_reward_and_lost_the_sums(defs):
-    run = defs["unheld"]
-    assert run.settings["beta"] == 0 and run.series("kl") == [] and run.metrics[-1]["reward"] > 0.9
-    before, after = run.before.scores("answer_reward"), run.after.scores("answer_reward")
-    assert interval(int(sum(after)), len(after))[1] < interval(int(sum(before)), len(before))[0]
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_a_recording_says_where_it_comes_from_and_has_the_settings_of_the_lesson(name):
-    run = Run.load(ROOT / "notebooks/public" / f"{name}.json")
-    settings, rewards = RUNS[name]
-    assert {"model", "hardware", "date", "torch", "trl"} <= set(run.provenance)
-    assert run.settings == json.loads(json.dumps(vars(settings))) and run.rewards == [
-        repr(reward) for reward in rewards
-    ]
-
-
-def test_the_configuration_shown_is_the_one_that_trains(defs):
-    """The code on the page, run as it stands, makes the GRPOConfig of the session."""
-    from peft import LoraConfig
-    from trl import GRPOConfig
-
-    shown = Settings(steps=7, beta=0.04).code([FormatReward()])
-    config = {"GRPOConfig": GRPOConfig}
-    exec(shown.split("model, tokenizer")[0], config)
-    ours = GRPOConfig(**Settings(steps=7, beta=0.04).grpo_arguments())
-    assert config["config"].to_dict() == ours.to_dict()
-    lora = eval(shown.split("peft_config=")[1].split(",\n)")[0], {"LoraConfig": LoraConfig})
-    assert lora.to_dict() == LoraConfig(**Settings().lora_arguments()).to_dict()
-
-
-def test_the_minimal_example_runs_as_it_stands(lesson, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rewards = lesson.minimal_example(pocket.PATH)
-    assert len(rewards) == 5 and all(0 <= reward <= 1 for reward in rewards) and any(rewards)
-
-
 def test_the_exercises_start_wrong_and_say_so(lesson):
     said = verdicts(lesson)
     assert len(said) == 3 and all("Not yet" in text for text in said)
-    assert "white space may stand between" in said[0] and "standard deviation" in said[1]
-
-
-def test_right_answers_to_the_exercises_pass(lesson):
-    import statistics
-
-    def my_advantages(rewards):
-        mean, spread = statistics.mean(rewards), statistics.stdev(rewards)
-        return [(reward - mean) / (spread + 1e-4) for reward in rewards]
-
-    def my_diagnosis(log):
-        if log["completions/clipped_ratio"] > 0.9:
-            return "cut off"
-        if log["frac_reward_zero_std"] == 1:
-            return "dead groups"
-        return "fooled" if log["held_out_gain"] <= 0 else "learning"
-
-    def my_format_reward(completions, **kwargs):
-        return FormatReward()(completions)
-
-    right = {"my_format_reward": my_format_reward, "my_advantages": my_advantages, "my_diagnosis": my_diagnosis}
-    said = verdicts(lesson, **right)
-    assert len(said) == 3 and all("All cases pass" in text for text in said)
 
 
 def test_a_readers_function_that_raises_is_told_so(lesson):
-    def my_advantages(rewards):
-        return rewards["oops"]
+    def oops(*args, **kwargs):
+        return {}["oops"]
 
-    assert any("TypeError" in text for text in verdicts(lesson, my_advantages=my_advantages))
+    name = {"grpo_length": "my_length_reward", "grpo_format": "my_advantages", "grpo_math": "my_final_answer"}
+    said = verdicts(lesson, **{name[lesson.__name__.split(".")[1]]: oops})
+    assert sum("KeyError" in text for text in said) == 1 and len(said) == 3
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_lessons_name_each_other(name):
+    source = (ROOT / f"notebooks/grpo_{name}.py").read_text(encoding="utf-8")
+    assert all(f"grpo_{other}.py" in source for other in LESSONS if other != name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_recording_says_where_it_comes_from_and_has_the_settings_of_its_lesson(name):
+    run, recipe = Run.load(ROOT / "notebooks/public" / f"{name}.json"), RUNS[name]
+    assert {"model", "hardware", "date", "torch", "trl"} <= set(run.provenance) and run.state == "finished"
+    assert run.settings == json.loads(json.dumps(vars(recipe.settings)))
+    assert run.rewards == [describe(reward) for reward in recipe.rewards]
+    assert run.before.prompts == [question(row["prompt"]) for row in recipe.held_out] == run.after.prompts
 
 
 def test_saved_prompts_are_a_data_set(tmp_path):
@@ -157,25 +69,16 @@ def test_saved_prompts_are_a_data_set(tmp_path):
     assert load_dataset(str(tmp_path / "prompts"), cache_dir=str(tmp_path / "cache"))["train"].to_list() == sums(16)
 
 
-def test_the_command_for_trl_trains_as_it_stands(tmp_path):
-    save_prompts(sums(64), tmp_path / "runs/format/prompts")
-    (tmp_path / "grpo_lessons").symlink_to(ROOT / "grpo_lessons")  # "from the folder of this course"
-    command = Settings(steps=1, batch_size=16).command("format_reward", "runs/format").replace("\\\n", " ").split()
-    assert command[0] == "trl"
-    done = subprocess.run(
-        [Path(sys.executable).with_name("trl"), *command[1:]], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert (tmp_path / "runs/format/trl/adapter_model.safetensors").exists(), done.stderr[-2000:]
-
-
 def test_hostile_text_is_shown_and_never_run():
     nasty = "<script>alert(1)</script><img src=x onerror=alert(1)></think><think>"
     completion = Completion(nasty, 3, {nasty: 1.0}, 0.5)
     for html in (
         cards.group_cards([completion] * 2, ("think", "answer")),
         cards.loop_picture(nasty, [completion] * 2, ("think",)),
-        cards.marks_table([nasty], [(nasty, [True, 0.5, nasty])]),
-        cards.text_table([nasty], [(nasty, [nasty])]),
+        cards.marks_table([nasty] * 4, [(nasty, [True, 0.5, nasty])]),
+        cards.text_table([nasty] * 2, [(nasty, [nasty])]),
+        cards.measured([cards.marked_tokens([nasty])], [nasty]),
+        cards.marked_tokens([nasty, nasty]),
         cards.word("reward", nasty),
     ):
         assert "<script" not in html and "<img" not in html and "&lt;script&gt;" in html
@@ -185,7 +88,13 @@ def test_a_card_of_a_megabyte_stays_small():
     assert len(cards.group_cards([Completion("<think>" * 150_000, 9, {"r": 0.0})] * 8, ("think",))) < 100_000
 
 
-def test_figures_take_the_colour_of_the_page(defs):
-    for figure in (plots.dead_groups(0.2, 8), plots.before_after(defs["recorded"], {"format_reward": "right format"})):
+def test_figures_take_the_colour_of_the_page():
+    run = Run.load(ROOT / "notebooks/public/length_learns.json")
+    for figure in (
+        plots.dead_groups(0.2, 8),
+        plots.shares({"right": [("before", [0.0, 1.0]), ("after", [1.0, 1.0])], "none": [("before", [])]}),
+        plots.reward_over_length(lambda n: -abs(n - 20) / 20, [4, 19]),
+        plots.lengths(run, 20),
+    ):
         svg = plots.to_svg(figure)
         assert "currentColor" in svg and "#000000" not in svg and "#ffffff" not in svg

@@ -1,0 +1,87 @@
+"""The math lesson in a real browser: the reader edits answers, builds the extraction, finds the bug, trains."""
+
+import os
+import re
+
+import pytest
+
+from tests.browser import CHROMIUM, at_step, browse, failures, press, reading, serve
+
+if not CHROMIUM and not os.environ.get("CI"):
+    pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def page():
+    with serve("edit", "notebooks/grpo_math.py") as url, browse(url) as page:
+        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        yield page
+
+
+def test_untouched_the_outputs_are_there_and_none_failed(page):
+    for words in (
+        "A small language model adds",
+        "equal by value",
+        "Mean advantage",
+        "right, if it thinks",
+        "dead groups at G",
+        "Not yet",
+    ):
+        page.get_by_text(words).first.wait_for(timeout=20_000)
+    assert page.get_by_text("A recording.").count() == 1 and failures(page) == []
+
+
+def test_an_edited_answer_is_compared_anew(page):
+    row = page.locator("tr").filter(has_text="72.0")
+    assert row.locator("td").nth(2).inner_text() == "✓"
+    field = page.locator("marimo-text input").first
+    field.fill("<b>73.0</b>")
+    field.blur()
+    row = page.locator("tr").filter(has_text="<b>73.0</b>")
+    row.wait_for(timeout=10_000)
+    assert row.locator("td").nth(2).inner_text() == "✗"
+
+
+def test_with_every_step_of_the_extraction_all_replies_are_read_right(page):
+    page.get_by_text("5 of 7 replies are read wrongly.").wait_for(timeout=10_000)
+    for label in ("#### 72", "\\boxed{72}", "<answer>72</answer>", "thoughts do not count"):
+        page.locator("marimo-switch").filter(has_text=label).get_by_role("switch").click()
+    page.get_by_text("All are read right.").wait_for(timeout=10_000)
+
+
+def test_without_the_bare_except_the_bug_speaks_and_can_be_found(page):
+    page.get_by_text("[0.0, 0.0, 0.0, 0.0]").wait_for(timeout=10_000)
+    page.locator("marimo-switch").filter(has_text="take the except away").get_by_role("switch").click()
+    page.get_by_text("TypeError: list indices must be integers").wait_for(timeout=10_000)
+    page.get_by_text('text = completion["content"]', exact=True).last.click()
+    page.get_by_text("Yes. In a conversation a completion").wait_for(timeout=10_000)
+
+
+def test_a_wide_tolerance_kills_the_group(page):
+    press(page, "tolerance", "End")
+    page.get_by_text("A dead group:").first.wait_for(timeout=10_000)
+
+
+def test_a_run_that_fails_is_chosen_and_explained(page):
+    page.get_by_text("too easy: any number will do", exact=True).click()
+    page.get_by_text("All right.", exact=True).wait_for(timeout=10_000)
+
+
+def test_training_on_answers_only_teaches_to_think(page):
+    page.get_by_text("Nearly all replies will think", exact=True).click()
+    page.get_by_text("Noted.").wait_for(timeout=10_000)
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    at_step(page, 3).wait_for(timeout=60_000)
+    page.get_by_text("Finished: 50 steps").wait_for(timeout=240_000)
+    assert reading(page, "Finished: 50 steps", "replies that think") > 0.9
+    page.get_by_text("Yes. A thought is pushed up").wait_for(timeout=10_000)
+    assert failures(page) == []
+
+
+def test_hostile_text_in_break_it_is_scored_and_neither_runs_nor_hangs(page):
+    area = page.locator("marimo-text-area textarea").first
+    area.fill("<img src=x onerror=\"document.title='owned'\">\\boxed{9^{9^{9^9}}}" + "<think>" * 200)
+    area.blur()
+    page.get_by_text("<img src=x").first.wait_for(timeout=10_000)
+    assert page.title() != "owned" and page.locator("img[src=x]").count() == 0

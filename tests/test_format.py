@@ -1,0 +1,124 @@
+"""The format lesson: what its prose claims holds, its code runs as it stands, right answers pass."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpo_lessons import pocket
+from grpo_lessons.groups import interval, p_dead
+from grpo_lessons.problems import save_prompts, sums
+from grpo_lessons.rewards import FormatReward, TagReward
+from grpo_lessons.training import Settings
+from tests.lessons import load, verdicts
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    return load("format")
+
+
+@pytest.fixture(scope="module")
+def defs(lesson):
+    return lesson.app.run()[1]
+
+
+def test_what_each_reward_pays_for_is_what_the_lesson_says(lesson, defs):
+    for name, tags in defs["TAGS"].items():
+        replies = defs["REPLIES"][name]
+        good, _, _, _, empty, junk, chatter, swapped = range(8)
+        strict = FormatReward(tags)(completions=replies)
+        assert strict == [1.0] + [0.0] * 7  # one reply in eight earns it
+        parts = TagReward(tags)(completions=replies)
+        assert parts[empty] == parts[swapped] == 1.0  # blind to order and content
+        tutorial = lesson.TutorialReward(tags)(completions=replies)
+        assert (tutorial[junk], tutorial[empty]) == (1.0, 0.5) and tutorial[chatter] == tutorial[good]
+
+
+def test_no_group_size_rescues_a_reward_never_earned():
+    assert p_dead(0.18, 8) < 0.5 < p_dead(0.18, 2)  # most groups are alive at eight, not at two
+    assert round(p_dead(0.01, 16), 2) == 0.85
+    assert p_dead(0, 1000) == 1
+
+
+def test_the_recorded_run_shows_what_the_lesson_says_it_shows(defs):
+    run = defs["recorded"]
+    assert max(row["reward"] for row in run.metrics) >= 0.95 and run.state == "finished"
+    for judge in ("format_reward", "answer_reward"):  # both improve beyond their intervals
+        before, after = (run.before.scores(judge), run.after.scores(judge))
+        assert interval(int(sum(before)), len(before))[1] < interval(int(sum(after)), len(after))[0]
+    assert run.metrics[-1]["entropy"] < run.metrics[0]["entropy"]
+    assert max(row["frac_reward_zero_std"] for row in run.metrics[-5:]) > run.metrics[5]["frac_reward_zero_std"]
+
+
+def test_the_run_that_fails_has_nothing_but_dead_groups(defs):
+    run = defs["never_earned"]
+    assert {(row["reward"], row["frac_reward_zero_std"]) for row in run.metrics} == {(0.0, 1.0)}
+
+
+def test_the_run_that_looks_perfect_has_the_reward_and_lost_the_sums(defs):
+    run = defs["unheld"]
+    assert run.settings["beta"] == 0 and run.series("kl") == [] and run.metrics[-1]["reward"] > 0.9
+    before, after = run.before.scores("answer_reward"), run.after.scores("answer_reward")
+    assert interval(int(sum(after)), len(after))[1] < interval(int(sum(before)), len(before))[0]
+
+
+def test_the_configuration_shown_is_the_one_that_trains(defs):
+    """The code on the page, run as it stands, makes the GRPOConfig of the session."""
+    from peft import LoraConfig
+    from trl import GRPOConfig
+
+    shown = Settings(steps=7, beta=0.04).code([FormatReward()])
+    config = {"GRPOConfig": GRPOConfig}
+    exec(shown.split("model, tokenizer")[0], config)
+    ours = GRPOConfig(**Settings(steps=7, beta=0.04).grpo_arguments())
+    assert config["config"].to_dict() == ours.to_dict()
+    lora = eval(shown.split("peft_config=")[1].split(",\n)")[0], {"LoraConfig": LoraConfig})
+    assert lora.to_dict() == LoraConfig(**Settings().lora_arguments()).to_dict()
+
+
+def test_the_minimal_example_runs_as_it_stands(lesson, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rewards = lesson.minimal_example(pocket.PATH)
+    assert len(rewards) == 5 and all(0 <= reward <= 1 for reward in rewards) and any(rewards)
+
+
+def test_the_exercises_name_the_first_mistake(lesson):
+    said = verdicts(lesson)
+    assert "white space may stand between" in said[0] and "standard deviation" in said[1]
+
+
+def test_right_answers_to_the_exercises_pass(lesson):
+    import statistics
+
+    def my_advantages(rewards):
+        mean, spread = statistics.mean(rewards), statistics.stdev(rewards)
+        return [(reward - mean) / (spread + 1e-4) for reward in rewards]
+
+    def my_diagnosis(log):
+        if log["completions/clipped_ratio"] > 0.9:
+            return "cut off"
+        if log["frac_reward_zero_std"] == 1:
+            return "dead groups"
+        return "fooled" if log["held_out_gain"] <= 0 else "learning"
+
+    def my_format_reward(completions, **kwargs):
+        return FormatReward()(completions)
+
+    right = {"my_format_reward": my_format_reward, "my_advantages": my_advantages, "my_diagnosis": my_diagnosis}
+    said = verdicts(lesson, **right)
+    assert len(said) == 3 and all("All cases pass" in text for text in said)
+
+
+def test_the_command_for_trl_trains_as_it_stands(tmp_path):
+    save_prompts(sums(64), tmp_path / "runs/format/prompts")
+    (tmp_path / "grpo_lessons").symlink_to(ROOT / "grpo_lessons")  # "from the folder of this course"
+    command = Settings(steps=1, batch_size=16).command(["format_reward"], "runs/format").replace("\\\n", " ").split()
+    assert command[0] == "trl"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("trl"), *command[1:]], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (tmp_path / "runs/format/trl/adapter_model.safetensors").exists(), done.stderr[-2000:]
