@@ -117,6 +117,7 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
     def work() -> None:
         try:
             with device.turn(waiting=lambda ahead: None, should_stop=lambda: False):
+                load_libraries()
                 publish(("done", function(step_counter(progress))))
         except Exception as error:  # as above: whatever it is, the reader must be told
             traceback.print_exc()

@@ -205,11 +205,20 @@ def load_libraries() -> None:
 
     Torch's threads are told to sleep while they wait. They spin otherwise, and where another process (a browser) wants the
     two cores as well, a step then takes ten times as long; see `_threads_for`. The setting is read when torch is loaded.
+
+    The libraries' progress bars are switched off. In a notebook they write to the cell that happens to run when they
+    begin; if it has finished before they have, marimo's stream raises, and that ended one training in ten.
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import datasets
+    import huggingface_hub
+    import transformers
     import trl
 
+    datasets.disable_progress_bars()
+    huggingface_hub.utils.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
     trl.GRPOTrainer  # noqa: B018  imported when it is asked for
 
 

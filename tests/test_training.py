@@ -150,6 +150,23 @@ def test_a_bug_in_a_reward_comes_through_instead_of_scoring_zero():
         train(Settings(steps=1, batch_size=8), [buggy], sums(8))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_writes_nothing_to_a_stream_that_a_finished_cell_has_left_behind(monkeypatch):
+    class Left:
+        encoding = "utf-8"
+
+        def write(self, text):
+            raise AssertionError(text)
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(sys, "stderr", Left())
+    monkeypatch.setattr(sys, "stdout", Left())
+    run = train(Settings(steps=1, batch_size=8), [format_reward], sums(8), sums(4, split="held-out")).run
+    assert run.state == "finished"
+
+
 def test_importing_the_library_and_its_lessons_pieces_is_cheap():
     code = "import grpo_lessons.live, sys; print([m for m in ('torch', 'transformers', 'trl', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
