@@ -93,9 +93,9 @@ class Session:
                 word = "Finished" if trained.run.state == "finished" else "Stopped; what was learnt is kept"
                 say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s", trained.run, trained=trained)
             except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
-                traceback.print_exc()
                 latest.state = "failed"
                 say("The session ended with an error", latest, error=explain(error))
+                traceback.print_exc()  # last: a stream may be gone, and the reader must be told first
 
         say("Starting", Run(settings=dict(vars(settings))))
         mo.Thread(target=work, daemon=True).start()
@@ -120,8 +120,8 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
                 load_libraries()
                 publish(("done", function(step_counter(progress))))
         except Exception as error:  # as above: whatever it is, the reader must be told
-            traceback.print_exc()
             publish(("failed", explain(error)))
+            traceback.print_exc()
 
     progress(0, 1, 0.0)
     mo.Thread(target=work, daemon=True).start()

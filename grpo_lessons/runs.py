@@ -101,7 +101,7 @@ class Run:
 
     def to_json(self) -> str:
         """The whole record as standard JSON; what is not a finite number becomes null."""
-        return json.dumps({"format": FORMAT, **_finite(asdict(self))}, indent=1)
+        return json.dumps({"format": FORMAT, **_finite(asdict(self))}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Run":

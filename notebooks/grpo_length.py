@@ -138,7 +138,7 @@ def _(counted):
         {
             "tokens": """**Tokens** are what the model writes, what a GPU is paid for, and what `max_completion_length` limits. TRL passes
             them to a reward as `completion_ids`. The token that ends a text counts as one.""",
-            "characters": """**Characters** are what `len` of a string counts. Now the *second* text is best, with 25 characters, and the third, whose 19 tokens
+            "characters": """**Characters** are what `len` of a string counts. Now the *first* text is best, with 16 characters, and the third, whose 19 tokens
             were nearly perfect, is among the worst. Nothing fails: the model simply learns another length than the one you meant.""",
             "messages": """**Messages.** If the prompt is a conversation, so is the completion: a list that holds one message. `len` of it is **1**, for any text whatever. All
             rewards are equal, every advantage is 0, and nothing is learnt. No error tells you; the curve is flat for as long as you pay for it.""",
@@ -300,7 +300,7 @@ def _(hair, scale):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    With `"group"`, TRL's default, a difference of 0.01 pushes as hard as one of 1; only below 0.0001, a number that is added so that 0/0 becomes 0, does it fade.
+    With `"group"`, TRL's default, a difference of 0.01 pushes as hard as one of 1; only towards 0.0001, a number that is added so that 0/0 becomes 0, does it fade.
     The scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides all groups by the same.
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$

@@ -272,7 +272,7 @@ def _(GOLD, REPLIES, partial, tolerance):
 def _():
     mo.md(
         """
-    With tolerance 0 the two that think stand out. At 10 nearly all are paid, and what little advantage is left no longer asks for a thought; from 25 on the group is dead.
+    With tolerance 0 the two that think stand out. At 10 nearly all are paid, and what little advantage is left no longer asks for a thought; from 23 on the group is dead.
     Partial credit never dies, and pushes a near guess {up}, too. Neither is wrong in itself: for a measurement a tolerance is what you mean. But the model will
     learn to be *as good as it pays to be*. Station 11 shows a run with a tolerance of 20.
 
@@ -372,7 +372,22 @@ def _(bug, bug_choice):
 def _():
     mo.md("""
     A bad *reply* earns 0. A bug is not a reply: let it raise. The same goes for a right answer that has no value: our reward stops with a ValueError that names it.
+    This is the one we train with. It asks for the column `answer` of the data set by its name, and `**kwargs` takes whatever else TRL passes.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    ```python\n{live.source(AnswerReward.__call__)}\n\n{live.source(AnswerReward._is_right)}\n```
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 6 · Two rewards at once
 
     One may want right answers *and* a format. TRL adds the rewards, each times its entry in `reward_weights`, and compares the sums. Or it compares

@@ -76,6 +76,22 @@ def press(page, label: str, keys: str) -> None:
         slider.press(key)
 
 
+@contextmanager
+def lesson(name: str) -> Iterator:
+    """A lesson as a learner opens it, in a page of its own, ready to be trained."""
+    with serve("edit", f"notebooks/grpo_{name}.py") as url, browse(url) as page:
+        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        yield page
+
+
+def check_untouched(page, *words: str) -> None:
+    """The words are on the page, it shows a recording, and nothing on it has failed."""
+    for each in words:
+        page.get_by_text(each).first.wait_for(timeout=20_000)
+    assert page.get_by_text("A recording.").count() == 1
+    assert failures(page) == []
+
+
 def at_step(page, least: int):
     """The panel of a session that has come to a step at least: on a busy machine a page may skip some."""
     steps = "|".join(map(str, range(least, 61)))

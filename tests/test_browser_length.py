@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.browser import CHROMIUM, at_step, browse, failures, press, reading, serve, settle
+from tests.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, settle
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -13,22 +13,20 @@ if not CHROMIUM and not os.environ.get("CI"):
 
 @pytest.fixture(scope="module")
 def page():
-    with serve("edit", "notebooks/grpo_length.py") as url, browse(url) as page:
-        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+    with lesson("length") as page:
         yield page
 
 
 def test_untouched_the_outputs_are_there_and_none_failed(page):
-    for words in (
+    check_untouched(
+        page,
         "A small language model writes",
         "text before",
         "against the mean",
         "What would have seen it",
         "perplexity",
         "Not yet",
-    ):
-        page.get_by_text(words).first.wait_for(timeout=20_000)
-    assert page.get_by_text("A recording.").count() == 1 and failures(page) == []
+    )
 
 
 def test_the_columns_of_the_loop_are_uncovered_one_by_one(page):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.browser import CHROMIUM, at_step, browse, failures, press, reading, serve
+from tests.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -13,22 +13,20 @@ if not CHROMIUM and not os.environ.get("CI"):
 
 @pytest.fixture(scope="module")
 def page():
-    with serve("edit", "notebooks/grpo_math.py") as url, browse(url) as page:
-        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+    with lesson("math") as page:
         yield page
 
 
 def test_untouched_the_outputs_are_there_and_none_failed(page):
-    for words in (
+    check_untouched(
+        page,
         "A small language model adds",
         "equal by value",
         "Mean advantage",
         "right, if it thinks",
         "dead groups at G",
         "Not yet",
-    ):
-        page.get_by_text(words).first.wait_for(timeout=20_000)
-    assert page.get_by_text("A recording.").count() == 1 and failures(page) == []
+    )
 
 
 def test_an_edited_answer_is_compared_anew(page):

@@ -55,6 +55,11 @@ def test_a_second_start_begins_afresh_and_the_first_is_heard_no_more():
     listener.wait(lambda: listener.endings)
     assert {report.run.settings["seed"] for report in listener.said[heard - 1 :]} == {7}
     assert [report.run.steps_done for report in listener.endings] == [3]
+    ended = listener.endings[0]
+    assert ended.before.settings["steps"] == 100 and ended.before.steps_done >= 2
+    assert (
+        "this run (steps 3, seed 7)" in ended.show().text and "the run before (steps 100, seed 0)" in ended.show().text
+    )
 
 
 def test_an_error_is_told_and_not_thrown():
