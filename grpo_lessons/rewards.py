@@ -168,7 +168,8 @@ class AnswerReward:
     """1.0 when the final answer equals the row's `answer` by value; else 0.0.
 
     Where the answer is looked for: `grpo_lessons.text.final_answer`. Numbers are compared exactly, as fractions
-    (72 = 72.0, 1,234 = 1234, −5 = -5, 3/4 = 0.75 = \\frac{3}{4}); other expressions by math-verify if it is installed.
+    (72 = 72.0, 1,234 = 1234, −5 = -5, 3/4 = 0.75 = \\frac{3}{4}): where a number is right, a formula with that value is not.
+    A right answer that is a formula itself is compared by math-verify, if it is installed.
 
     Args:
         tolerance: how far the number may be off, in the answer's own units; 0 means equal.
@@ -211,9 +212,9 @@ class AnswerReward:
         found = final_answer(text, self.strict)
         if found is None:
             return False
-        value = number(found)
-        if isinstance(expected, Fraction) and value is not None:
-            return abs(value - expected) <= Fraction(str(self.tolerance))
+        if isinstance(expected, Fraction):  # 12 + 45 + 38 is a question handed back, not the answer 95
+            value = number(found)
+            return value is not None and abs(value - expected) <= Fraction(str(self.tolerance))
         return _same_expression(found, str(gold))
 
 

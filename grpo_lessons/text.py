@@ -187,13 +187,13 @@ def final_answer(text: str, strict: bool = False) -> str | None:
     return None if strict else _boxed(text) or _after_hashes(text) or _last_number(text)
 
 
-def number(text: str) -> Fraction | None:
-    """The value of a text that gives one number, exactly; None if it gives none, several, or a formula.
+def number(text: str | None) -> Fraction | None:
+    """The value of a text that gives one number, exactly; None if there is none, several, a formula, or no text.
 
     >>> [str(number(t)) for t in ("72.0", "1,234", "−5", "3/4", "\\\\frac{3}{4}", "$72", "40 + 32 = 72.", "72 or 73")]
     ['72', '1234', '-5', '3/4', '3/4', '72', '72', 'None']
     """
-    if len(text) > 1000:
+    if text is None or len(text) > 1000:
         return None
     text = _plain(text).rpartition("=")[2]
     found = list(_NUMBER.finditer(text))
