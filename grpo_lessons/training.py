@@ -298,6 +298,8 @@ def _train(
         if held_out:
             on_update(f"Answering {len(held_out)} held-out prompts, after", run)
             run.after = answer(trainer.model)
+            if evaluate_every and run.metrics:
+                run.metrics[-1] |= run.after.as_metrics()
     return Trained(run, trainer.model, tokenizer)
 
 
@@ -395,7 +397,7 @@ def _examiner(run: Run, answer: Callable[[], Evaluation], every: int):
 
     class Examiner(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
-            if "reward" in logs and state.global_step % every == 0:
+            if "reward" in logs and state.global_step % every == 0 and state.global_step < state.max_steps:
                 run.metrics[-1] |= answer().as_metrics()
 
     return Examiner()

@@ -19,5 +19,6 @@ def short():
         judges=[format_reward, answer_reward],
         on_update=lambda phase, run: said.append((phase, run.steps_done)),
         sample_every=2,
+        evaluate_every=2,
     )
     return trained, said

@@ -151,3 +151,22 @@ def test_the_loop_uncovers_one_column_at_each_stage(defs):
         re.findall('class="head[^>]*>([^<]*)<', cards.loop_picture("?", group, stage=stage)) for stage in range(1, 6)
     ]
     assert [len(each) for each in heads] == [0, 1, 2, 3, 4] and heads[4][3] == "advantage"
+
+
+def test_the_log_probability_is_that_of_the_model_alone_and_in_a_batch():
+    import torch
+
+    from grpo_lessons.models import ReferenceLogProb, load
+
+    model, tokenizer = load("pocket")
+    prompts = [[{"role": "user", "content": f"Write about the {topic}."}] for topic in ("sea", "owl")]
+    ids = [tokenizer(text + "<|end|>")["input_ids"] for text in ("The sea is wide.", "O busy busy>1 quiet> tw.")]
+    together = ReferenceLogProb()(prompts=prompts, completion_ids=ids)
+    for prompt, completion, found in zip(prompts, ids, together, strict=True):
+        asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+        with torch.no_grad():
+            whole = torch.tensor([asked + completion])
+            loss = model(input_ids=whole, labels=torch.tensor([[-100] * len(asked) + completion])).loss
+        assert found == pytest.approx(-loss.item(), abs=1e-4)
+    assert together[0] > together[1] + 3  # a sentence is far likelier than a row of odd words
+    assert ReferenceLogProb()(prompts=prompts, completion_ids=[[], []]) == [0.0, 0.0]

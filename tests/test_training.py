@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from grpo_lessons.problems import sums
-from grpo_lessons.rewards import FormatReward, answer_reward, format_reward
+from grpo_lessons.rewards import AnswerReward, FormatReward, answer_reward, format_reward, tag_reward
 from grpo_lessons.training import Settings, explain, train
 
 
@@ -43,6 +43,32 @@ def test_held_out_prompts_are_answered_before_and_after(short):
         assert len(evaluation.prompts) == len(evaluation.completions) == 8
         assert set(evaluation.scores("answer_reward")) <= {0.0, 1.0}
     assert run.before.prompts == run.after.prompts
+
+
+def test_held_out_prompts_are_answered_on_the_way_and_the_last_step_has_the_answers_after_it(short):
+    run = short[0].run
+    for name in ("format_reward", "answer_reward"):
+        (step, _), (last, share) = run.series(f"held-out/{name}/mean")
+        assert (step, last) == (2, 3) and share == run.after.mean(name)
+
+
+def test_judges_score_every_step_without_touching_the_reward(short):
+    for row in short[0].run.metrics:
+        assert row["judges/format_reward/mean"] == pytest.approx(row["rewards/format_reward/mean"])
+        assert 0 <= row["judges/answer_reward/mean"] <= 1 and "rewards/answer_reward/mean" not in row
+
+
+def test_a_weighted_reward_counts_by_its_weight_and_a_judge_of_the_same_name_has_its_own_tolerance():
+    run = train(
+        Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5), multi_objective_aggregation="normalize_then_sum"),
+        [AnswerReward(tolerance=1000), tag_reward],
+        sums(64),
+        judges=[AnswerReward()],
+    ).run
+    (row,) = run.metrics
+    parts = row["rewards/answer_reward/mean"] + 0.5 * row["rewards/tag_reward/mean"]
+    assert row["reward"] == pytest.approx(parts, abs=1e-5)
+    assert row["judges/answer_reward/mean"] < row["rewards/answer_reward/mean"]
 
 
 def test_it_speaks_before_anything_slow_and_after_every_step(short):
@@ -114,6 +140,9 @@ def test_what_was_learnt_is_saved_and_loads_elsewhere(short, tmp_path):
         pytest.param(Settings(), [format_reward], 0, "0 prompts, but one step draws 8", id="no prompts"),
         pytest.param(Settings(), [format_reward, format_reward], 64, "name", id="two rewards of one name"),
         pytest.param(Settings(), [], 64, "at least one", id="no reward"),
+        pytest.param(
+            Settings(reward_weights=(1.0, 2.0)), [format_reward], 64, "2 weights for 1", id="a weight too many"
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(settings, rewards, prompts, names):
