@@ -6,6 +6,7 @@ Torch, transformers, trl, peft and datasets are imported when a session starts, 
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from grpo_lessons.runs import Completion, Evaluation, Group, Run
 from grpo_lessons.text import completion_text, question
 
 TINY = 5_000_000  # parameters
+_loading = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def train(
     _check(settings, rewards, prompts)
     run = Run(settings=dict(vars(settings)), rewards=[describe(reward) for reward in rewards])
     with device.turn(
-        waiting=lambda ahead: on_update(f"Waiting for the device: {ahead} in front of you", run),
+        waiting=lambda ahead: on_update(device.in_words(ahead), run),
         should_stop=should_stop,
     ) as mine:
         if not mine:
@@ -209,17 +211,19 @@ def load_libraries() -> None:
     The libraries' progress bars are switched off. In a notebook they write to the cell that happens to run when they
     begin; if it has finished before they have, marimo's stream raises, and that ended one training in ten.
     """
-    if "torch" not in sys.modules:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import datasets
-    import huggingface_hub
-    import transformers
-    import trl
+    with _loading:  # TRL loads its parts when asked for, and half loaded in one thread it fails in another
+        if "torch" not in sys.modules:
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        import datasets
+        import huggingface_hub
+        import peft  # noqa: F401
+        import transformers
+        import trl
 
-    datasets.disable_progress_bars()
-    huggingface_hub.utils.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    trl.GRPOTrainer  # noqa: B018  imported when it is asked for
+        datasets.disable_progress_bars()
+        huggingface_hub.utils.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+        _ = trl.GRPOTrainer, trl.GRPOConfig
 
 
 @contextmanager

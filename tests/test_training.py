@@ -196,6 +196,20 @@ def test_a_training_writes_nothing_to_a_stream_that_a_finished_cell_has_left_beh
     assert run.state == "finished"
 
 
+def test_libraries_can_be_loaded_by_two_threads_at_once():
+    """As when a reader chooses a prediction, which loads them, and presses Train in the same second."""
+    code = (
+        "import threading; from grpo_lessons.training import load_libraries; failed = []\n"
+        "def load():\n"
+        "    try:\n        load_libraries(); from trl import GRPOConfig, GRPOTrainer\n"
+        "    except Exception as error:\n        failed.append(error)\n"
+        "threads = [threading.Thread(target=load) for _ in range(3)]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]; print(failed)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_importing_the_library_and_its_lessons_pieces_is_cheap():
     code = "import grpo_lessons.live, sys; print([m for m in ('torch', 'transformers', 'trl', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
