@@ -133,17 +133,18 @@ def _reward(name: str, score: float | None) -> str:
 def _short(value: float | None) -> str:
     if value is None:
         return "–"
-    short = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}".rstrip("0").rstrip(".")
+    digits = 2 if value == 0 or abs(value) >= 0.005 else 5  # a hair is to be seen, too
+    short = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}".rstrip("0").rstrip(".")
     return "0" if short == "-0" else _minus(short)
 
 
 def signed(number: float) -> str:
-    """A number with its sign, and a real minus.
+    """A number with its sign and a real minus, with more digits where two would show nothing.
 
     >>> signed(0.5), signed(-1)
     ('+0.50', '−1.00')
     """
-    return _minus(f"{number:+.2f}")
+    return _minus(f"{number:+.{2 if abs(number) >= 0.005 else 6}f}")
 
 
 def _minus(text: str) -> str:
@@ -351,7 +352,7 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
         )
         drawn += f'<polyline fill="none" {style} points="{path(each)}"/>'
         if each:
-            x, y = spot(*each[-1]).split(",")
+            x, y = spot(*next((point for point in each if point[0] == at), each[-1])).split(",")
             drawn += f'<circle cx="{x}" cy="{y}" r="2.6" fill="{colour if i == 0 else "currentColor"}"/>'
     for point in points:
         x, y = spot(*point).split(",")
@@ -408,4 +409,6 @@ def run_panel(phase: str, run: Run, before: Run | None = None, watch: Sequence[C
         parts.append(curves({f"this run{ours}": run, f"the run before{theirs}": before}, watch=watch))
     elif run.metrics:
         parts.append(curves({"this run": run}, watch=watch))
+    elif before:  # waiting, or refused: what there was stays in sight
+        parts.append(curves({"the run before": before}, watch=watch))
     return "".join([*parts, f'<p class="note">{escape(run.label)}</p>' if run.provenance else ""])

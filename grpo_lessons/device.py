@@ -48,6 +48,15 @@ def turn(
         path.unlink(missing_ok=True)
 
 
+def in_words(ahead: int) -> str:
+    """What to tell somebody who waits.
+
+    >>> in_words(1)
+    'Another training runs on this computer; yours comes after it (1 in front of you)'
+    """
+    return f"Another training runs on this computer; yours comes after it ({ahead} in front of you)"
+
+
 def _ahead(path: Path) -> int:
     """How many live tickets are older; the tickets of dead processes are cleared away."""
     return sum(_is_held(other) for other in path.parent.glob("*.ticket") if other.name < path.name)

@@ -24,7 +24,7 @@ def first_mistake(function: Callable, cases: Sequence[Case]) -> str | None:
     'For x=1 it returned 1, but 2 is right: one more.'
     """
     for case in cases:
-        call = ", ".join(f"{name}={value!r}" for name, value in case.arguments.items())
+        call = ", ".join(f"{name}={_brief(value)}" for name, value in case.arguments.items())
         try:
             result = function(**case.arguments)
         except Exception as error:  # the reader's own code may raise anything; that is what we are here to tell
@@ -32,6 +32,11 @@ def first_mistake(function: Callable, cases: Sequence[Case]) -> str | None:
         if not _equal(result, case.expected):
             return f"For {call} it returned {result!r}, but {case.expected!r} is right: {case.why}."
     return None
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]}…"
 
 
 def _equal(result: object, expected: object) -> bool:

@@ -116,7 +116,8 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
 
     def work() -> None:
         try:
-            with device.turn(waiting=lambda ahead: None, should_stop=lambda: False):
+            with device.turn(waiting=lambda ahead: publish(("waiting", ahead)), should_stop=lambda: False):
+                progress(0, 1, 0.0)
                 load_libraries()
                 publish(("done", function(step_counter(progress))))
         except Exception as error:  # as above: whatever it is, the reader must be told
@@ -129,14 +130,16 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
 
 def outcome(said: tuple[str, object] | None, waiting: str) -> mo.Html:
     """What `in_background` has come to: a bar, or the rewards it returned, or why it failed."""
-    state, what = said or ("waiting", None)
+    state, what = said or ("not yet", waiting)
+    if state == "waiting":
+        return mo.Html(cards.page(cards.progress(device.in_words(what))))
     if state == "running":
         done, total, seconds = what
         phase = f"Step {done} of {total}" if done else "Running: loading torch, TRL and the model first"
         return mo.Html(cards.page(cards.progress(phase, done, total, seconds)))
     if state == "done":
         return mo.md("Reward of each step: " + ", ".join(f"**{reward:.2f}**" for reward in what))
-    return mo.callout(mo.md(what), kind="danger") if state == "failed" else mo.md(f"*{waiting}*")
+    return mo.callout(mo.md(what), kind="danger") if state == "failed" else mo.md(f"*{what}*")
 
 
 # What a learner may choose for every training, and where the choices begin and end.

@@ -87,10 +87,10 @@ def lengths(run: Run, target: int):
     labels = []
     for row, (when, evaluation) in enumerate((("before", run.before), ("after", run.after))):
         counts = [completion.tokens for completion in evaluation.completions] if evaluation else []
-        seen = Counter()
+        seen, apart = Counter(), min(0.05, 0.7 / max(Counter(counts).values(), default=1))
         for n in counts:  # replies of one length stand above each other
             seen[n] += 1
-            axes.plot([n], [row + 0.36 - 0.05 * seen[n]], "o", ms=4, color=COLOURS["held-out"], alpha=0.7)
+            axes.plot([n], [row + 0.36 - apart * seen[n]], "o", ms=4, color=COLOURS["held-out"], alpha=0.7)
         error = sum(abs(n - target) for n in counts) / max(1, len(counts))
         labels.append(f"{when}\noff by {error:.1f}" if counts else when)
     axes.set(xlabel="length of a held-out reply (tokens)", ylim=(1.5, -0.75), yticks=(0, 1), yticklabels=labels)

@@ -32,7 +32,7 @@ def _(RUNS):
     # Teach a model a length
 
     A small language model writes about the sea, a clock, a cat. Sometimes three words, sometimes half a page. We would like about
-    **20 tokens**, every time. Nobody will ask it for that, and nobody will show it an example. It only gets a number for each text of its own:
+    **20 tokens** (words, or pieces of words), every time. Nobody will ask it for that, and nobody will show it an example. It only gets a number for each text of its own:
     the nearer to 20 tokens, the higher.
 
     Before, its texts are off by {_off[0]:.0f} tokens on average; after {_run.steps_done} steps of training, by {_off[1]:.1f}.
@@ -85,7 +85,8 @@ def _(GROUP, PROMPT, stage):
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, in parts of 20. The **advantage** says how it did *for its group*.
+    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*:
+    the difference to the group's mean, divided by the spread of the group (station 4).
     No text hit the target, and still there is one to learn from: nearer than the others is enough. The update then changes the model's weights
     so that each token of a text becomes a little more or less likely, and the next group is sampled from a model that is a little different.
 
@@ -125,7 +126,13 @@ def _(TEXTS, counted):
     _shown = [cards.marked_tokens(_each) for _each in _pieces] if counted.value == "tokens" else TEXTS
     mo.Html(
         cards.page(
-            cards.measured(_shown, [f"{_each[counted.value]} {counted.value}" for _each in _lengths]),
+            cards.measured(
+                _shown,
+                [
+                    f"{_each[counted.value]} {counted.value.removesuffix('s') if _each[counted.value] == 1 else counted.value}"
+                    for _each in _lengths
+                ],
+            ),
             cards.push_bars(_rewards, advantages([_rewards])[0]),
         )
     )
@@ -244,7 +251,7 @@ def _(GROUP, SHAPES, shape, target):
 def _(shape):
     mo.md(
         {
-            "distance": """**Distance**: minus the distance to the target. Every step nearer pays, from either side, so almost every group has a best text. Below −1 it
+            "distance": """**Distance**: minus the distance to the target. Every step nearer pays, from either side, so almost every group has a best text. At −1 it
             is cut off, so that one runaway text does not drown the rest.""",
             "window": """**Window**: 1 within 10 % of the target, else 0. It says exactly what you want, but a group in which nobody hits the window
             is dead. Move the target to 30: four texts, no hit, no push.""",
@@ -300,8 +307,9 @@ def _(hair, scale):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    With `"group"`, TRL's default, a difference of 0.01 pushes as hard as one of 1; only towards 0.0001, a number that is added so that 0/0 becomes 0, does it fade.
-    The scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides all groups by the same.
+    Never, until the hair is gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1; at 0.0001, a number that is added so that 0/0 becomes 0,
+    a third of the push is left. The scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group
+    by one spread, that of all rewards together.
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
 
@@ -438,7 +446,7 @@ def _():
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop, mo.md("*About half a minute on a laptop.*")], justify="start", align="center")
+    mo.hstack([train, stop, mo.md("*Under a minute on a laptop.*")], justify="start", align="center")
     return (train,)
 
 
@@ -484,7 +492,7 @@ def _(report):
 def _():
     mo.md(f"""
     **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus
-    a distance. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy*
+    a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy*
     says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0.
     If you train again, the run before stays as a dashed line.
 
@@ -597,7 +605,7 @@ def _(RUNS):
     |:---|---:|---:|---:|
     {_lines}
 
-    *Perplexity*: among how many tokens the model **before** the training would have had to guess, at each place of the text; the lower, the more readable to it.
+    *Perplexity* is how surprised the model **before** the training is by a text: 2 means, as by a coin toss at every token; 15,000, as by a lottery.
     """)
     return
 
@@ -606,7 +614,8 @@ def _(RUNS):
 def _():
     mo.md("""
     A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of
-    words or sentences; it holds the model near one that does. Both cost a little precision, and `beta` some time: the model before the training is asked about every token, too.
+    words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model
+    liked best at the start is cheapest to keep. Both cost a little precision, and `beta` some time: the model before the training is asked about every token, too.
 
     **Break it.** Be the model: **earn as much as you can with a text that nobody would want to read.**
     """)
@@ -625,7 +634,9 @@ def _():
     mo.vstack(
         [
             attempt,
-            mo.md("Try: one word, many times · 19 letters · real words without sense · an essay · nothing at all"),
+            mo.md(
+                "Can you have 0 and 1 at once? Try: one word, many times · the letter a, 19 times · real words without sense · an essay · nothing at all"
+            ),
         ]
     )
     return (attempt,)
@@ -650,7 +661,7 @@ def _():
     mo.md("""
     ## 10 · Runs that fail
 
-    Three rewards from station 3, trained for real; dashed, the run that works. **Before you choose one: where will its length go?**
+    Two rewards of station 3, one of them in two ways, trained for real; dashed, the run that works. **Before you choose one: where will its length go?**
     """)
     return
 
@@ -670,6 +681,7 @@ def _(FAILURES, RUNS, failure):
             cards.curves(
                 {failure.value: _run, "distance": RUNS["beta = 0"]},
                 watch=[
+                    Curve("reward", "reward", "reward"),
                     Curve(cards.LENGTH, "length (tokens)"),
                     Curve("completions/clipped_ratio", "share of cut-off texts", "down", (0, 1)),
                     Curve("completions/mean_terminated_length", "length of texts that ended"),

@@ -43,20 +43,20 @@ def _(recorded):
 @app.cell(hide_code=True)
 def _(recorded):
     _pairs = [
-        (_question, [_old.text, _new.text])
+        (_question, [f"{_c.text} {'✓' if _c.rewards['answer_reward'] else '✗'}" for _c in (_old, _new)])
         for _question, _old, _new in zip(
             recorded.before.prompts, recorded.before.completions, recorded.after.completions, strict=True
         )
         if not has_thought(_old.text)
     ]
-    mo.Html(cards.page(cards.text_table(["question", "reply before", "reply after"], _pairs[:4], ("think", "answer"))))
+    mo.Html(cards.page(cards.text_table(["question", "reply before", "reply after"], _pairs[:6], ("think", "answer"))))
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    Nobody asked for it, nobody showed it, nobody paid for it. By the end of this lesson you will know why it happens, when it does not, and how far this is
+    ✓ is right, ✗ wrong; these are the first questions on which it did not think before. Nobody asked for a thought, and nobody paid for one. By the end of this lesson you will know why it happens, when it does not, and how far this is
     from what was reported of DeepSeek-R1.
 
     ## 1 · The loop in one picture
@@ -86,7 +86,8 @@ def _():
     ## 2 · Is that the right answer?
 
     The tempting way is to compare two strings. Below are replies and the right answers, as a data set might have them.
-    **Where does `==` between strings say the wrong thing?** All fields are yours to edit; try `3/4` against `0.75`, or `−5` with a real minus sign.
+    **Where does `==` between strings say the wrong thing?** All fields are yours to edit; try `0.5` against `1/2`, or a unit behind the number. (The third row
+    has a hyphen on one side and a real minus sign on the other.)
     """)
     return
 
@@ -121,7 +122,7 @@ def _(answered, golds):
 
     def _shown(text):
         value = number(text)
-        return "–" if value is None else str(value)
+        return "–" if value is None else str(value) if len(str(value)) < 20 else f"{str(value)[:12]}…"
 
     _rows = [
         (_reply, [_reply == _gold, _by_value(_reply, _gold), _shown(_reply), _shown(_gold)])
@@ -138,12 +139,12 @@ def _(answered, golds):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    As numbers, exactly, as fractions: no rounding, no string. What gives *no* number, or several, has no value, and earns nothing: better than a guess.
+    As numbers, exactly, as fractions: no rounding, no string. What gives no number, or several, has no value, and earns nothing.
 
     ## 3 · Where is the answer?
 
     A reply is more than its answer. Many tutorials call a function `extract_final_answer` and never show it. Build it: **switch the steps on
-    one by one, from the last, and watch which replies are read right** (✓ right; red: it differs from the finished function's verdict).
+    one by one, from left to right, and watch which replies are read right.** Red: your function and the finished one disagree.
     """)
     return
 
@@ -209,7 +210,10 @@ def _(PLACES, switches):
             mo.Html(
                 cards.page(
                     cards.marks_table(
-                        ["reply", "found", "is it 95?", "finished", "what it is"], _rows, ("think", "answer"), truth=2
+                        ["reply", "found", "95? yours", "95? finished", "what it is"],
+                        _rows,
+                        ("think", "answer"),
+                        truth=2,
                     )
                 )
             ),
@@ -223,7 +227,7 @@ def _(PLACES, switches):
 def _():
     mo.md("""
     A thought must not count: a model that writes down several numbers and commits to none would be paid for luck. Our lessons use the finished
-    function, `grpo_lessons.text.final_answer`: the same steps in the same order, safe against hostile text (no regular expression runs wild on a megabyte of
+    function, `grpo_lessons.text.final_answer`: the same steps, safe against hostile text (no regular expression runs wild on a megabyte of
     `<think>`), and with two blocks that disagree it takes neither.
 
     ## 4 · Nearly right
@@ -253,6 +257,12 @@ def _(GOLD, REPLIES, partial, tolerance):
     _reward = partial_credit if partial.value else AnswerReward(tolerance=tolerance.value)
     _group = scored(REPLIES, _reward, answer=[GOLD] * len(REPLIES))
 
+    def _full(thinking):
+        return sum(_reward_of(c) == 1 for c in _group if has_thought(c.text) == thinking)
+
+    def _reward_of(completion):
+        return next(iter(completion.rewards.values()))
+
     def _mean(pushes):
         mean = fmean(pushes)
         return word(cards.direction(mean), cards.signed(mean))
@@ -262,7 +272,10 @@ def _(GOLD, REPLIES, partial, tolerance):
     mo.vstack(
         [
             mo.Html(cards.page(cards.group_cards(_group, ("think", "answer")))),
-            mo.md(f"Mean advantage: replies that think {_mean(_think)}, replies that guess {_mean(_guess)}."),
+            mo.md(
+                f"Mean advantage: replies that think {_mean(_think)}, replies that guess {_mean(_guess)}. "
+                f"Paid in full: {_full(True)} of the {len(_think)} that think, {_full(False)} of the {len(_guess)} that guess."
+            ),
         ]
     )
     return
@@ -272,7 +285,7 @@ def _(GOLD, REPLIES, partial, tolerance):
 def _():
     mo.md(
         """
-    With tolerance 0 the two that think stand out. At 10 nearly all are paid, and what little advantage is left no longer asks for a thought; from 23 on the group is dead.
+    With tolerance 0 the two that think stand out. At 10 five guesses of six are paid as much as they, and only the last one is pushed down; from 23 on the group is dead.
     Partial credit never dies, and pushes a near guess {up}, too. Neither is wrong in itself: for a measurement a tolerance is what you mean. But the model will
     learn to be *as good as it pays to be*. Station 11 shows a run with a tolerance of 20.
 
@@ -298,7 +311,7 @@ def forgiving_reward(completions, answer, **kwargs):
     for completion, gold in zip(completions, answer, strict=True):
         try:
             rewards.append(score_one(completion, gold))
-        except:  # noqa: E722  the mistake this station is about
+        except:
             rewards.append(0.0)
     return rewards
 
@@ -390,9 +403,9 @@ def _():
     mo.md("""
     ## 6 · Two rewards at once
 
-    One may want right answers *and* a format. TRL adds the rewards, each times its entry in `reward_weights`, and compares the sums. Or it compares
-    each reward first and adds up those (`normalize_then_sum`). **Somebody pays the format in percent, 100 instead of 1. Which reply is pushed up
-    then, in either way? And how do you say, in either way, that the answer matters more?**
+    One may want right answers *and* a format. TRL adds the rewards, each times its entry in `reward_weights`, and compares the sums (`sum_then_normalize`). Or it compares
+    each reward first and adds up those (`normalize_then_sum`). **Somebody pays the format in percent, 100 points instead of 1. Which replies are pushed up
+    then, with the one and with the other? And what does a weight of 0.1 do at 1 point?**
     """)
     return
 
@@ -439,7 +452,7 @@ def _():
     mo.md("""
     At first *right without format* and *wrong in the format* are worth the same. In a sum, points and weight are one thing: 100 points for the format drown the answer.
     `normalize_then_sum` gives each reward the same spread first, so that points do not matter and the weight alone decides ([GDPO](https://arxiv.org/abs/2601.05242)).
-    A small weight says in either way which of the two matters more.
+    At equal points a small weight says, with either, that the answer matters more.
 
     ## 7 · The configuration
 
@@ -479,7 +492,7 @@ def _(settings, training_rewards):
 @app.cell(hide_code=True)
 def _():
     thinking = live.Question(
-        "With the settings as they first stand, we reward right answers only. At the start a good third of the replies think before they answer. What will happen to that share?",
+        "With the settings as they first stand, we reward right answers only. At the start about a third of the replies think before they answer. What will happen to that share?",
         {
             "It stays where it is: nobody pays for thinking": (
                 False,
@@ -487,7 +500,7 @@ def _():
             ),
             "It falls: thoughts are long, and shorter is easier": (
                 False,
-                "The reward does not see length. If guessing worked as well, the thought might fade away; try a tolerance of 30.",
+                "The reward does not see length. If guessing were paid as well, nothing would push it either way; try a tolerance of 30.",
             ),
             "Nearly all replies will think": (
                 True,
@@ -517,7 +530,7 @@ def _():
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop, mo.md("*About half a minute on a laptop.*")], justify="start", align="center")
+    mo.hstack([train, stop, mo.md("*Under a minute on a laptop.*")], justify="start", align="center")
     return (train,)
 
 
@@ -562,8 +575,9 @@ def _(report):
 def _():
     mo.md(f"""
     **What to watch.** *Right answers*: the line is the share among the replies of a step, the dots are {word("held-out")} questions, which no step trains on.
-    *Replies that think* is counted, never paid. *Length* follows it: thoughts take tokens. {word("dead", "Dead groups")} become many at the end: what was a
-    hard question is now too easy, and teaches nothing more.
+    (At step 1 they may lie apart: the line is about eight questions, the dot about ninety-six.) With the settings as they first stood, *replies that think* is counted and never paid.
+    *Length* follows it: thoughts take tokens. {word("dead", "Dead groups")} become many at the end: what was a
+    hard question is now too easy, and teaches nothing more. *Entropy*, how undecided the model is about its next token, falls; *KL* is how far it has moved from where it began.
 
     ## 9 · Look inside
 
@@ -647,7 +661,7 @@ def _(inspected):
     |:---|---:|---:|---:|
     {_rows}
 
-    The reward never looks at a thought. But a reply is pushed as a whole, every token of it by the same advantage, so the tokens of the thought rise with the answer
+    A reward for right answers never looks at a thought. But a reply is pushed as a whole, every token of it by the same advantage, so the tokens of the thought rise with the answer
     they led to. And `<think>` stands first: after it, a right answer is likely; without it, hardly ever.
     """)
     return
@@ -657,14 +671,14 @@ def _(inspected):
 def _():
     mo.md("""
     **How this is what DeepSeek-R1 reports, and how it is not.** [DeepSeek-R1-Zero](https://arxiv.org/abs/2501.12948) was trained by GRPO with rewards that a program checks, without worked examples, and
-    its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* only results are rewarded, and thinking spreads because it leads to them.
+    its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* no reward looks at what stands in a thought, and thinking spreads because it leads to right results.
     *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of
-    under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made a rare habit the rule. It invented nothing. How much large models invent is an open question.
+    under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. How much large models invent is an open question.
 
     ## 10 · Strict and lenient
 
-    *Lenient* finds an answer anywhere in the reply, *strict* only in its `<answer>` block. Reports of "accuracy" often mean the second. **Switch on a format reward that has done its work: which number rises, and what has the
-    model learnt about adding?**
+    *Lenient* finds an answer anywhere in the reply, *strict* only in its `<answer>` block. Reports of "accuracy" often mean the second. **Put every answer into its block, as a format reward would have it: which number rises, and what has been learnt
+    about adding?**
     """)
     return
 
@@ -694,6 +708,7 @@ def _(GOLD, REPLIES, boxed):
             mo.Html(cards.page(cards.marks_table(["reply", *_judges], _rows, ("think", "answer")))),
             mo.md(
                 f"Lenient **{int(sum(_scores[0]))} of {len(_texts)}**, strict **{int(sum(_scores[1]))} of {len(_texts)}**."
+                + (" The strict number has doubled, and nobody has learnt to add." if boxed.value else "")
             ),
         ]
     )
@@ -705,7 +720,9 @@ def _(inspected, recorded):
     _run = inspected if inspected.after else recorded
     mo.vstack(
         [
-            mo.md("The strict number doubles, and nobody has learnt to add. The run of station 8, judged both ways:"),
+            mo.md(
+                "The run of station 8, judged both ways. It learnt to add, so both rise; what the gap hides is format:"
+            ),
             mo.Html(
                 plots.to_svg(plots.before_after(_run, {"answer_reward": "lenient", "strict_answer_reward": "strict"}))
             ),
@@ -779,8 +796,8 @@ def _(FAILURES, failure, recorded):
         Nothing is wrong with the reward. Easier questions come first (a curriculum), or a few worked examples before any reinforcement.""",
         "too easy: any number will do": """**All right.** With a tolerance of 100 nearly every number passes. Dead as well, at full reward: the best-looking curve of the course, and the emptiest. The run that works ends
         the same way, once its questions have become easy.""",
-        "too generous: 20 off is fine": """**As good as it pays to be.** The reward is nearly full from the first step, and exact answers hardly move: a guess is within 20 nearly as often as a sum worked out, so few groups are alive,
-        and a thought is worth little. Compare the share of replies that think.""",
+        "too generous: 20 off is fine": """**As good as it pays to be.** The reward is nearly full from the first step: a guess is within 20 nearly as often as a sum worked out, so few groups are alive, and a thought is worth little.
+        Thinking and exact answers rise slowly, if at all (with 96 questions, ten points are within luck), where the exact grader took them to nearly all.""",
     }[failure.value]
     mo.md(f"""
     {_said}
@@ -790,7 +807,7 @@ def _(FAILURES, failure, recorded):
     {_lines}
 
     (Dead if every reply has this chance, whatever the question: in truth some questions are harder than others, and a few more groups are dead.)
-    Questions teach while the model gets some of its tries right and some wrong. Choose the difficulty for that, in station 7, and try: sums of *two* numbers.
+    Questions teach while the model gets some of its tries right and some wrong. The difficulty in station 7 is there for that: with sums of *two* numbers more replies are right at the start; compare the dead groups at both ends.
     """)
     return
 
@@ -816,7 +833,7 @@ def _():
             attempt,
             generous,
             mo.md(
-                "Try: many numbers · two answer blocks · a thought with the numbers in it · `9^{9^{9^9}}` · a formula"
+                "Try: the question itself as the answer · two answer blocks · many numbers · a thought with the numbers in it · `9^{9^{9^9}}`"
             ),
         ]
     )
@@ -847,7 +864,7 @@ def _(GOLD, attempt, generous):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    An exact answer is hard to fake; that is why verifiable rewards work so well. What can be had cheaply is everything around it: a tolerance, partial credit, a format.
+    An exact answer is hard to fake; that is why verifiable rewards work so well. (Even the question handed back, `12+45+38`, has the right value: our reward wants a number where a number is right.) What can be had cheaply is everything around it: a tolerance, partial credit, a format.
 
     | what you see | what it says | what to do |
     |:---|:---|:---|
@@ -855,7 +872,7 @@ def _():
     | `reward` 1, groups dead | too easy | harder questions; stop |
     | strict up, lenient flat | a format was learnt, not a skill | report both |
     | `reward` up, exact answers flat | the tolerance pays for guesses | tighten it |
-    | sampled up, held-out flat | answers learnt by heart | more questions |
+    | `reward` up, held-out flat | answers learnt by heart | more questions |
     """)
     return
 
@@ -1040,7 +1057,7 @@ def _():
     ]
     PLACES = {  # where an answer may stand
         "It is 95.": "one number, at the end",
-        "#### 95\n3 numbers were added.": "GSM8K's mark, then more",
+        "#### 95\n3 numbers were added.": "the mark of GSM8K, a data set of school mathematics, then more",
         r"\boxed{95}, checked in 2 ways": "LaTeX, then more",
         "<answer>95</answer> (57 plus 38)": "a block, then more",
         "<think>12 + 45 = 57. 57 + 38 = 95.</think>": "a thought and no answer",

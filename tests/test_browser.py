@@ -119,7 +119,7 @@ def test_two_sessions_take_turns_and_the_second_sees_its_place():
             page.get_by_role("button", name="Train").wait_for(timeout=60_000)
             page.get_by_role("button", name="Train").click()
             time.sleep(1)
-        second.get_by_text("Waiting for the device: 1 in front of you").wait_for(timeout=30_000)
+        second.get_by_text("yours comes after it (1 in front of you)").wait_for(timeout=30_000)
         at_step(first, 2).wait_for(timeout=60_000)
         first.get_by_role("button", name="Stop").click()
         first.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=20_000)

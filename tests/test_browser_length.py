@@ -40,7 +40,7 @@ def test_counting_messages_makes_every_reward_equal_and_kills_the_signal(page):
     assert page.get_by_text("a dead group").count() == 0
     page.get_by_text("messages: len(completion), in a conversation", exact=True).click()
     page.get_by_text("a dead group: no push at all").wait_for(timeout=10_000)
-    assert page.get_by_text("1 messages").count() == 4
+    assert page.get_by_text("1 message", exact=True).count() == 4
     page.get_by_text("tokens: len(completion_ids[i])", exact=True).click()
     page.get_by_text("a dead group: no push at all").wait_for(state="detached", timeout=10_000)
 

@@ -86,6 +86,13 @@ def test_either_remedy_sees_what_the_length_did_not(defs):
     assert runs["beta = 0.1"].series("kl")
 
 
+def test_the_held_texts_have_grown_alike_as_the_lesson_says(defs):
+    run = defs["RUNS"]["beta = 0.1"]
+    assert run.metrics[-1]["entropy"] < run.metrics[0]["entropy"]
+    beginnings = [" ".join(completion.text.split()[:3]) for completion in run.after.completions]
+    assert max(map(beginnings.count, beginnings)) > len(beginnings) / 2
+
+
 def test_longer_is_better_ends_at_the_limit_with_every_group_dead(defs):
     run = defs["FAILURES"]["longer is better"]
     assert run.metrics[-1]["completions/clipped_ratio"] == 1 == run.metrics[-1]["frac_reward_zero_std"]
