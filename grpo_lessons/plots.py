@@ -91,8 +91,7 @@ def lengths(run: Run, target: int):
         for n in counts:  # replies of one length stand above each other
             seen[n] += 1
             axes.plot([n], [row + 0.36 - apart * seen[n]], "o", ms=4, color=COLOURS["held-out"], alpha=0.7)
-        error = sum(abs(n - target) for n in counts) / max(1, len(counts))
-        labels.append(f"{when}\noff by {error:.1f}" if counts else when)
+        labels.append(f"{when}\noff by {evaluation.length_error(target):.1f}" if evaluation else when)
     axes.set(xlabel="length of a held-out reply (tokens)", ylim=(1.5, -0.75), yticks=(0, 1), yticklabels=labels)
     axes.set_xlim(left=0)
     return figure

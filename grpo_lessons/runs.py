@@ -46,6 +46,10 @@ class Evaluation:
         """The mean of the rewards of that name."""
         return fmean(self.scores(reward))
 
+    def length_error(self, target: int) -> float:
+        """How many tokens the completions are off a target, on average."""
+        return fmean(abs(completion.tokens - target) for completion in self.completions)
+
     def as_metrics(self) -> dict[str, float]:
         """The mean of each reward under its name among the metrics of a step."""
         return {f"held-out/{name}/mean": self.mean(name) for name in self.completions[0].rewards}
@@ -101,7 +105,7 @@ class Run:
 
     def to_json(self) -> str:
         """The whole record as standard JSON; what is not a finite number becomes null."""
-        return json.dumps({"format": FORMAT, **_finite(asdict(self))}, ensure_ascii=False)
+        return json.dumps({"format": FORMAT, **_finite(asdict(self))})
 
     @classmethod
     def from_json(cls, text: str) -> "Run":

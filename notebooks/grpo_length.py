@@ -27,7 +27,7 @@ with app.setup(hide_code=True):
 @app.cell(hide_code=True)
 def _(RUNS):
     _run = RUNS["beta = 0"]
-    _off = [sum(abs(_c.tokens - 20) for _c in _e.completions) / len(_e.completions) for _e in (_run.before, _run.after)]
+    _off = [_each.length_error(20) for _each in (_run.before, _run.after)]
     mo.md(f"""
     # Teach a model a length
 
@@ -122,7 +122,7 @@ def _(TEXTS, counted):
         {"tokens": len(_tokens), "characters": len(_text), "messages": len([{"role": "assistant", "content": _text}])}
         for _tokens, _text in zip(_pieces, TEXTS, strict=True)
     ]
-    _rewards = [max(-1.0, -abs(_each[counted.value] - 20) / 20) for _each in _lengths]
+    _rewards = LengthReward(20)(TEXTS, completion_ids=[[0] * _each[counted.value] for _each in _lengths])
     _shown = [cards.marked_tokens(_each) for _each in _pieces] if counted.value == "tokens" else TEXTS
     mo.Html(
         cards.page(
@@ -589,15 +589,12 @@ def _(RUNS, remedy):
 def _(RUNS):
     _rows = [("before any training", RUNS["beta = 0"].before), *((_name, _run.after) for _name, _run in RUNS.items())]
 
-    def _off(evaluation):
-        return sum(abs(c.tokens - 20) for c in evaluation.completions) / len(evaluation.completions)
-
     def _perplexity(evaluation):
         value = math.exp(-evaluation.mean("reference_logprob"))
         return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
     _lines = "\n".join(
-        f"| {_name} | {_off(_each):.1f} | {_each.mean('vocabulary_reward'):.0%} | {_perplexity(_each)} |"
+        f"| {_name} | {_each.length_error(20):.1f} | {_each.mean('vocabulary_reward'):.0%} | {_perplexity(_each)} |"
         for _name, _each in _rows
     )
     mo.md(f"""

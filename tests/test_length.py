@@ -2,7 +2,6 @@
 
 import math
 import re
-from statistics import fmean
 
 import pytest
 
@@ -10,6 +9,7 @@ from grpo_lessons import cards, pocket
 from grpo_lessons.groups import advantages, is_dead
 from grpo_lessons.pocket.corpus import posts, vocabulary_reward
 from grpo_lessons.rewards import LengthReward
+from grpo_lessons.runs import Completion, Evaluation
 from tests.lessons import load, verdicts
 
 
@@ -23,8 +23,13 @@ def defs(lesson):
     return lesson.app.run()[1]
 
 
-def off(evaluation, target=20):
-    return fmean(abs(completion.tokens - target) for completion in evaluation.completions)
+def off(evaluation):
+    return evaluation.length_error(20)
+
+
+def test_the_length_error_is_the_mean_distance_in_tokens():
+    texts = [Completion("", tokens, {}) for tokens in (18, 20, 25)]
+    assert Evaluation(["?"] * 3, texts).length_error(20) == pytest.approx(7 / 3)
 
 
 def perplexity(evaluation):
