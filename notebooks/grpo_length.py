@@ -292,15 +292,11 @@ def _():
 def _(hair, scale):
     _groups = [[hair.value, 0, 0, 0], [1, 0, 0, 0]]
     _pushes = advantages(_groups, scale.value)
-    mo.hstack(
-        [
-            mo.vstack([mo.md(f"**Group {_name}**"), mo.Html(cards.page(cards.push_bars(_rewards, _push)))])
-            for _name, _rewards, _push in zip("AB", _groups, _pushes, strict=True)
-        ],
-        widths="equal",
-        wrap=True,
-        gap=2,
-    )
+    _shown = [
+        f"<div><b>Group {_name}</b>{cards.push_bars(_rewards, _push)}</div>"
+        for _name, _rewards, _push in zip("AB", _groups, _pushes, strict=True)
+    ]
+    mo.Html(cards.page(f'<div class="cards">{"".join(_shown)}</div>'))
     return
 
 
