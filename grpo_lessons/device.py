@@ -1,19 +1,45 @@
-"""One training at a time on this machine: a line of tickets, shared by threads and processes.
+"""The device: whether there is a GPU, and a line of tickets, shared by threads and processes, for one training at a time.
 
 A ticket is a locked file, so a place in the line is freed by the operating system even if its process is killed.
 """
 
 import os
+import shutil
+import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
 FOLDER = Path(tempfile.gettempdir()) / f"grpo-lessons-{os.getuid() if hasattr(os, 'getuid') else 'line'}"
+
+
+class Gpu(NamedTuple):
+    """An NVIDIA GPU that the installed torch can use."""
+
+    name: str
+    capability: float  # 8.0 and above compute in bfloat16
+
+
+@lru_cache(maxsize=1)
+def gpu() -> Gpu | None:
+    """The first GPU, or None. Does not load torch: a lesson asks when it opens, and stays light."""
+    try:
+        if shutil.which("nvidia-smi") is None or "+cpu" in version("torch"):
+            return None
+        asked = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=10).stdout
+        name, capability = said.splitlines()[0].rsplit(",", 1)
+        return Gpu(name.strip(), float(capability))
+    except (OSError, subprocess.SubprocessError, PackageNotFoundError, IndexError, ValueError):
+        return None
 
 
 @contextmanager

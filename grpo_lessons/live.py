@@ -2,22 +2,33 @@
 
 import inspect
 import re
+import sys
 import threading
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import marimo as mo
 
-from grpo_lessons import cards, device
-from grpo_lessons.problems import save_prompts
+from grpo_lessons import cards, device, fit, keep
 from grpo_lessons.runs import Run
-from grpo_lessons.training import Settings, Trained, explain, load_libraries, snapshot, step_counter, train
+from grpo_lessons.sources import PRESETS, SMOLLM2, Stopped, is_here
+from grpo_lessons.training import (
+    Settings,
+    Trained,
+    Unfinished,
+    explain,
+    load_libraries,
+    snapshot,
+    step_counter,
+    train,
+    unfinished,
+)
 
 STOPPING = "Stopping after this step"
+MODELS = [*PRESETS, "Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen3-0.6B"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class Report:
     def show(self, watch: Sequence[cards.Curve] = cards.CURVES) -> mo.Html:
         """The panel of the session, over the curves of the one before it, and under a callout if it failed."""
         panel = mo.Html(cards.page(cards.run_panel(self.phase, self.run, self.before, watch)))
-        return panel if self.error is None else mo.vstack([mo.callout(mo.md(self.error), kind="danger"), panel])
+        return panel if self.error is None else mo.vstack([failed(self.error), panel])
 
     def show_group(self, tags: Sequence[str] = ()) -> mo.Html | None:
         """The newest sampled group, if there is one."""
@@ -51,6 +62,7 @@ class Session:
     def __init__(self, publish: Callable[[Report], None], ended: Callable[[Report], None]):
         self.publish, self.ended = publish, ended
         self.halt = threading.Event()
+        self.halt_measuring = threading.Event()
         self.last: Report | None = None
 
     def stop(self) -> None:
@@ -59,9 +71,17 @@ class Session:
         if self.last and self.last.run.state == "running":
             self.publish(replace(self.last, phase=STOPPING))
 
-    def start(self, settings: Settings, rewards: Sequence, prompts: list[dict], **options) -> None:
-        """Start afresh; arguments as for `training.train`. An earlier session ends and is heard no more."""
+    def start(self, plan: dict, folder: Path | None = None, resume: bool = False) -> None:
+        """Start afresh, or from a checkpoint. An earlier session ends and is heard no more.
+
+        Args:
+            plan: the arguments of `training.train`.
+            folder: where checkpoints go while it runs, and its record, run.json, when it has ended; None for nowhere.
+            resume: see `training.train`.
+        """
+        settings = plan["settings"]
         self.halt.set()
+        self.halt_measuring.set()
         self.halt = halt = threading.Event()
         owner = weakref.ref(self)
         before = self.last.run if self.last and self.last.run.metrics else None
@@ -88,7 +108,12 @@ class Session:
                 return halt.is_set() or not is_current()
 
             try:
-                trained = train(settings, rewards, prompts, on_update=update, should_stop=should_stop, **options)
+                checkpoints = folder and folder / "unfinished"
+                trained = train(
+                    **plan, on_update=update, should_stop=should_stop, checkpoints=checkpoints, resume=resume
+                )
+                if folder:
+                    trained.run.save(folder / "run.json")
                 done = trained.run.steps_done
                 word = "Finished" if trained.run.state == "finished" else "Stopped; what was learnt is kept"
                 say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s", trained.run, trained=trained)
@@ -99,6 +124,75 @@ class Session:
 
         say("Starting", Run(settings=dict(vars(settings))))
         mo.Thread(target=work, daemon=True).start()
+
+    def measure(
+        self, plan: dict, publish: Callable[["Measured"], None], suit: Callable[[dict[str, Settings]], None]
+    ) -> None:
+        """Find out in a thread what the plan costs on this machine: `publish` hears how far it is, then the result.
+
+        `suit` is given other settings for this model, if the plan's would not fit. A training that starts meanwhile ends the measuring.
+        """
+        self.halt_measuring.set()
+        self.halt_measuring = halt = threading.Event()
+        settings, owner = plan["settings"], weakref.ref(self)
+
+        def should_stop() -> bool:
+            return halt.is_set() or owner() is None
+
+        def say(measured: "Measured") -> None:
+            if not should_stop():
+                publish(measured)
+
+        def work() -> None:
+            try:
+                if settings.model not in _PROBES:
+                    _PROBES[settings.model] = fit.measure(
+                        settings, plan["prompts"], lambda phase: say(Measured(phase)), should_stop
+                    )
+                probe = _PROBES[settings.model]
+                better = fit.suited(settings, probe, len(plan["held_out"]))
+                if better != settings and not should_stop():
+                    suit({settings.model: better})
+                say(Measured("", probe))
+            except Stopped:
+                return
+            except Exception as error:  # as above
+                say(Measured("", error=explain(error)))
+                traceback.print_exc()
+
+        say(Measured("Loading torch and TRL, to measure what this training costs"))
+        mo.Thread(target=work, daemon=True).start()
+
+
+_PROBES: dict[str, fit.Probe] = {}  # of each model on this machine: measured once
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How far the measuring of a model is: a phase in words, then the probe or why there is none."""
+
+    phase: str
+    probe: fit.Probe | None = None
+    error: str | None = None
+
+
+def show_cost(measured: Measured | None, plan: dict) -> mo.Html:
+    """What the training costs, as far as it is known, and what to lower where it does not fit."""
+    if measured is None:
+        return mo.md("*What this training costs is measured once you have predicted; it will stand here.*")
+    if measured.error:
+        return failed(measured.error)
+    settings, held_out = plan["settings"], len(plan["held_out"])
+    if measured.probe is None or measured.probe.model != settings.model:
+        return mo.Html(cards.page(cards.progress(measured.phase or "Measuring")))
+    if settings.problem:
+        return mo.md("")
+    cost = fit.estimate(settings, measured.probe, held_out)
+    if cost.fits:
+        return mo.md(f"{cost} *Measured on {measured.probe.hardware}.*")
+    return mo.callout(
+        mo.md(f"**This does not fit.** {cost} {fit.what_to_lower(settings, measured.probe, held_out)}"), kind="warn"
+    )
 
 
 def _seconds(run: Run) -> float:
@@ -139,33 +233,129 @@ def outcome(said: tuple[str, object] | None, waiting: str) -> mo.Html:
         return mo.Html(cards.page(cards.progress(phase, done, total, seconds)))
     if state == "done":
         return mo.md("Reward of each step: " + ", ".join(f"**{reward:.2f}**" for reward in what))
-    return mo.callout(mo.md(what), kind="danger") if state == "failed" else mo.md(f"*{what}*")
+    return failed(what) if state == "failed" else mo.md(f"*{what}*")
+
+
+def failed(why: str) -> mo.Html:
+    """A sentence of `explain`. It may hold what a reader or a library wrote: no tag in it becomes one of the page."""
+    return mo.callout(mo.md(why.replace("<", "‹")), kind="danger")
 
 
 # What a learner may choose for every training, and where the choices begin and end.
 _CHOICES = {
-    "steps": lambda value: mo.ui.slider(5, 60, value=value, show_value=True, label="steps"),
-    "group_size": lambda value: mo.ui.slider(1, 16, value=value, show_value=True, label="group size"),
-    "batch_size": lambda value: mo.ui.slider(8, 96, value=value, show_value=True, label="completions a step"),
-    "max_completion_length": lambda value: mo.ui.slider(
-        8, 64, value=value, show_value=True, label="longest completion (tokens)"
-    ),
+    "steps": lambda value: _slider("steps", 5, 60, value),
+    "group_size": lambda value: _slider("group size", 1, 16, value),
+    "batch_size": lambda value: _slider("completions a step", 8, 96, value),
+    "accumulation": lambda value: _dropdown("parts (accumulation)", [1, 2, 4, 8], value),
+    "max_completion_length": lambda value: _slider("longest completion (tokens)", 8, 64, value),
     "temperature": lambda value: _dropdown("temperature", [0.2, 1.0, 1.5], value),
-    "learning_rate": lambda value: _dropdown("learning rate", [1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2], value),
+    "learning_rate": lambda value: _dropdown(
+        "learning rate", [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2], value
+    ),
     "beta": lambda value: _dropdown("beta (KL)", [0.0, 0.04, 0.1, 0.5], value),
     "seed": lambda value: _dropdown("seed", range(5), value),
+    "gradient_checkpointing": lambda value: mo.ui.checkbox(value=value, label="gradient checkpointing"),
+    "use_vllm": lambda value: mo.ui.checkbox(value=value, label="sample with vLLM"),
 }
 
 
+def _slider(label: str, low: int, high: int, value: int) -> mo.ui.slider:
+    low, high = min(low, value), max(high, value)  # a command line may ask for more
+    return mo.ui.slider(low, high, value=value, show_value=True, label=label)
+
+
 def _dropdown(label: str, values: Sequence, value: object) -> mo.ui.dropdown:
-    names = {each: f"{each:g}".replace("e-0", "e-") for each in values}
+    names = {each: f"{each:g}".replace("e-0", "e-") for each in sorted({*values, value})}
     return mo.ui.dropdown({name: each for each, name in names.items()}, value=names[value], label=label)
 
 
-def controls(settings: Settings, **first) -> mo.ui.dictionary:
-    """The controls of a training as they first stand, behind a lesson's own (`first`); see `chosen_settings`."""
+def command_line() -> dict[str, str]:
+    """What stood behind `--` when the notebook was opened or run: `-- --model smollm2-135m --steps 10`."""
+    return {name.replace("-", "_"): str(value) for name, value in mo.cli_args().to_dict().items() if name.strip("-")}
+
+
+def model_menu() -> mo.ui.dictionary:
+    """The models to choose from, the one of the command line or of this device first; see `chosen_model`."""
+    value = command_line().get("model") or (SMOLLM2 if device.gpu() else "pocket")
+    names = list(dict.fromkeys([*MODELS, value] if mo.app_meta().mode != "run" else [*PRESETS, value]))
+    menu = {"preset": mo.ui.dropdown(names, value=value, label="model")}
+    if mo.app_meta().mode != "run":  # a visitor of a server shall not fill its disk
+        menu["other"] = mo.ui.text(label="or a Hub id, or a folder", max_length=200, full_width=False)
+    return mo.ui.dictionary(menu)
+
+
+def chosen_model(menu: dict) -> str:
+    """The name of the chosen model."""
+    return (menu.get("other") or "").strip() or menu["preset"]
+
+
+def about_model(name: str) -> mo.Html:
+    """What the choice of a model costs, in a line."""
+    if name == "pocket":
+        return mo.md("The tiny model that ships with this course: half a minute to a minute on any laptop.")
+    there = "It is on this machine." if is_here(name) else "It is being fetched; *Train* shows how far it is."
+    kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
+    return mo.md(f"{kind} {there}")
+
+
+def settings_for(model: str, defaults: dict[str, Settings]) -> Settings:
+    """A lesson's settings for a model on this device: those of SmolLM2 for any real one, in bfloat16 and larger steps on a GPU."""
+    settings = defaults.get(model) or replace(defaults[SMOLLM2], model=model)
+    if (found := device.gpu()) and model != "pocket":
+        dtype = "bfloat16" if found.capability >= 8 else "float32"
+        settings = replace(settings, dtype=dtype, batch_size=2 * settings.batch_size, accumulation=1)
+    return settings
+
+
+def controls(settings: Settings, **own) -> mo.ui.dictionary:
+    """The controls of a training as they first stand, behind a lesson's own; see `chosen_settings` and `own_choices`.
+
+    Raises: SystemExit for a word on the command line that is no setting, or a value that is none of its kind.
+    """
+    given = command_line()
+    known = {*_CHOICES, *own, "model"}
+    if unknown := [name for name in given if name not in known]:
+        raise SystemExit(f"--{unknown[0].replace('_', '-')}: no such setting. There are: {', '.join(sorted(known))}.")
+    settings = replace(settings, **{name: given_or(getattr(settings, name), name) for name in _CHOICES})
     shared = {name: control(getattr(settings, name)) for name, control in _CHOICES.items()}
-    return mo.ui.dictionary(first | shared)
+    return mo.ui.dictionary(own | shared)
+
+
+def choice(name: str, options: Sequence, default, label: str | None = None) -> mo.ui.dropdown:
+    """A choice of a lesson's own, as the command line has it, else its default."""
+    return mo.ui.dropdown(options, value=given_or(default, name, options), label=label or name)
+
+
+def given_or(default, name: str, options: Sequence | None = None):
+    """What the command line says for a setting, else its default: of the default's kind, and one of the options.
+
+    Raises: SystemExit if it is not.
+    """
+    if (text := command_line().get(name)) is None:
+        return default
+    option = f"--{name.replace('_', '-')} {text!r}"
+    try:
+        value = {"true": True, "false": False}[text.lower()] if isinstance(default, bool) else type(default)(text)
+    except (ValueError, KeyError):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
+        raise SystemExit(f"{option}: expected {kind}.") from None
+    if options is not None and value not in options:
+        raise SystemExit(f"{option}: expected one of {', '.join(map(repr, options))}.")
+    return value
+
+
+def example_box(model: str) -> dict[str, mo.ui.checkbox]:
+    """The choice of an example in the prompt, ticked; none for the pocket model, which reads nothing but a question."""
+    return (
+        {}
+        if model == "pocket"
+        else {"example": mo.ui.checkbox(value=given_or(True, "example"), label="one example in the prompt")}
+    )
+
+
+def own_choices(values: dict) -> dict:
+    """What a lesson's own controls say."""
+    return {name: value for name, value in values.items() if name not in _CHOICES}
 
 
 def shown_settings(settings: Settings, rewards: Sequence) -> mo.Html:
@@ -173,6 +363,27 @@ def shown_settings(settings: Settings, rewards: Sequence) -> mo.Html:
     draws = f"Each step draws {settings.batch_size // max(1, settings.group_size)} prompts and samples {settings.batch_size} completions."
     first = mo.callout(mo.md(settings.problem), kind="danger") if settings.problem else mo.md(draws)
     return mo.vstack([first, mo.md(f"```python\n{settings.code(rewards)}\n```")])
+
+
+def settings_explained() -> mo.Html:
+    """What each setting does, to be unfolded under the code."""
+    return mo.md(_EXPLAINED)
+
+
+_EXPLAINED = """
+/// details | What each setting does, and what TRL would do without it
+- `num_generations`: the group size G, 8 by default. (`num_generation`, in some tutorials, is a TypeError.)
+- `per_device_train_batch_size` counts **completions**, not prompts; times `gradient_accumulation_steps` it must be a multiple of G. The same completions learnt from in more parts are the same step in less memory: 32 of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts, at the same speed.
+- `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to some 1e-4, a tiny model more than 1e-3. It falls to 0 over the run. Try 1e-6: a flat line.
+- `max_grad_norm`: longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.
+- `max_completion_length`: what runs past it is cut off, and a cut reply lacks its end: a closing tag, an answer. The commonest reason for a reward that stays 0: try 16.
+- `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
+- `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
+- `num_train_epochs`: left out, as `max_steps` says when to stop. `use_vllm=True` samples faster on a GPU, in the same process (`vllm_mode="colocate"`); it needs `pip install vllm`.
+- `gradient_checkpointing`: forgets what the backward pass needs and computes it again: a third slower, a fraction of the memory. On by default; off here until memory is short.
+- `bf16`: numbers of half the size; on by default, and here on a GPU that computes in them.
+///
+"""
 
 
 def buttons(session: Session) -> tuple[mo.ui.run_button, mo.ui.button]:
@@ -226,20 +437,10 @@ class Question:
 
 
 def noted(choice: str | None, station: int) -> mo.Html:
-    """What stands under a prediction that is answered later, in a station after the training.
-
-    Whoever has chosen will press Train next: torch and TRL are loaded meanwhile.
-    """
-    if choice:
-        threading.Thread(target=_load_quietly, daemon=True).start()
+    """What stands under a prediction that is answered later, in a station after the training."""
     return mo.md(
         f"*Noted. The answer stands in station {station}, after the run.*" if choice else "*Choose, then train.*"
     )
-
-
-def _load_quietly() -> None:
-    with suppress(ImportError):  # a browser has no torch; pressing Train says so
-        load_libraries()
 
 
 def where_to_write() -> str:
@@ -247,13 +448,6 @@ def where_to_write() -> str:
     if mo.app_meta().mode == "edit":
         return "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it."
     return "They are written in cells: open this lesson with `marimo edit` to do them."
-
-
-def save_button(where: str) -> tuple[mo.ui.run_button, mo.Html | None]:
-    """A button that saves, and how it is shown: on one's own machine only."""
-    save = mo.ui.run_button(label="Save adapter and prompts")
-    row = mo.hstack([save, mo.md(f"*into `{where}`*")], justify="start", align="center")
-    return save, row if mo.app_meta().mode == "edit" else None
 
 
 def shown_code(thing: object) -> mo.Html | None:
@@ -276,34 +470,140 @@ def verdict(mistake: str | None) -> mo.Html | None:
     return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
 
 
-def save(report: Report | None, prompts: list[dict], folder: Path) -> mo.Html:
-    """Write what the last session learnt, and its prompts, into a folder; say so, or why there is nothing to write."""
-    if report is None or report.trained is None or report.trained.model is None:
-        words = "There is nothing to save yet: press Train, and wait until it has finished."
-        return mo.callout(mo.md(words), kind="warn")
-    report.trained.save(folder / "adapter")
-    save_prompts(prompts, folder / "prompts")
-    return mo.callout(mo.md(f"Saved: `{folder}`."), kind="success")
+# Keep it ---------------------------------------------------------------------------------------------------------
+
+_KEEP = {
+    "save the adapter": [keep.save],
+    "load it in a new process and ask": [keep.load, keep.ask],
+    "merge it into the model": [keep.merge],
+    "push it to the Hub": [keep.push],
+    "write a folder for many GPUs": [keep.hand_over],
+}
 
 
-def keep_it(settings: Settings, rewards: Sequence[str], folder: str) -> mo.Html:
-    """How to load, merge and share what `save` wrote, and the same training as a command, with rewards by their names."""
-    return mo.md(f"""
-```python
-from peft import AutoPeftModelForCausalLM
-from transformers import AutoTokenizer
+def keep_menu() -> tuple[mo.ui.dictionary, mo.ui.run_button]:
+    """What can be done with a trained model, and the button that does it. In marimo both must be variables of the notebook."""
+    what = mo.ui.radio(list(_KEEP), value="save the adapter", label="What to do")
+    name = mo.ui.text(value="you/my-model", max_length=100, label="name on the Hub")
+    return mo.ui.dictionary({"what": what, "name": name}), mo.ui.run_button(label="Run this code")
 
-model = AutoPeftModelForCausalLM.from_pretrained("{folder}/adapter")   # load
-tokenizer = AutoTokenizer.from_pretrained("{folder}/adapter")
-merged = model.merge_and_unload()                      # merge the adapter into the model
-merged.save_pretrained("{folder}/merged")              # and keep both halves together
-tokenizer.save_pretrained("{folder}/merged")
-merged.push_to_hub("you/my-model")                     # needs `hf auth login`
-```
 
-The same training without a notebook, from the folder of this course; `accelerate`'s options take it to several GPUs:
+def keep_code(choice: mo.ui.dictionary, button: mo.ui.run_button) -> mo.Html:
+    """The code behind a choice of `keep_menu`, over the button that runs it; on a server only the code."""
+    what = choice.value["what"]
+    code = "\n\n".join(source(function) for function in _KEEP[what])
+    shown = mo.md(f"```python\n{code}\n```")
+    if mo.app_meta().mode != "edit":
+        return shown
+    return mo.vstack(
+        [shown, mo.hstack([choice["name"], button] if keep.push in _KEEP[what] else [button], justify="start")]
+    )
 
-```bash
-{settings.command(rewards, folder)}
-```
-""")
+
+def keep_it(choice: dict, report: Report | None, plan: dict, folder: Path) -> mo.Html:
+    """Do what was chosen in `keep_menu`; say what came of it, or why it could not be done."""
+    what = choice["what"]
+    try:
+        if keep.hand_over in _KEEP[what]:
+            return _good(_handed_over(plan, folder))
+        if keep.save in _KEEP[what]:
+            if report is None or report.trained is None or report.trained.model is None:
+                return _warn("There is nothing to save yet: press Train, and wait until it has finished.")
+            return _good(f"Saved: `{keep.save(report.trained, folder)}`, with tokenizer, card and the run's record.")
+        if not (folder / "adapter").exists():
+            return _warn(f"There is no adapter in `{folder}` yet: save it first.")
+        if keep.push in _KEEP[what]:
+            try:
+                return _good(f"Pushed: {keep.push(folder, choice['name'].strip())}")
+            except Exception as error:  # whatever the network or the Hub may do
+                return _warn(keep.not_pushed(error))
+        if keep.merge in _KEEP[what]:
+            merged = keep.merge(folder)
+            return _good(
+                f"Merged: `{merged}`. It loads like any model; name this folder in the configuration to train on."
+            )
+        asked = plan["prompts"][0]["prompt"]
+        with mo.status.spinner("Asking in a new process, which loads torch first", remove_on_exit=True):
+            said = keep.ask_anew(folder, asked)
+        return _good(f"Asked in a new process:\n\n> {_quoted(asked[-1]['content'])}\n\n`{_quoted(said)}`")
+    except Exception as error:  # a full disk, a damaged file: the reader must be told, whatever it is
+        return failed(explain(error))
+
+
+def _handed_over(plan: dict, folder: Path) -> str:
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    command = keep.hand_over(plan["settings"], plan["rewards"], plan["prompts"], folder)
+    return (
+        f"Written: `{folder}`. The same training from the folder of this course, on one device:\n\n"
+        f"```bash\n{command}\n```\n\n`{folder}/README.md` has the commands for more."
+    )
+
+
+def _good(words: str) -> mo.Html:
+    return mo.callout(mo.md(words), kind="success")
+
+
+def _warn(words: str) -> mo.Html:
+    return mo.callout(mo.md(words), kind="warn")
+
+
+def _quoted(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("`", "'").replace("<", "&lt;")
+
+
+# Ways of opening ---------------------------------------------------------------------------------------------------
+
+
+def folder(lesson: str) -> Path | None:
+    """Where a lesson writes: runs/LESSON beside the notebooks; None on a server, where visitors shall write nothing."""
+    if mo.app_meta().mode == "run" and not command_line():
+        return None
+    return mo.notebook_dir().parent / "runs" / lesson
+
+
+def left_over(where: Path | None) -> tuple[Unfinished | None, mo.ui.run_button]:
+    """A training that was killed, and the button that goes on with it. In marimo it must be a variable of the notebook."""
+    left = unfinished(where / "unfinished") if where else None
+    done = f"Go on from step {left.run.steps_done} of {left.run.settings['steps']}" if left else ""
+    return left, mo.ui.run_button(label=done, kind="success")
+
+
+def show_left_over(left: Unfinished | None, resume: mo.ui.run_button) -> mo.Html | None:
+    """The offer to go on, if there is something to go on with."""
+    if left is None:
+        return None
+    words = (
+        "A training of this lesson ended before its time. Its last checkpoint is here; its settings are those of then."
+    )
+    return mo.callout(mo.hstack([mo.md(words), resume], align="center"), kind="info")
+
+
+def settings_of(run: Run) -> Settings:
+    """The settings that a run was made with."""
+    weights = run.settings.get("reward_weights")
+    return Settings(**run.settings | {"reward_weights": tuple(weights) if weights else None})
+
+
+def as_script(plan: dict, lesson: str) -> None:
+    """`python notebooks/grpo_LESSON.py -- --steps 10`: train with a progress bar and write the run's record; else nothing."""
+    if mo.app_meta().mode != "script" or Path(sys.argv[0]).name != f"grpo_{lesson}.py":
+        return
+    from tqdm import tqdm
+
+    where = folder(lesson)
+    with tqdm(total=plan["settings"].steps, unit="step", desc=lesson) as bar:
+
+        def update(phase: str, run: Run) -> None:
+            bar.n = run.steps_done
+            bar.set_postfix_str(f"reward {run.metrics[-1]['reward']:.2f}, {phase}" if run.metrics else phase)
+
+        try:
+            run = train(**plan, on_update=update, checkpoints=where / "unfinished").run
+        except Exception as error:
+            raise SystemExit(explain(error)) from error
+    run.save(where / "run.json")
+    print(run.label)
+    for name in run.after.completions[0].rewards:
+        print(f"held-out {name}: {run.before.mean(name):.3f} before, {run.after.mean(name):.3f} after")
+    print(f"record: {where / 'run.json'}")

@@ -1,37 +1,62 @@
-"""Models by name: the pocket model that ships with the course, a Hub id, or a local folder."""
+"""Models at work: loaded, asked, and asked how likely they find a text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from statistics import fmean
 
-from grpo_lessons import pocket
+from grpo_lessons import sources
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation
 from grpo_lessons.text import completion_text, question
 
-PRESETS = {"pocket": str(pocket.PATH)}
+CHAT = {"enable_thinking": False}  # for Qwen3, whose template would open a thought; others do not know the word
 
 
-def load(name: str):
-    """The model (float32 on a CPU, bfloat16 on a GPU) and its tokenizer, for a preset, a Hub id or a folder.
+def load(
+    name: str,
+    dtype: str = "float32",
+    say: Callable[[str], None] = lambda phase: None,
+    should_stop: Callable[[], bool] = lambda: False,
+):
+    """The model, in the given dtype and on the GPU if there is one, and its tokenizer, for a preset, a Hub id or a folder; fetched first if need be.
 
-    Raises: OSError if there is no such model or the Hub is out of reach; `training.explain` puts it into words.
+    Raises: as `sources.find`; `sources.NoModel` too for files that are damaged or a model without a chat template.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = PRESETS.get(name, name)
-    dtype = torch.bfloat16 if torch.cuda.is_available() and name != "pocket" else torch.float32
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    return AutoModelForCausalLM.from_pretrained(source, dtype=dtype), tokenizer
+    source = sources.find(name, say, should_stop)
+    say(f"Loading the model {name}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.path)
+        flash = torch.cuda.is_available() and find_spec("flash_attn") and dtype == "bfloat16"
+        model = AutoModelForCausalLM.from_pretrained(
+            source.path,
+            dtype=getattr(torch, dtype),
+            attn_implementation="flash_attention_2" if flash else "sdpa",
+        )
+    except Exception as error:  # whatever a damaged or foreign file may cause
+        raise sources.NoModel(
+            f"The files of `{name}` cannot be read ({type(error).__name__}: {str(error)[:200]}). "
+            f"If they are damaged, delete `{source.path}` and press Train again to fetch them anew."
+        ) from error
+    if tokenizer.chat_template is None:
+        raise sources.NoModel(f"`{name}` has no chat template, so it cannot be asked. Choose its -Instruct variant.")
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    if torch.cuda.is_available():
+        model.to("cuda")
+    model.name_or_path = tokenizer.name_or_path = source.name
+    model.grpo_lessons_origin = source.origin
+    return model, tokenizer
 
 
 def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_tokens: int) -> Evaluation:
     """Answer every prompt once at temperature 1, as in training, and score the answers."""
     import torch
 
-    texts = [_as_text(tokenizer, row["prompt"]) for row in rows]
+    texts = [as_text(tokenizer, row["prompt"]) for row in rows]
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
     model.eval()
     with torch.inference_mode():
@@ -81,7 +106,7 @@ class ReferenceLogProb:
         import torch
 
         model, tokenizer = _load_once(self.model)
-        asked = tokenizer([_as_text(tokenizer, prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
+        asked = tokenizer([as_text(tokenizer, prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
         rows = [torch.tensor(prompt + list(ids)) for prompt, ids in zip(asked, completion_ids, strict=True)]
         inputs = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
         inputs = inputs.to(model.device)
@@ -98,11 +123,11 @@ def _load_once(name: str):
     return model.eval(), tokenizer
 
 
-def _as_text(tokenizer, prompt) -> str:
+def as_text(tokenizer, prompt) -> str:
     """A prompt as the model is given it."""
     if isinstance(prompt, str):
         return prompt
-    return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **CHAT)
 
 
 def _until_end(ids: list[int], end: int) -> list[int]:

@@ -61,6 +61,22 @@ def texts(n: int, seed: int = 0, split: str = "train", instruction: str = "") ->
     return [{"prompt": _user(f"Write about the {topics[i % len(topics)]}.", instruction)} for i in range(n)]
 
 
+def with_example(rows: list[dict], asked: str, reply: str, instruction: str = "") -> list[dict]:
+    """The same prompts, behind one example of what is wanted, and behind an instruction if there is one.
+
+    >>> row, = with_example([{"prompt": _user("What is 2 + 2?", ""), "answer": "4"}], "What is 1 + 1?", "It is 2.")
+    >>> [message["content"] for message in row["prompt"]], row["answer"]
+    (['What is 1 + 1?', 'It is 2.', 'What is 2 + 2?'], '4')
+    """
+    example = [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
+    return [row | {"prompt": instructed(example + row["prompt"], instruction)} for row in rows]
+
+
+def instructed(conversation: list[dict], instruction: str) -> list[dict]:
+    """A conversation behind an instruction of its system, or as it is if that is empty."""
+    return [{"role": "system", "content": instruction}, *conversation] if instruction else conversation
+
+
 def save_prompts(rows: list[dict], folder: str | Path) -> None:
     """Write prompts as a data set that `load_dataset(folder)` and `trl grpo` read: one JSON object a line."""
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -1,92 +1,66 @@
-"""Record the runs that the lessons show before Train is pressed: `python -m grpo_lessons.record [NAME …]` (minutes).
+"""Record the runs that the lessons show before Train is pressed: `python -m grpo_lessons.record [NAME …]` (minutes each).
 
 They are real runs with the lessons' own settings; each file says on what hardware and when it was recorded. Without
 names all are recorded.
 """
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from grpo_lessons.models import ReferenceLogProb
-from grpo_lessons.pocket.corpus import vocabulary_reward
-from grpo_lessons.problems import sums, texts
-from grpo_lessons.rewards import AnswerReward, FormatReward, LengthReward, answer_reward, format_reward, thinks
-from grpo_lessons.training import Settings, train
-from notebooks.grpo_length import DEFAULT as LENGTH
-from notebooks.grpo_length import ShapedLength
-from notebooks.grpo_math import DEFAULT as MATH
+from grpo_lessons.sources import SMOLLM2
+from grpo_lessons.training import train
+from notebooks import grpo_format, grpo_length, grpo_math
 
 FOLDER = Path(__file__).parents[1] / "notebooks" / "public"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What to record: as the lesson trains, with its prompts, held-out prompts and judges."""
-
-    settings: Settings
-    rewards: list
-    prompts: list
-    held_out: list
-    judges: list
-    options: dict = field(default_factory=dict)
+def _plan(lesson, model: str = "pocket", settings: dict | None = None, **choices) -> dict:
+    settings = replace(lesson.DEFAULT[model], **settings or {})
+    return lesson.plan(settings, **{"example": model != "pocket"} | choices) | {
+        "sample_every": 1 + settings.steps // 30
+    }
 
 
-def _format(*rewards, **settings) -> Recipe:
-    return Recipe(
-        Settings(**settings), list(rewards), sums(512), sums(96, split="held-out"), [format_reward, answer_reward]
-    )
+def _length(*args, **choices) -> dict:
+    return _plan(grpo_length, *args, **choices)
 
 
-def _math(*rewards, tolerance=0, difficulty=None, **settings) -> Recipe:
-    numbers = difficulty or {}
-    return Recipe(
-        replace(MATH, **settings),
-        [AnswerReward(tolerance), *rewards],
-        sums(512, **numbers),
-        sums(96, split="held-out", **numbers),
-        [answer_reward, AnswerReward(strict=True), thinks],
-        {"evaluate_every": 10, "sample_every": 2},
-    )
+def _math(*args, **choices) -> dict:
+    return _plan(grpo_math, *args, **choices)
 
 
-def _length(*rewards, **settings) -> Recipe:
-    judges = [rewards[0], vocabulary_reward, ReferenceLogProb()]
-    return Recipe(
-        replace(LENGTH, **settings), list(rewards), texts(512), texts(88, split="held-out"), judges, {"sample_every": 2}
-    )
+def _format(*args, **choices) -> dict:
+    return _plan(grpo_format, *args, **choices)
 
 
 RUNS = {  # the name of the file: what is recorded in it
-    "length_learns": _length(LengthReward(20)),
-    "length_held": _length(LengthReward(20), beta=0.1),
-    "length_words": _length(LengthReward(20), vocabulary_reward),
-    "length_longer": _length(ShapedLength(20, "longer is better")),
-    "length_longer_masked": _length(ShapedLength(20, "longer is better"), mask_truncated_completions=True),
-    "length_signed": _length(ShapedLength(20, "signed")),
+    "length_learns": _length(),
+    "length_held": _length(settings={"beta": 0.1}),
+    "length_words": _length(second="share of real words"),
+    "length_longer": _length(shape="longer is better"),
+    "length_longer_masked": _length(shape="longer is better", mask=True),
+    "length_signed": _length(shape="signed"),
+    "length_smollm2": _length(SMOLLM2),
+    "length_smollm2_zero": _length(SMOLLM2, {"steps": 4}, example=False),
     "math_learns": _math(),
-    "math_too_hard": _math(difficulty={"terms": 4}),
+    "math_too_hard": _math(difficulty="four numbers"),
     "math_too_easy": _math(tolerance=100),
     "math_generous": _math(tolerance=20),
-    "format_learns": _format(format_reward),
-    "format_unheld": _format(format_reward, beta=0.0),
-    "format_never_earned": _format(FormatReward(("code", "explanation"))),
+    "math_smollm2": _math(SMOLLM2),
+    "math_smollm2_zero": _math(SMOLLM2, {"steps": 4}, example=False),
+    "format_learns": _format(),
+    "format_unheld": _format(settings={"beta": 0.0}),
+    "format_never_earned": _format(format="code / explanation"),
+    "format_smollm2": _format(SMOLLM2),
+    "format_smollm2_zero": _format(SMOLLM2, {"steps": 4}, example=False),
 }
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in sys.argv[1:] or RUNS:
-        recipe = RUNS[name]
-        trained = train(
-            recipe.settings,
-            recipe.rewards,
-            recipe.prompts,
-            held_out=recipe.held_out,
-            judges=recipe.judges,
-            on_update=lambda phase, run, name=name: print(f"{name}: {phase}", flush=True),
-            **recipe.options,
-        )
+        trained = train(**RUNS[name], on_update=lambda phase, run, name=name: print(f"{name}: {phase}", flush=True))
         trained.run.save(FOLDER / f"{name}.json")
 
 

@@ -74,6 +74,7 @@ class Run:
 
     settings: dict
     rewards: list[str] = field(default_factory=list)  # repr of each reward function
+    choices: dict = field(default_factory=dict)  # what the lesson chose besides: the prompts, the kind of reward
     provenance: dict[str, str] = field(default_factory=dict)  # model, hardware, date, versions of the libraries
     metrics: list[dict[str, float | None]] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Run:
             f"seed {seed}",
             where.get("hardware"),
             where.get("date"),
+            f"at most {where['peak memory']}" if "peak memory" in where else None,
         ]
         return " · ".join(part for part in parts if part)
 
@@ -114,7 +116,9 @@ class Run:
             data = json.loads(text)
             if data.pop("format", None) != FORMAT:
                 raise ValueError(f"expected a record of format {FORMAT}")
-            data["settings"], data["provenance"] = dict(data["settings"]), dict(data["provenance"])
+            data = {"choices": {}} | data  # records made before choices were kept
+            for name in ("settings", "choices", "provenance"):
+                data[name] = dict(data[name])
             data["metrics"] = [dict(row) | {"step": int(row["step"])} for row in data["metrics"]]
             data["groups"] = [
                 Group(int(group["step"]), str(group["prompt"]), _completions(group["completions"]))

@@ -3,8 +3,10 @@
 Torch, transformers, trl, peft and datasets are imported when a session starts, not before.
 """
 
+import errno
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -13,10 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
-from grpo_lessons import device, models
+from filelock import FileLock, Timeout
+
+from grpo_lessons import device, models, sources
 from grpo_lessons.groups import combined, is_dead, weighted_sum
 from grpo_lessons.rewards import Reward, describe, reward_name
 from grpo_lessons.runs import Completion, Evaluation, Group, Run
@@ -30,13 +36,15 @@ _loading = threading.Lock()
 class Settings:
     """What a learner chooses before pressing Train. The defaults suit the pocket model on two CPU cores.
 
-    `batch_size` counts completions, as TRL does: a step draws `batch_size / group_size` prompts.
+    `batch_size` counts the completions of a step, as TRL does: a step draws `batch_size / group_size` prompts. They are
+    sampled at once, and learnt from in `accumulation` parts: the same step, in less memory.
     """
 
     model: str = "pocket"
     steps: int = 25
     group_size: int = 8
     batch_size: int = 64
+    accumulation: int = 1
     learning_rate: float = 3e-3
     max_grad_norm: float = 0.3
     temperature: float = 1.0
@@ -48,6 +56,9 @@ class Settings:
     mask_truncated_completions: bool = False
     lora_rank: int = 16
     seed: int = 0
+    dtype: str = "float32"
+    gradient_checkpointing: bool = False
+    use_vllm: bool = False
 
     @property
     def problem(self) -> str | None:
@@ -66,6 +77,13 @@ class Settings:
                 f"A batch of {batch} completions cannot be cut into groups of {size}. "
                 f"Choose a multiple of {size}, such as {choices}."
             )
+        if batch % self.accumulation:
+            return f"A batch of {batch} completions cannot be cut into {self.accumulation} equal parts. Choose fewer parts."
+        if self.use_vllm and find_spec("vllm") is None:
+            return (
+                "vLLM is not installed, so it cannot sample. It needs a GPU: `pip install vllm`, in the environment of this "
+                "notebook. Or untick it: transformers samples too, only more slowly."
+            )
         return None
 
     def grpo_arguments(self) -> dict:
@@ -74,7 +92,8 @@ class Settings:
             "output_dir": "runs/grpo",
             "max_steps": self.steps,
             "num_generations": self.group_size,
-            "per_device_train_batch_size": self.batch_size,
+            "per_device_train_batch_size": self.batch_size // self.accumulation,
+            "gradient_accumulation_steps": self.accumulation,
             "learning_rate": self.learning_rate,
             "max_grad_norm": self.max_grad_norm,
             "temperature": self.temperature,
@@ -82,8 +101,8 @@ class Settings:
             "scale_rewards": self.scale_rewards,
             **self._unusual(),
             "max_completion_length": self.max_completion_length,
-            "gradient_checkpointing": False,
-            "bf16": False,
+            "gradient_checkpointing": self.gradient_checkpointing,
+            "bf16": self.dtype == "bfloat16",
             "logging_steps": 1,
             "save_strategy": "no",
             "disable_tqdm": True,
@@ -92,16 +111,20 @@ class Settings:
 
     def _unusual(self) -> dict:
         """What stays out of the shown code as long as it is as TRL has it."""
-        weights = {} if self.reward_weights is None else {"reward_weights": list(self.reward_weights)}
-        names = ("multi_objective_aggregation", "mask_truncated_completions")
-        return weights | {n: getattr(self, n) for n in names if getattr(self, n) != getattr(Settings, n)}
+        names = ("multi_objective_aggregation", "mask_truncated_completions", "use_vllm")
+        unusual = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Settings, name)}
+        if self.reward_weights is not None:
+            unusual["reward_weights"] = list(self.reward_weights)
+        if "qwen3" in self.model.lower():
+            unusual["chat_template_kwargs"] = models.CHAT
+        return unusual
 
     def code(self, rewards: Sequence[Reward]) -> str:
         """The session as Python: the same calls with the same arguments (`load` is `grpo_lessons.models.load`)."""
         arguments = "".join(f"    {name}={value!r},\n" for name, value in self.grpo_arguments().items())
         return (
             f"config = GRPOConfig(\n{arguments})\n"
-            f"model, tokenizer = load({self.model!r})\n"
+            f"model, tokenizer = load({self.model!r}{'' if self.dtype == 'float32' else f', {self.dtype!r}'})\n"
             "trainer = GRPOTrainer(\n"
             "    model=model,\n"
             "    processing_class=tokenizer,\n"
@@ -112,23 +135,6 @@ class Settings:
             ")\n"
             "trainer.train()"
         )
-
-    def command(self, rewards: Sequence[str], folder: str) -> str:
-        """The session as a `trl grpo` command, with rewards of `grpo_lessons.rewards` by name, on `folder`/prompts."""
-        options = {
-            "model_name_or_path": "grpo_lessons/pocket/model" if self.model == "pocket" else self.model,
-            "dataset_name": f"{folder}/prompts",
-            "reward_funcs": [f"grpo_lessons.rewards.{reward}" for reward in rewards],
-            "use_peft": True,
-            "lora_r": self.lora_rank,
-            "lora_alpha": 2 * self.lora_rank,
-            "lora_target_modules": "all-linear",
-            "dtype": "float32",
-            **self.grpo_arguments(),
-            "output_dir": f"{folder}/trl",
-        }
-        words = {name: value if isinstance(value, list) else [value] for name, value in options.items()}
-        return "trl grpo" + "".join(f" \\\n  --{name} {' '.join(map(str, each))}" for name, each in words.items())
 
     def lora_arguments(self) -> dict:
         """The keyword arguments of LoraConfig: an adapter on every linear layer, twice its rank as scale."""
@@ -143,12 +149,6 @@ class Trained:
     model: object = None  # None if the session ended while it waited for the device
     tokenizer: object = None
 
-    def save(self, folder: str | Path) -> Path:
-        """Write adapter and tokenizer to a folder; `AutoPeftModelForCausalLM.from_pretrained(folder)` loads them."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        return Path(folder)
-
 
 def train(
     settings: Settings,
@@ -160,6 +160,9 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     sample_every: int = 1,
     evaluate_every: int = 0,
+    choices: dict | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = False,
 ) -> Trained:
     """Train with GRPO and return the model and the record of the run.
 
@@ -174,13 +177,22 @@ def train(
         should_stop: asked between steps; when true the session ends after the step and keeps what was learnt.
         sample_every: one group is recorded at every so-many-th step.
         evaluate_every: the held-out prompts are also answered after every so-many-th step (0: never).
+        choices: what a lesson chose besides the settings, written into the record.
+        checkpoints: a folder for what a killed training goes on from (see `unfinished`); emptied when it ends.
+        resume: go on from the last of these checkpoints, as if nothing had happened.
 
     Raises:
-        ValueError: for settings that TRL would refuse, too few prompts, or two rewards of one name.
+        ValueError: for settings that TRL would refuse, too few prompts, or two rewards of one name; for `resume` where
+            there is nothing to go on from.
         Errors of the libraries come through; `explain` puts any of them into a sentence.
     """
     _check(settings, rewards, prompts)
-    run = Run(settings=dict(vars(settings)), rewards=[describe(reward) for reward in rewards])
+    run = Run(settings=dict(vars(settings)), rewards=[describe(reward) for reward in rewards], choices=choices or {})
+    start = unfinished(checkpoints) if resume else None
+    if resume and start is None:
+        raise ValueError(f"checkpoints={checkpoints}: there is no unfinished training. Start one afresh.")
+    if start:
+        run = start.run
     with device.turn(
         waiting=lambda ahead: on_update(device.in_words(ahead), run),
         should_stop=should_stop,
@@ -188,18 +200,67 @@ def train(
         if not mine:
             run.state = "stopped"
             return Trained(run)
-        return _train(
-            settings,
-            rewards,
-            prompts,
-            held_out,
-            judges or rewards,
-            on_update,
-            should_stop,
-            sample_every,
-            evaluate_every,
-            run,
-        )
+        plan = _Plan(settings, rewards, prompts, held_out, judges or rewards, sample_every, evaluate_every)
+        try:
+            with _checkpointing(checkpoints, resume) as folder:
+                return _train(plan, run, on_update, should_stop, folder, start)
+        except sources.Stopped:
+            run.state = "stopped"
+            return Trained(run)
+
+
+class Unfinished(NamedTuple):
+    """A training that was killed: its last checkpoint, and its record up to there."""
+
+    checkpoint: Path
+    run: Run
+
+
+def unfinished(folder: Path | None) -> Unfinished | None:
+    """The training of which a folder holds checkpoints and which runs no more; None if there is none.
+
+    A checkpoint counts when it is whole: its record is written last.
+    """
+    if folder is None or not folder.exists():
+        return None
+    whole = sorted(folder.glob("checkpoint-*/run.json"), key=lambda path: int(path.parent.name.split("-")[1]))
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None  # it runs still
+    lock.release()
+    return Unfinished(whole[-1].parent, Run.load(whole[-1])) if whole else None
+
+
+@contextmanager
+def _checkpointing(folder: Path | None, resume: bool):
+    """The folder, locked as long as the training runs, or None if another one has it; emptied at an end that was no crash."""
+    if folder is None:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield None
+        return
+    try:
+        if not resume:
+            _empty(folder)
+        yield folder
+        _empty(folder)
+    finally:
+        lock.release()
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != "lock":
+            path.unlink(missing_ok=True)
 
 
 def load_libraries() -> None:
@@ -245,22 +306,40 @@ def _threads_for(model):
 
 
 def _merge_while_generating(model) -> None:
-    """Sample with the adapter merged into the weights: one matrix product a layer instead of three, the same tokens."""
+    """Sample with the adapter merged into the weights: one matrix product a layer instead of three, the same tokens.
+
+    The weights are put back as they were: taking the adapter off again would leave a rounding error in them each time.
+    """
     generate = model.generate
 
     def merged(*args, **kwargs):
+        kept = {layer: layer.weight.data for layer in model.modules() if hasattr(layer, "merge")}
+        for layer, weight in kept.items():
+            layer.weight.data = weight.clone()
         model.merge_adapter()
         try:
             return generate(*args, **kwargs)
         finally:
             model.unmerge_adapter()
+            for layer, weight in kept.items():
+                layer.weight.data = weight
 
     model.generate = merged
 
 
-def _train(
-    settings, rewards, prompts, held_out, judges, on_update, should_stop, sample_every, evaluate_every, run
-) -> Trained:
+@dataclass(frozen=True)
+class _Plan:
+    settings: Settings
+    rewards: Sequence[Reward]
+    prompts: list[dict]
+    held_out: list[dict]
+    judges: Sequence[Reward]
+    sample_every: int
+    evaluate_every: int
+
+
+def _train(plan: _Plan, run: Run, on_update, should_stop, folder: Path | None, start: Unfinished | None) -> Trained:
+    settings, held_out = plan.settings, plan.held_out
     on_update("Loading torch and TRL (a few seconds the first time)", run)
     load_libraries()
     from datasets import Dataset
@@ -268,43 +347,65 @@ def _train(
     from transformers import PrinterCallback, set_seed
     from trl import GRPOConfig, GRPOTrainer
 
-    on_update(f"Loading the model {settings.model}", run)
-    model, tokenizer = models.load(settings.model)
-    run.provenance = _provenance(settings.model)
+    model, tokenizer = models.load(settings.model, settings.dtype, lambda phase: on_update(phase, run), should_stop)
+    run.provenance = _provenance(settings.model, model.grpo_lessons_origin)
 
     def answer(model):
-        return models.evaluate(model, tokenizer, held_out, judges, settings.max_completion_length)
+        return models.evaluate(model, tokenizer, held_out, plan.judges, settings.max_completion_length)
 
     with _threads_for(model):
         set_seed(settings.seed)
-        if held_out:
+        if held_out and start is None:
             on_update(f"Answering {len(held_out)} held-out prompts, before", run)
             run.before = answer(model)
 
-        ledger = _Ledger(settings, judges)
+        ledger = _Ledger(settings, plan.judges)
         trainer = GRPOTrainer(
             model=model,
             processing_class=tokenizer,
-            reward_funcs=[ledger.watch(reward) for reward in rewards],
-            train_dataset=Dataset.from_list(prompts),
-            args=GRPOConfig(**settings.grpo_arguments()),
+            reward_funcs=[ledger.watch(reward) for reward in plan.rewards],
+            train_dataset=Dataset.from_list(plan.prompts),
+            args=GRPOConfig(**settings.grpo_arguments() | _saving(settings, folder)),
             peft_config=LoraConfig(**settings.lora_arguments()),
-            callbacks=[_watcher(run, ledger, settings, on_update, should_stop, sample_every)],
+            callbacks=[_watcher(run, ledger, settings, on_update, should_stop, plan.sample_every)],
         )
         trainer.remove_callback(PrinterCallback)
         _merge_while_generating(trainer.model)
-        if held_out and evaluate_every:
-            trainer.add_callback(_examiner(run, lambda: answer(trainer.model), evaluate_every))
-        on_update(f"Step 1 of {settings.steps}: sampling", run)
-        trainer.train()
+        if held_out and plan.evaluate_every:
+            trainer.add_callback(_examiner(run, lambda: answer(trainer.model), plan.evaluate_every))
+        on_update(f"Step {run.steps_done + 1} of {settings.steps}: sampling", run)
+        trainer.train(resume_from_checkpoint=str(start.checkpoint) if start else None)
 
         run.state = "stopped" if run.steps_done < settings.steps else "finished"
         if held_out:
             on_update(f"Answering {len(held_out)} held-out prompts, after", run)
             run.after = answer(trainer.model)
-            if evaluate_every and run.metrics:
+            if plan.evaluate_every and run.metrics:
                 run.metrics[-1] |= run.after.as_metrics()
+    run.provenance["peak memory"] = _peak_memory()
     return Trained(run, trainer.model, tokenizer)
+
+
+def _saving(settings: Settings, folder: Path | None) -> dict:
+    """Five checkpoints a training; the last two are kept, for the newest may be half written when the process is killed."""
+    if folder is None:
+        return {}
+    every = max(1, settings.steps // 5)
+    return {"output_dir": str(folder), "save_strategy": "steps", "save_steps": every, "save_total_limit": 2}
+
+
+def _peak_memory() -> str:
+    """The most memory this process has held: on the GPU where there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.max_memory_reserved() / 1e9:.1f} GB of GPU memory"
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return "not known"
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB"
 
 
 class _Ledger:
@@ -375,10 +476,15 @@ def _watcher(run: Run, ledger: _Ledger, settings: Settings, on_update, should_st
 
     class Watcher(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
-            self.started = time.perf_counter()
+            self.started = time.perf_counter() - (run.metrics[-1]["seconds"] if run.metrics else 0.0)
 
         def on_step_end(self, args, state, control, **kwargs):
             control.should_training_stop |= should_stop()
+
+        def on_save(self, args, state, control, **kwargs):
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            run.save(checkpoint / "run.part")
+            os.replace(checkpoint / "run.part", checkpoint / "run.json")
 
         def on_log(self, args, state, control, logs=None, **kwargs):
             if "reward" not in logs:  # the summary that ends a training
@@ -434,12 +540,13 @@ def _check(settings: Settings, rewards: Sequence[Reward], prompts: list[dict]) -
         raise ValueError(f"{len(prompts)} prompts, but one step draws {needed}. Add prompts, or lower batch_size.")
 
 
-def _provenance(model: str) -> dict[str, str]:
+def _provenance(model: str, origin: str) -> dict[str, str]:
     import torch
 
     cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
     return {
         "model": model,
+        "weights": origin,
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
         "date": date.today().isoformat(),
         "python": platform.python_version(),
@@ -457,10 +564,8 @@ def explain(error: Exception) -> str:
     text = str(error)
     if "out of memory" in text.lower() or isinstance(error, MemoryError):
         return "The device ran out of memory. Lower the batch size, the completion length or the group size."
-    if isinstance(error, OSError) and any(sign in text for sign in ("couldn't connect", "offline", "Connection")):
-        return "The Hugging Face Hub is out of reach, and the model is not in the local cache. Choose `pocket`, or connect."
-    if isinstance(error, OSError) and any(sign in text for sign in ("valid model identifier", "Repo id must")):
-        return "There is no such model: neither a preset, nor a local folder, nor on the Hub. Check the spelling."
-    if isinstance(error, ValueError):
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full. Free some space (`runs` holds what earlier trainings left), then press Train again."
+    if isinstance(error, (ValueError, sources.NoModel)):
         return text
     return f"{type(error).__name__}: {text or 'no further word'}"

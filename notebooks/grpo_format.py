@@ -13,11 +13,19 @@ with app.setup(hide_code=True):
     from grpo_lessons.cards import word
     from grpo_lessons.exercises import Case, first_mistake
     from grpo_lessons.groups import advantages, p_dead, scored
-    from grpo_lessons.problems import sums
+    from grpo_lessons.problems import instructed, sums, with_example
     from grpo_lessons.rewards import AnswerReward, FormatReward, TagReward, answer_reward, format_reward
     from grpo_lessons.runs import Run
+    from grpo_lessons.sources import SMOLLM2
     from grpo_lessons.text import completion_text, read_blocks
     from grpo_lessons.training import Settings
+
+    TAGS = {"think / answer": ("think", "answer"), "code / explanation": ("code", "explanation")}
+    KINDS = ["strict", "tag count", "tutorial"]
+    DEFAULT = {
+        "pocket": Settings(),
+        SMOLLM2: Settings(model=SMOLLM2, steps=12, batch_size=32, accumulation=8, learning_rate=3e-4, beta=0.0),
+    }
 
 
 @app.cell(hide_code=True)
@@ -64,7 +72,7 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(QUESTION, REPLIES, TAGS):
+def _(QUESTION, REPLIES):
     _name = "think / answer"
     mo.Html(cards.page(cards.loop_picture(QUESTION[_name], scored(REPLIES[_name][:4], format_reward), TAGS[_name])))
     return
@@ -84,17 +92,17 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(REWARDS, TAGS):
+def _():
     which_format = mo.ui.radio(list(TAGS), value="think / answer", inline=True, label="Format")
-    which_reward = mo.ui.radio(list(REWARDS), value="strict", inline=True, label="Reward")
+    which_reward = mo.ui.radio(KINDS, value="strict", inline=True, label="Reward")
     mo.vstack([which_format, which_reward])
     return which_format, which_reward
 
 
 @app.cell(hide_code=True)
-def _(QUESTION, REPLIES, REWARDS, TAGS, which_format, which_reward):
+def _(QUESTION, REPLIES, which_format, which_reward):
     _tags = TAGS[which_format.value]
-    _group = scored(REPLIES[which_format.value], REWARDS[which_reward.value](_tags))
+    _group = scored(REPLIES[which_format.value], form_reward(which_reward.value, _tags))
     mo.Html(cards.page(f"<p><b>{QUESTION[which_format.value]}</b></p>", cards.group_cards(_group, _tags, pushes=False)))
     return
 
@@ -128,6 +136,12 @@ class TutorialReward:
         pattern = rf"<{first}>(.*?)</{first}>\s*<{second}>(.*?)</{second}>"
         found = [re.search(pattern, completion_text(completion), re.DOTALL) for completion in completions]
         return [0.0 if not match else 1.0 if len(match[1]) > 20 else 0.5 for match in found]
+
+
+@app.function(hide_code=True)
+def form_reward(kind, tags):
+    """The reward for a format: of one of the KINDS, for these tags."""
+    return {"strict": FormatReward, "tag count": TagReward, "tutorial": TutorialReward}[kind](tags)
 
 
 @app.cell(hide_code=True)
@@ -278,7 +292,7 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(TAGS, content, dotall, spaces):
+def _(content, dotall, spaces):
     _rows_of = {
         "<think>57 + 38</think><answer>95</answer>": "right",
         "<think>12 + 45 = 57.\n57 + 38 = 95.</think><answer>95</answer>": "a new line in the thought",
@@ -358,46 +372,80 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(REWARDS, TAGS):
+def _():
+    menu = live.model_menu()
+    mo.hstack(list(menu.elements.values()), justify="start", gap=1.2, wrap=True)
+    return (menu,)
+
+
+@app.cell(hide_code=True)
+def _(menu):
+    model = live.chosen_model(menu.value)
+    live.about_model(model)
+    return (model,)
+
+
+@app.cell(hide_code=True)
+def _(get_suited, model):
     chosen = live.controls(
-        Settings(),
-        format=mo.ui.dropdown(list(TAGS), value="think / answer", label="format"),
-        reward=mo.ui.dropdown([*REWARDS, "strict + answer"], value="strict", label="reward"),
+        get_suited().get(model) or live.settings_for(model, DEFAULT),
+        format=live.choice("format", list(TAGS), "think / answer"),
+        reward=live.choice("reward", [*KINDS, "strict + answer"], "strict"),
+        **live.example_box(model),
     )
     mo.hstack(list(chosen.elements.values()), justify="start", gap=1.2, wrap=True)
     return (chosen,)
 
 
-@app.cell(hide_code=True)
-def _(REWARDS, TAGS, chosen):
-    settings = live.chosen_settings(Settings(), chosen.value)
-    training_tags = TAGS[chosen.value["format"]]
-    _form, _, _answer = chosen.value["reward"].partition(" + ")
-    training_rewards = [REWARDS[_form](training_tags), *([answer_reward] if _answer else [])]
-    return settings, training_rewards
+@app.function(hide_code=True)
+def plan(settings, format="think / answer", reward="strict", example=False):
+    """The training that station 6 asks for: the arguments of `grpo_lessons.training.train`.
+
+    The pocket model adds three numbers and is not asked for the format, for it follows no instructions. A real model
+    adds two; the format is asked for, and shown once if `example` is set.
+    """
+    tags, pocket = TAGS[format], settings.model == "pocket"
+    kind, _, answer = reward.partition(" + ")
+    asking = "" if pocket else FormatReward(tags).instruction
+    shown = {
+        "think / answer": "<think>23 + 45 = 68.</think><answer>68</answer>",
+        "code / explanation": "<code>print(23 + 45)</code><explanation>It prints 68.</explanation>",
+    }[format]
+
+    def prompts(n, split):
+        rows = sums(n, split=split, terms=3 if pocket else 2)
+        if example:
+            return with_example(rows, "What is 23 + 45?", shown, asking)
+        return [row | {"prompt": instructed(row["prompt"], asking)} for row in rows]
+
+    return {
+        "settings": settings,
+        "rewards": [form_reward(kind, tags), *([answer_reward] if answer else [])],
+        "prompts": prompts(512, "train"),
+        "held_out": prompts(96 if pocket else 48, "held-out"),
+        "judges": [FormatReward(tags), answer_reward],
+        "choices": {"format": format, "reward": reward, "example": example},
+    }
 
 
 @app.cell(hide_code=True)
-def _(settings, training_rewards):
-    live.shown_settings(settings, training_rewards)
+def _(chosen, model):
+    asked = plan(
+        live.chosen_settings(live.settings_for(model, DEFAULT), chosen.value), **live.own_choices(chosen.value)
+    )
+    live.as_script(asked, "format")
+    return (asked,)
+
+
+@app.cell(hide_code=True)
+def _(asked):
+    live.shown_settings(asked["settings"], asked["rewards"])
     return
 
 
 @app.cell(hide_code=True)
 def _():
-    mo.md("""
-    /// details | What each setting does, and what TRL would do without it
-    - `num_generations`: the group size G, 8 by default. (`num_generation`, in some tutorials, is a TypeError.)
-    - `per_device_train_batch_size` counts **completions**, not prompts. `gradient_accumulation_steps` multiplies it at the same memory; the product must be a multiple of G.
-    - `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to 1e-4, a tiny model more than 1e-3. It falls to 0 over the run. Try 1e-6: a flat line.
-    - `max_grad_norm`: longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.
-    - `max_completion_length`: what runs past it is cut off, and a cut reply has no closing tag. The commonest reason for a reward that stays 0: try 16.
-    - `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
-    - `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
-    - `num_train_epochs`: left out, as `max_steps` says when to stop. `use_vllm=True` samples faster on a GPU; it needs `pip install vllm`.
-    - `gradient_checkpointing`, `bf16`: on by default; off here, where the model is tiny and runs on a CPU.
-    ///
-    """)
+    live.settings_explained()
     return
 
 
@@ -435,39 +483,76 @@ def _(arithmetic_choice):
 def _():
     get_report, set_report = mo.state(None)
     get_ended, set_ended = mo.state(None)
+    get_measured, set_measured = mo.state(None)
+    get_suited, set_suited = mo.state({})
     session = live.Session(set_report, set_ended)
-    return get_ended, get_report, session
+    folder = live.folder("format")
+    left, resume = live.left_over(folder)
+    return (
+        folder,
+        get_ended,
+        get_measured,
+        get_report,
+        get_suited,
+        left,
+        resume,
+        session,
+        set_measured,
+        set_suited,
+    )
+
+
+@app.cell(hide_code=True)
+def _(arithmetic_choice, model, session, set_measured, set_suited):
+    if arithmetic_choice.value or model != "pocket":
+        session.measure(plan(live.settings_for(model, DEFAULT), example=model != "pocket"), set_measured, set_suited)
+    return
+
+
+@app.cell(hide_code=True)
+def _(asked, get_measured):
+    live.show_cost(get_measured(), asked)
+    return
 
 
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop, mo.md("*About half a minute on a laptop.*")], justify="start", align="center")
+    mo.hstack([train, stop], justify="start", align="center")
     return (train,)
 
 
 @app.cell(hide_code=True)
-def _(session, settings, train, training_rewards):
-    if train.value:
-        session.start(
-            settings,
-            training_rewards,
-            sums(512),
-            held_out=sums(96, split="held-out"),
-            judges=[format_reward, answer_reward],
-        )
+def _(left, resume):
+    live.show_left_over(left, resume)
     return
 
 
 @app.cell(hide_code=True)
-def _(get_report, recorded):
-    report = get_report() or live.Report("A recording. Press Train to see it happen live.", recorded)
+def _(asked, folder, session, train):
+    if train.value:
+        session.start(asked, folder)
+    return
+
+
+@app.cell(hide_code=True)
+def _(folder, left, resume, session):
+    if resume.value:
+        session.start(plan(live.settings_of(left.run), **left.run.choices), folder, resume=True)
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_report, model, real, recorded):
+    report = get_report() or live.Report(
+        "A recording. Press Train to see it happen live.", recorded if model == "pocket" else real
+    )
     report.show()
     return (report,)
 
 
 @app.cell(hide_code=True)
-def _(TAGS, report):
+def _(report):
     report.show_group(sum(TAGS.values(), ()))
     return
 
@@ -496,7 +581,7 @@ def _(get_ended, recorded):
 
 
 @app.cell(hide_code=True)
-def _(TAGS, inspected, step):
+def _(inspected, step):
     live.show_step(inspected, step.value, ("reward", "completions/mean_length", "entropy"), sum(TAGS.values(), ()))
     return
 
@@ -661,9 +746,64 @@ def _():
 
 
 @app.cell(hide_code=True)
+def _(real):
+    mo.md(f"""
+    ## 11 · A real model
+
+    The pocket model knew the shape as one habit among a dozen. A real one has never seen it. **SmolLM2-135M-Instruct** is a hundred and fifty times as large
+    and follows instructions, so we ask for the format in words. Dashed below: that run. Solid: the same run with **one example** in the prompt.
+    It goes from {real.before.mean("format_reward"):.0%} to {real.after.mean("format_reward"):.0%} on held-out questions.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(real, real_zero):
+    mo.Html(
+        cards.page(
+            cards.curves({"one example": real, "instruction only": real_zero}),
+            f'<p class="note">{real.label}</p>',
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(real, real_zero):
+    _groups = {"Instruction only": real_zero.groups[0], "One example": real.groups[0]}
+    mo.vstack(
+        [
+            mo.md("Two groups of the first step. **Which of them can teach anything?**"),
+            *[
+                mo.vstack(
+                    [mo.md(f"**{_name}**"), mo.Html(cards.page(cards.group_panel(_group, TAGS["think / answer"])))]
+                )
+                for _name, _group in _groups.items()
+            ],
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(real):
+    mo.Html(plots.to_svg(plots.before_after(real, {"format_reward": "right format", "answer_reward": "right answer"})))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
+    An instruction that a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some twenty tokens and brings the first successes.
+    To see it live, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
 def _():
     mo.md("""
-    ## 11 · The whole thing in four steps
+    ## 12 · The whole thing in four steps
 
     All of the above in plain TRL, without our library: prompts, a reward, a configuration, a trainer. This cell runs as it stands.
     """)
@@ -746,7 +886,7 @@ def _(get_minimal):
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    ## 12 · Three exercises
+    ## 13 · Three exercises
 
     {live.where_to_write()}
 
@@ -902,31 +1042,30 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    ## 13 · Keep it
+    ## 14 · Keep it
 
-    What a session leaves is a small adapter on top of the model. Save it together with the prompts, so that it can be loaded,
-    merged, or trained on elsewhere.
+    What a session leaves is a small adapter on top of the model: some thousandths of its weights. **Save it**, then try what can be done with it;
+    the code that runs is the code you see.
     """)
     return
 
 
 @app.cell(hide_code=True)
 def _():
-    folder = mo.notebook_dir().parent / "runs" / "format"
-    save, _row = live.save_button("runs/format")
-    _row
-    return folder, save
+    keep_choice, keep = live.keep_menu()
+    keep_choice["what"]
+    return keep, keep_choice
 
 
 @app.cell(hide_code=True)
-def _(folder, get_ended, save):
-    live.save(get_ended(), sums(512), folder) if save.value else None
+def _(keep, keep_choice):
+    live.keep_code(keep_choice, keep)
     return
 
 
 @app.cell(hide_code=True)
-def _(settings):
-    live.keep_it(settings, ["format_reward"], "runs/format")
+def _(asked, folder, get_ended, keep, keep_choice):
+    live.keep_it(keep_choice.value, get_ended(), asked, folder) if keep.value else None
     return
 
 
@@ -954,12 +1093,13 @@ def _():
     recorded = Run.load(mo.notebook_dir() / "public" / "format_learns.json")
     never_earned = Run.load(mo.notebook_dir() / "public" / "format_never_earned.json")
     unheld = Run.load(mo.notebook_dir() / "public" / "format_unheld.json")
-    return never_earned, recorded, unheld
+    real = Run.load(mo.notebook_dir() / "public" / "format_smollm2.json")
+    real_zero = Run.load(mo.notebook_dir() / "public" / "format_smollm2_zero.json")
+    return never_earned, real, real_zero, recorded, unheld
 
 
 @app.cell(hide_code=True)
 def _():
-    TAGS = {"think / answer": ("think", "answer"), "code / explanation": ("code", "explanation")}
     QUESTION = {
         "think / answer": "What is 12 + 45 + 38?",
         "code / explanation": "Write a line of Python that adds 12, 45 and 38.",
@@ -979,13 +1119,7 @@ def _():
         ]
         for (name, (a, b)), (first, second) in zip(TAGS.items(), [(_thought, _total), (_code, _words)], strict=True)
     }
-    return QUESTION, REPLIES, TAGS
-
-
-@app.cell(hide_code=True)
-def _():
-    REWARDS = {"strict": FormatReward, "tag count": TagReward, "tutorial": TutorialReward}
-    return (REWARDS,)
+    return QUESTION, REPLIES
 
 
 if __name__ == "__main__":

@@ -16,12 +16,25 @@ with app.setup(hide_code=True):
     from grpo_lessons.groups import advantages, scored
     from grpo_lessons.models import ReferenceLogProb
     from grpo_lessons.pocket.corpus import posts, vocabulary_reward
-    from grpo_lessons.problems import texts
+    from grpo_lessons.problems import texts, with_example
     from grpo_lessons.rewards import LengthReward
     from grpo_lessons.runs import Run
+    from grpo_lessons.sources import SMOLLM2
     from grpo_lessons.training import Settings
 
-    DEFAULT = Settings(steps=50, learning_rate=5e-3, beta=0.0, max_completion_length=64)
+    SHAPES = ["distance", "window", "longer is better", "signed", "abs"]
+    DEFAULT = {
+        "pocket": Settings(steps=50, learning_rate=5e-3, beta=0.0, max_completion_length=64),
+        SMOLLM2: Settings(
+            model=SMOLLM2,
+            steps=10,
+            batch_size=32,
+            accumulation=8,
+            learning_rate=1e-3,
+            beta=0.0,
+            max_completion_length=64,
+        ),
+    }
 
 
 @app.cell(hide_code=True)
@@ -219,16 +232,16 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(SHAPES):
-    shape = mo.ui.radio(list(SHAPES), value="distance", inline=True, label="Shape")
+def _():
+    shape = mo.ui.radio(SHAPES, value="distance", inline=True, label="Shape")
     target = mo.ui.slider(4, 50, value=20, show_value=True, label="target")
     mo.vstack([shape, target])
     return shape, target
 
 
 @app.cell(hide_code=True)
-def _(GROUP, SHAPES, shape, target):
-    _reward = SHAPES[shape.value](target.value)
+def _(GROUP, shape, target):
+    _reward = length_reward_of(shape.value, target.value)
     _group = GROUP(_reward)
 
     def _pays(n):
@@ -375,29 +388,85 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(SHAPES):
+def _():
+    menu = live.model_menu()
+    mo.hstack(list(menu.elements.values()), justify="start", gap=1.2, wrap=True)
+    return (menu,)
+
+
+@app.cell(hide_code=True)
+def _(menu):
+    model = live.chosen_model(menu.value)
+    live.about_model(model)
+    return (model,)
+
+
+@app.cell(hide_code=True)
+def _(get_suited, model):
     chosen = live.controls(
-        DEFAULT,
-        target=mo.ui.slider(4, 50, value=20, show_value=True, label="target (tokens)"),
-        shape=mo.ui.dropdown(list(SHAPES), value="distance", label="shape"),
-        second=mo.ui.dropdown(["none", "share of real words"], value="none", label="second reward"),
-        mask=mo.ui.checkbox(label="leave cut-off texts out (mask_truncated_completions)"),
+        get_suited().get(model) or live.settings_for(model, DEFAULT),
+        target=mo.ui.slider(
+            4, 50, value=live.given_or(20, "target", range(4, 51)), show_value=True, label="target (tokens)"
+        ),
+        shape=live.choice("shape", SHAPES, "distance"),
+        second=live.choice("second", ["none", "share of real words"], "none", "second reward"),
+        mask=mo.ui.checkbox(
+            value=live.given_or(False, "mask"), label="leave cut-off texts out (mask_truncated_completions)"
+        ),
+        **live.example_box(model),
     )
     mo.hstack(list(chosen.elements.values()), justify="start", gap=1.2, wrap=True)
     return (chosen,)
 
 
-@app.cell(hide_code=True)
-def _(SHAPES, chosen):
-    settings = replace(live.chosen_settings(DEFAULT, chosen.value), mask_truncated_completions=chosen.value["mask"])
-    training_rewards = [SHAPES[chosen.value["shape"]](chosen.value["target"])]
-    training_rewards += [vocabulary_reward] if chosen.value["second"] != "none" else []
-    return settings, training_rewards
+@app.function(hide_code=True)
+def length_reward_of(shape, target):
+    """The reward of one of the SHAPES, for a target in tokens."""
+    return LengthReward(target) if shape == "distance" else ShapedLength(target, shape)
+
+
+@app.function(hide_code=True)
+def plan(settings, target=20, shape="distance", second="none", mask=False, example=False):
+    """The training that station 6 asks for: the arguments of `grpo_lessons.training.train`.
+
+    The words of a real model are not those of the pocket model's corpus, so their share is asked of the latter only.
+    """
+    pocket = settings.model == "pocket"
+    reward = length_reward_of(shape, target)
+
+    def prompts(n, split):
+        rows = texts(n, split=split)
+        shown = "The moon rises over the quiet hills and paints the river silver."
+        return with_example(rows, "Write about the moon.", shown) if example else rows
+
+    return {
+        "settings": replace(settings, mask_truncated_completions=mask),
+        "rewards": [reward] + ([vocabulary_reward] if second != "none" else []),
+        "prompts": prompts(512, "train"),
+        "held_out": prompts(88 if pocket else 33, "held-out"),
+        "judges": [reward, *([vocabulary_reward] if pocket else []), ReferenceLogProb(settings.model)],
+        "choices": {"target": target, "shape": shape, "second": second, "mask": mask, "example": example},
+    }
 
 
 @app.cell(hide_code=True)
-def _(settings, training_rewards):
-    live.shown_settings(settings, training_rewards)
+def _(chosen, model):
+    asked = plan(
+        live.chosen_settings(live.settings_for(model, DEFAULT), chosen.value), **live.own_choices(chosen.value)
+    )
+    live.as_script(asked, "length")
+    return (asked,)
+
+
+@app.cell(hide_code=True)
+def _(asked):
+    live.shown_settings(asked["settings"], asked["rewards"])
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    live.settings_explained()
     return
 
 
@@ -435,33 +504,70 @@ def _(words_choice):
 def _():
     get_report, set_report = mo.state(None)
     get_ended, set_ended = mo.state(None)
+    get_measured, set_measured = mo.state(None)
+    get_suited, set_suited = mo.state({})
     session = live.Session(set_report, set_ended)
-    return get_ended, get_report, session
+    folder = live.folder("length")
+    left, resume = live.left_over(folder)
+    return (
+        folder,
+        get_ended,
+        get_measured,
+        get_report,
+        get_suited,
+        left,
+        resume,
+        session,
+        set_measured,
+        set_suited,
+    )
+
+
+@app.cell(hide_code=True)
+def _(model, session, set_measured, set_suited, words_choice):
+    if words_choice.value or model != "pocket":
+        session.measure(plan(live.settings_for(model, DEFAULT), example=model != "pocket"), set_measured, set_suited)
+    return
+
+
+@app.cell(hide_code=True)
+def _(asked, get_measured):
+    live.show_cost(get_measured(), asked)
+    return
 
 
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop, mo.md("*Under a minute on a laptop.*")], justify="start", align="center")
+    mo.hstack([train, stop], justify="start", align="center")
     return (train,)
 
 
 @app.cell(hide_code=True)
-def _(session, settings, train, training_rewards):
-    if train.value:
-        session.start(
-            settings,
-            training_rewards,
-            texts(512),
-            held_out=texts(88, split="held-out"),
-            judges=[training_rewards[0], vocabulary_reward, ReferenceLogProb(settings.model)],
-        )
+def _(left, resume):
+    live.show_left_over(left, resume)
     return
 
 
 @app.cell(hide_code=True)
-def _(RUNS, get_report, target_of):
-    report = get_report() or live.Report("A recording. Press Train to see it happen live.", RUNS["beta = 0"])
+def _(asked, folder, session, train):
+    if train.value:
+        session.start(asked, folder)
+    return
+
+
+@app.cell(hide_code=True)
+def _(folder, left, resume, session):
+    if resume.value:
+        session.start(plan(live.settings_of(left.run), **left.run.choices), folder, resume=True)
+    return
+
+
+@app.cell(hide_code=True)
+def _(RUNS, get_report, model, real, target_of):
+    report = get_report() or live.Report(
+        "A recording. Press Train to see it happen live.", RUNS["beta = 0"] if model == "pocket" else real
+    )
     report.show(
         [
             Curve("reward", "reward", "reward"),
@@ -636,12 +742,12 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(SHAPES, attempt):
+def _(attempt):
     _text = attempt.value[:2000]
     _ids = [pocket.tokens(_text)]
     _judges = {
-        "distance to 20": SHAPES["distance"](20),
-        "longer is better": SHAPES["longer is better"](20),
+        "distance to 20": length_reward_of("distance", 20),
+        "longer is better": length_reward_of("longer is better", 20),
         "real words": vocabulary_reward,
     }
     _scores = [_judge(completions=[_text], completion_ids=_ids)[0] for _judge in _judges.values()]
@@ -723,9 +829,62 @@ def _():
 
 
 @app.cell(hide_code=True)
+def _(real, real_zero):
+    _off = [_run.length_error(20) for _run in (real.before, real.after)]
+    mo.md(f"""
+    ## 11 · A real model
+
+    **SmolLM2-135M-Instruct** is a hundred and fifty times as large and writes of everything, at length. Asked as the pocket model is, it runs into the limit in
+    {real_zero.metrics[0]["completions/clipped_ratio"]:.0%} of its texts: all too long, all worth −1, nothing to compare. Dashed below: that run. Solid: the same run with **one example**
+    of a short text in the prompt. Its {word("held-out")} texts are off by {_off[0]:.0f} tokens before and {_off[1]:.1f} after.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(real, real_zero):
+    mo.Html(
+        cards.page(
+            cards.curves(
+                {"one example": real, "no example": real_zero},
+                watch=[
+                    Curve("reward", "reward", "reward"),
+                    Curve(cards.LENGTH, "length (tokens)", goal=20),
+                    Curve("entropy", "entropy"),
+                    Curve("frac_reward_zero_std", "share of dead groups", "dead", (0, 1)),
+                ],
+            ),
+            cards.text_table(
+                ["held-out request", "before", "after"],
+                [
+                    (_request, [_old.text, _new.text])
+                    for _request, _old, _new in zip(
+                        real.after.prompts, real.before.completions, real.after.completions, strict=True
+                    )
+                ][:4],
+            ),
+            f'<p class="note">{real.label}</p>',
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(real):
+    _perplexity = [f"{math.exp(-_each.mean('reference_logprob')):.0f}" for _each in (real.before, real.after)]
+    mo.md(f"""
+    And its sentences? `beta` is 0 here, too, yet they hold: the perplexity goes from {_perplexity[0]} to {_perplexity[1]} only. A real model has many ways to write a sentence of twenty tokens,
+    and finds them within ten steps; there is no need to leave the language, and no time. Train longer, or with a larger learning rate: do they still hold?
+
+    To see it live, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
 def _():
     mo.md("""
-    ## 11 · The whole thing in plain TRL
+    ## 12 · The whole thing in plain TRL
 
     A well-known exercise, right for TRL 1.16: a length reward of 50 on a set of texts to be summarised, with LoRA. This cell runs as it stands, with the model of your choice.
     """)
@@ -817,7 +976,7 @@ def _(get_summaries):
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    ## 12 · Three exercises
+    ## 13 · Three exercises
 
     {live.where_to_write()}
 
@@ -944,39 +1103,36 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    ## 13 · Keep it
+    ## 14 · Keep it
 
-    What a session leaves is a small adapter on top of the model. Save it together with the prompts, so that it can be loaded,
-    merged, or trained on elsewhere.
+    What a session leaves is a small adapter on top of the model: some thousandths of its weights. **Save it**, then try what can be done with it;
+    the code that runs is the code you see.
     """)
     return
 
 
 @app.cell(hide_code=True)
 def _():
-    folder = mo.notebook_dir().parent / "runs" / "length"
-    save, _row = live.save_button("runs/length")
-    _row
-    return folder, save
+    keep_choice, keep = live.keep_menu()
+    keep_choice["what"]
+    return keep, keep_choice
 
 
 @app.cell(hide_code=True)
-def _(folder, get_ended, save):
-    live.save(get_ended(), texts(512), folder) if save.value else None
+def _(keep, keep_choice):
+    live.keep_code(keep_choice, keep)
     return
 
 
 @app.cell(hide_code=True)
-def _(settings):
-    live.keep_it(settings, ["length_reward"], "runs/length")
+def _(asked, folder, get_ended, keep, keep_choice):
+    live.keep_it(keep_choice.value, get_ended(), asked, folder) if keep.value else None
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    `length_reward` has a target of 20. For another one, write `my_reward = LengthReward(40)` into a module of your own and name that.
-
     ## What you now know
 
     A group turns numbers into pushes; only differences within it count; and a model learns what is paid for, down to the unit in which you count.
@@ -1011,17 +1167,12 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    SHAPES = {"distance": LengthReward} | {
-        name: lambda target, name=name: ShapedLength(target, name)
-        for name in ("window", "longer is better", "signed", "abs")
-    }
-
     def target_of(run):
         """The target of a run's length reward, in tokens, as its record has it."""
         found = re.search(r"target=(\d+)", " ".join(run.rewards))
         return int(found[1]) if found else None
 
-    return SHAPES, target_of
+    return (target_of,)
 
 
 @app.cell(hide_code=True)
@@ -1037,7 +1188,9 @@ def _():
         "longer, cut-off texts left out": Run.load(_public / "length_longer_masked.json"),
         "signed": Run.load(_public / "length_signed.json"),
     }
-    return FAILURES, RUNS
+    real = Run.load(_public / "length_smollm2.json")
+    real_zero = Run.load(_public / "length_smollm2_zero.json")
+    return FAILURES, RUNS, real, real_zero
 
 
 if __name__ == "__main__":

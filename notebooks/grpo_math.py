@@ -14,13 +14,31 @@ with app.setup(hide_code=True):
     from grpo_lessons.cards import Curve, word
     from grpo_lessons.exercises import Case, first_mistake
     from grpo_lessons.groups import combined, p_dead, scored
-    from grpo_lessons.problems import sums
+    from grpo_lessons.problems import sums, with_example
     from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
     from grpo_lessons.runs import Completion, Run
+    from grpo_lessons.sources import SMOLLM2
     from grpo_lessons.text import completion_text, final_answer, has_thought, number
     from grpo_lessons.training import Settings
 
-    DEFAULT = Settings(steps=50, learning_rate=2e-3)
+    DIFFICULTIES = {
+        "two numbers": {"terms": 2},
+        "three numbers": {},
+        "four numbers": {"terms": 4},
+        "three numbers of three digits": {"digits": 3},
+    }
+    DEFAULT = {
+        "pocket": Settings(steps=50, learning_rate=2e-3),
+        SMOLLM2: Settings(
+            model=SMOLLM2,
+            steps=20,
+            batch_size=32,
+            accumulation=8,
+            learning_rate=3e-4,
+            beta=0.0,
+            max_completion_length=24,
+        ),
+    }
 
 
 @app.cell(hide_code=True)
@@ -462,30 +480,86 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(DIFFICULTIES, REWARDS):
+def _():
+    menu = live.model_menu()
+    mo.hstack(list(menu.elements.values()), justify="start", gap=1.2, wrap=True)
+    return (menu,)
+
+
+@app.cell(hide_code=True)
+def _(menu):
+    model = live.chosen_model(menu.value)
+    live.about_model(model)
+    return (model,)
+
+
+@app.cell(hide_code=True)
+def _(get_suited, model):
     chosen = live.controls(
-        DEFAULT,
-        difficulty=mo.ui.dropdown(list(DIFFICULTIES), value="three numbers", label="sums of"),
-        reward=mo.ui.dropdown(list(REWARDS), value="right answer", label="reward"),
-        tolerance=mo.ui.slider(0, 30, value=0, show_value=True, label="tolerance of the reward"),
-        format_weight=mo.ui.dropdown([0.1, 0.5, 1.0, 2.0], value=1.0, label="weight of the format, if rewarded"),
+        get_suited().get(model) or live.settings_for(model, DEFAULT),
+        difficulty=live.choice(
+            "difficulty", list(DIFFICULTIES), "three numbers" if model == "pocket" else "two numbers", "sums of"
+        ),
+        reward=live.choice("reward", ["right answer", "right answer + format"], "right answer"),
+        tolerance=mo.ui.slider(
+            0,
+            30,
+            value=live.given_or(0, "tolerance", range(31)),
+            show_value=True,
+            label="tolerance of the reward",
+        ),
+        format_weight=live.choice("format_weight", [0.1, 0.5, 1.0, 2.0], 1.0, "weight of the format, if rewarded"),
+        **live.example_box(model),
     )
     mo.hstack(list(chosen.elements.values()), justify="start", gap=1.2, wrap=True)
     return (chosen,)
 
 
-@app.cell(hide_code=True)
-def _(DIFFICULTIES, REWARDS, chosen):
-    training_rewards = REWARDS[chosen.value["reward"]](chosen.value["tolerance"])
-    _weights = (1.0, chosen.value["format_weight"]) if len(training_rewards) == 2 else None
-    settings = replace(live.chosen_settings(DEFAULT, chosen.value), reward_weights=_weights)
-    difficulty = DIFFICULTIES[chosen.value["difficulty"]]
-    return difficulty, settings, training_rewards
+@app.function(hide_code=True)
+def plan(settings, difficulty=None, reward="right answer", tolerance=0, format_weight=1.0, example=False):
+    """The training that station 7 asks for: the arguments of `grpo_lessons.training.train`."""
+    difficulty = difficulty or ("three numbers" if settings.model == "pocket" else "two numbers")
+    with_format = reward == "right answer + format"
+
+    def prompts(n, split):
+        rows = sums(n, split=split, **DIFFICULTIES[difficulty])
+        return with_example(rows, "What is 23 + 45?", "23 + 45 = 68") if example else rows
+
+    return {
+        "settings": replace(settings, reward_weights=(1.0, format_weight) if with_format else None),
+        "rewards": [AnswerReward(tolerance), *([format_reward] if with_format else [])],
+        "prompts": prompts(512, "train"),
+        "held_out": prompts(96, "held-out"),
+        "judges": [answer_reward, AnswerReward(strict=True), thinks],
+        "evaluate_every": 10,
+        "choices": {
+            "difficulty": difficulty,
+            "reward": reward,
+            "tolerance": tolerance,
+            "format_weight": format_weight,
+            "example": example,
+        },
+    }
 
 
 @app.cell(hide_code=True)
-def _(settings, training_rewards):
-    live.shown_settings(settings, training_rewards)
+def _(chosen, model):
+    asked = plan(
+        live.chosen_settings(live.settings_for(model, DEFAULT), chosen.value), **live.own_choices(chosen.value)
+    )
+    live.as_script(asked, "math")
+    return (asked,)
+
+
+@app.cell(hide_code=True)
+def _(asked):
+    live.shown_settings(asked["settings"], asked["rewards"])
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    live.settings_explained()
     return
 
 
@@ -523,34 +597,70 @@ def _(thinking_choice):
 def _():
     get_report, set_report = mo.state(None)
     get_ended, set_ended = mo.state(None)
+    get_measured, set_measured = mo.state(None)
+    get_suited, set_suited = mo.state({})
     session = live.Session(set_report, set_ended)
-    return get_ended, get_report, session
+    folder = live.folder("math")
+    left, resume = live.left_over(folder)
+    return (
+        folder,
+        get_ended,
+        get_measured,
+        get_report,
+        get_suited,
+        left,
+        resume,
+        session,
+        set_measured,
+        set_suited,
+    )
+
+
+@app.cell(hide_code=True)
+def _(model, session, set_measured, set_suited, thinking_choice):
+    if thinking_choice.value or model != "pocket":
+        session.measure(plan(live.settings_for(model, DEFAULT), example=model != "pocket"), set_measured, set_suited)
+    return
+
+
+@app.cell(hide_code=True)
+def _(asked, get_measured):
+    live.show_cost(get_measured(), asked)
+    return
 
 
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop, mo.md("*Under a minute on a laptop.*")], justify="start", align="center")
+    mo.hstack([train, stop], justify="start", align="center")
     return (train,)
 
 
 @app.cell(hide_code=True)
-def _(difficulty, session, settings, train, training_rewards):
-    if train.value:
-        session.start(
-            settings,
-            training_rewards,
-            sums(512, **difficulty),
-            held_out=sums(96, split="held-out", **difficulty),
-            judges=[answer_reward, AnswerReward(strict=True), thinks],
-            evaluate_every=10,
-        )
+def _(left, resume):
+    live.show_left_over(left, resume)
     return
 
 
 @app.cell(hide_code=True)
-def _(get_report, recorded):
-    report = get_report() or live.Report("A recording. Press Train to see it happen live.", recorded)
+def _(asked, folder, session, train):
+    if train.value:
+        session.start(asked, folder)
+    return
+
+
+@app.cell(hide_code=True)
+def _(folder, left, resume, session):
+    if resume.value:
+        session.start(plan(live.settings_of(left.run), **left.run.choices), folder, resume=True)
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_report, model, real, recorded):
+    report = get_report() or live.Report(
+        "A recording. Press Train to see it happen live.", recorded if model == "pocket" else real
+    )
     report.show(
         [
             Curve("reward", "reward", "reward"),
@@ -813,9 +923,67 @@ def _(FAILURES, failure, recorded):
 
 
 @app.cell(hide_code=True)
+def _(real, real_zero):
+    _before, _after = (_each.mean("answer_reward") for _each in (real.before, real.after))
+    mo.md(f"""
+    ## 12 · A real model
+
+    **SmolLM2-135M-Instruct** is a hundred and fifty times as large, has read a good part of the web, and adds two numbers of two digits badly. Asked as the pocket model is,
+    it talks about the sum until it is cut off: {real_zero.before.mean("answer_reward"):.0%} of its replies are right, and most groups are {word("dead")} (dashed). With **one example** in the prompt
+    and the same reward (solid), it goes from {_before:.0%} right to {_after:.0%} in {real.steps_done} steps, on {word("held-out", "questions that no step trained on")}.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _(real, real_zero):
+    mo.Html(
+        cards.page(
+            cards.curves(
+                {"one example": real, "no example": real_zero},
+                watch=[
+                    Curve("reward", "right answers", "reward", (0, 1), held_out="answer_reward"),
+                    Curve(cards.LENGTH, "completion length (tokens)"),
+                    Curve("entropy", "entropy"),
+                    Curve("frac_reward_zero_std", "share of dead groups", "dead", (0, 1)),
+                ],
+            ),
+            cards.text_table(
+                ["held-out question", "before", "after"],
+                [
+                    (_asked, [_old.text, _new.text])
+                    for _asked, _old, _new in zip(
+                        real.after.prompts, real.before.completions, real.after.completions, strict=True
+                    )
+                ][:4],
+            ),
+            f'<p class="note">{real.label}</p>',
+        )
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(real):
+    mo.Html(plots.to_svg(plots.before_after(real, {"answer_reward": "right answers"})))
+    return
+
+
+@app.cell(hide_code=True)
 def _():
     mo.md("""
-    ## 12 · Break it
+    No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand:
+    less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.
+
+    To see it live, choose **smollm2-135m** in station 7 and train: some minutes on a laptop, faster on a GPU.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    ## 13 · Break it
 
     Be the model, and lazy: **earn as much as you can without adding** *12 + 45 + 38*. You may assume that the graders are as you set them.
     """)
@@ -880,7 +1048,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    ## 13 · Three exercises
+    ## 14 · Three exercises
 
     {live.where_to_write()}
 
@@ -994,38 +1162,37 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    ## 14 · Keep it
+    ## 15 · Keep it
 
-    What a session leaves is a small adapter on top of the model. Save it together with the prompts, so that it can be loaded,
-    merged, or trained on elsewhere.
+    What a session leaves is a small adapter on top of the model: some thousandths of its weights. **Save it**, then try what can be done with it;
+    the code that runs is the code you see.
     """)
     return
 
 
 @app.cell(hide_code=True)
 def _():
-    folder = mo.notebook_dir().parent / "runs" / "math"
-    save, _row = live.save_button("runs/math")
-    _row
-    return folder, save
+    keep_choice, keep = live.keep_menu()
+    keep_choice["what"]
+    return keep, keep_choice
 
 
 @app.cell(hide_code=True)
-def _(difficulty, folder, get_ended, save):
-    live.save(get_ended(), sums(512, **difficulty), folder) if save.value else None
+def _(keep, keep_choice):
+    live.keep_code(keep_choice, keep)
     return
 
 
 @app.cell(hide_code=True)
-def _(settings, training_rewards):
-    live.keep_it(settings, ["answer_reward", "format_reward"][: len(training_rewards)], "runs/math")
+def _(asked, folder, get_ended, keep, keep_choice):
+    live.keep_it(keep_choice.value, get_ended(), asked, folder) if keep.value else None
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    For school mathematics in words, `--dataset_name openai/gsm8k` has a column `answer` that `answer_reward` reads as it stands (it looks behind `####`), and a column `question` to be
+    For school mathematics in words, `dataset_name: openai/gsm8k` has a column `answer` that `answer_reward` reads as it stands (it looks behind `####`), and a column `question` to be
     renamed to `prompt`. That wants a model of half a billion weights and a GPU.
 
     ## What you now know
@@ -1069,21 +1236,6 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    DIFFICULTIES = {
-        "two numbers": {"terms": 2},
-        "three numbers": {},
-        "four numbers": {"terms": 4},
-        "three numbers of three digits": {"digits": 3},
-    }
-    REWARDS = {
-        "right answer": lambda tolerance: [AnswerReward(tolerance)],
-        "right answer + format": lambda tolerance: [AnswerReward(tolerance), format_reward],
-    }
-    return DIFFICULTIES, REWARDS
-
-
-@app.cell(hide_code=True)
-def _():
     _public = mo.notebook_dir() / "public"
     recorded = Run.load(_public / "math_learns.json")
     FAILURES = {
@@ -1091,7 +1243,9 @@ def _():
         "too easy: any number will do": Run.load(_public / "math_too_easy.json"),
         "too generous: 20 off is fine": Run.load(_public / "math_generous.json"),
     }
-    return FAILURES, recorded
+    real = Run.load(_public / "math_smollm2.json")
+    real_zero = Run.load(_public / "math_smollm2_zero.json")
+    return FAILURES, real, real_zero, recorded
 
 
 if __name__ == "__main__":

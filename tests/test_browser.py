@@ -7,7 +7,9 @@ import time
 import pytest
 
 from grpo_lessons import device
-from tests.browser import CHROMIUM, at_step, browse, check_untouched, lesson, press, reading, serve, settle
+from grpo_lessons.pocket import PATH
+from grpo_lessons.runs import Run
+from tests.browser import CHROMIUM, ROOT, at_step, browse, check_untouched, lesson, press, reading, serve, settle
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -96,6 +98,66 @@ def test_settings_that_cannot_work_are_explained_where_they_are_chosen(page):
 def test_the_exercises_can_be_written_in(page):
     page.get_by_text("white space may stand between").first.wait_for(timeout=10_000)
     assert page.get_by_text("def my_format_reward").count() == 1
+
+
+def test_another_model_is_measured_before_it_is_trained_and_brings_its_own_settings(page):
+    menu = page.locator("marimo-dropdown", has=page.get_by_text("model", exact=True)).locator("select")
+    other = page.locator("marimo-text", has=page.get_by_text("or a Hub id, or a folder")).locator("input")
+    other.fill("no/such model")
+    other.press("Enter")
+    page.get_by_text("is no model's name").first.wait_for(timeout=60_000)
+    other.fill(str(PATH))  # the pocket model as a stranger's folder
+    other.press("Enter")
+    page.get_by_text("one example in the prompt").first.wait_for(timeout=20_000)
+    page.get_by_text("that are free").first.wait_for(timeout=60_000)
+    assert page.get_by_text(re.compile(r"At most .*: 12 steps of")).count() == 1
+    other.fill("")
+    other.press("Enter")
+    page.get_by_text("25 steps of").first.wait_for(timeout=60_000)
+    assert menu.input_value()
+
+
+def test_what_was_learnt_is_saved_and_asked_in_a_new_process(page):
+    settle(page)
+    page.get_by_role("button", name="Train").click()
+    at_step(page, 3).wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text(re.compile("Stopped; what was learnt")).wait_for(timeout=20_000)
+    for choice, words in (
+        ("save the adapter", "Saved:"),
+        ("load it in a new process and ask", "Asked in a new process"),
+        ("write a folder for many GPUs", "trl grpo --config runs/format/config.yaml"),
+    ):
+        settle(page)
+        page.get_by_text(choice, exact=True).click()
+        settle(page)
+        page.get_by_role("button", name="Run this code").click()
+        page.get_by_text(words).last.wait_for(timeout=60_000)
+
+
+def test_a_killed_training_is_offered_again_and_goes_on():
+    with lesson("format") as page:
+        page.get_by_role("button", name="Train").click()
+        at_step(page, 6).wait_for(timeout=60_000)  # then the server and its kernels are killed
+    with lesson("format") as page:
+        offer = page.get_by_role("button", name=re.compile(r"Go on from step \d+ of 25"))
+        done = int(re.search(r"step (\d+)", offer.inner_text())[1])
+        assert done >= 5
+        settle(page)
+        offer.click()
+        at_step(page, done + 1).wait_for(timeout=60_000)
+        page.get_by_text("Finished: 25 steps").wait_for(timeout=120_000)
+
+
+def test_a_server_started_with_settings_has_them_and_writes_the_record():
+    record = ROOT / "runs/format/run.json"
+    record.unlink(missing_ok=True)
+    with serve("run", LESSON, "--", "--steps", "2", "--batch-size", "16") as url, browse(url) as page:
+        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        assert page.get_by_text("or a Hub id, or a folder").count() == 0  # a visitor fetches nothing
+        page.get_by_role("button", name="Train").click()
+        page.get_by_text("Finished: 2 steps").wait_for(timeout=60_000)
+        assert Run.load(record).settings["batch_size"] == 16
 
 
 def test_closing_the_tab_ends_the_training_and_frees_the_device():

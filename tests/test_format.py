@@ -1,14 +1,11 @@
 """The format lesson: what its prose claims holds, its code runs as it stands, right answers pass."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from grpo_lessons import pocket
 from grpo_lessons.groups import interval, p_dead
-from grpo_lessons.problems import save_prompts, sums
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.training import Settings
 from tests.lessons import load, verdicts
@@ -27,7 +24,7 @@ def defs(lesson):
 
 
 def test_what_each_reward_pays_for_is_what_the_lesson_says(lesson, defs):
-    for name, tags in defs["TAGS"].items():
+    for name, tags in lesson.TAGS.items():
         replies = defs["REPLIES"][name]
         good, _, _, _, empty, junk, chatter, swapped = range(8)
         strict = FormatReward(tags)(completions=replies)
@@ -64,6 +61,14 @@ def test_the_run_that_looks_perfect_has_the_reward_and_lost_the_sums(defs):
     assert run.settings["beta"] == 0 and run.series("kl") == [] and run.metrics[-1]["reward"] > 0.9
     before, after = run.before.scores("answer_reward"), run.after.scores("answer_reward")
     assert interval(int(sum(after)), len(after))[1] < interval(int(sum(before)), len(before))[0]
+
+
+def test_the_real_model_learns_from_one_example_and_nothing_without(defs):
+    real, zero = defs["real"], defs["real_zero"]
+    assert real.before.mean("format_reward") < 0.3 and real.after.mean("format_reward") >= 0.95
+    assert next(row["seconds"] for row in real.metrics if row["reward"] >= 0.95) < 300
+    assert all(row["reward"] == 0 and row["frac_reward_zero_std"] == 1 for row in zero.metrics)
+    assert real.provenance["weights"] and real.provenance["hardware"] in real.label
 
 
 def test_the_configuration_shown_is_the_one_that_trains(defs):
@@ -111,14 +116,3 @@ def test_right_answers_to_the_exercises_pass(lesson):
     right = {"my_format_reward": my_format_reward, "my_advantages": my_advantages, "my_diagnosis": my_diagnosis}
     said = verdicts(lesson, **right)
     assert len(said) == 3 and all("All cases pass" in text for text in said)
-
-
-def test_the_command_for_trl_trains_as_it_stands(tmp_path):
-    save_prompts(sums(64), tmp_path / "runs/format/prompts")
-    (tmp_path / "grpo_lessons").symlink_to(ROOT / "grpo_lessons")  # "from the folder of this course"
-    command = Settings(steps=1, batch_size=16).command(["format_reward"], "runs/format").replace("\\\n", " ").split()
-    assert command[0] == "trl"
-    done = subprocess.run(
-        [Path(sys.executable).with_name("trl"), *command[1:]], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert (tmp_path / "runs/format/trl/adapter_model.safetensors").exists(), done.stderr[-2000:]

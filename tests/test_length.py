@@ -54,14 +54,14 @@ def test_no_text_of_the_example_hits_the_target_and_one_is_pushed_up(defs):
     assert [completion.advantage > 0 for completion in group] == [False, False, True, False]
 
 
-def test_the_shapes_have_their_summits_where_the_lesson_says(defs):
+def test_the_shapes_have_their_summits_where_the_lesson_says(lesson, defs):
     def pays(shape, n):
-        return defs["SHAPES"][shape](20)(completions=[""], completion_ids=[[0] * n])[0]
+        return lesson.length_reward_of(shape, 20)(completions=[""], completion_ids=[[0] * n])[0]
 
-    summit = {shape: max(range(1, 61), key=lambda n: pays(shape, n)) for shape in defs["SHAPES"]}
+    summit = {shape: max(range(1, 61), key=lambda n: pays(shape, n)) for shape in lesson.SHAPES}
     assert (summit["distance"], summit["longer is better"], summit["signed"]) == (20, 60, 1)
     assert 18 <= summit["window"] <= 22 and pays("abs", 20) == min(pays("abs", n) for n in range(1, 61)) == 0
-    assert is_dead([c.rewards["length_reward"] for c in defs["GROUP"](defs["SHAPES"]["window"](30))])
+    assert is_dead([c.rewards["length_reward"] for c in defs["GROUP"](lesson.length_reward_of("window", 30))])
     assert pays("distance", 1000) == -1
 
 
@@ -96,6 +96,13 @@ def test_the_held_texts_have_grown_alike_as_the_lesson_says(defs):
     assert run.metrics[-1]["entropy"] < run.metrics[0]["entropy"]
     beginnings = [" ".join(completion.text.split()[:3]) for completion in run.after.completions]
     assert max(map(beginnings.count, beginnings)) > len(beginnings) / 2
+
+
+def test_the_real_model_halves_its_error_in_five_minutes_and_has_nothing_to_compare_without_an_example(defs):
+    real, zero = defs["real"], defs["real_zero"]
+    assert real.after.length_error(20) < real.before.length_error(20) / 2 and real.metrics[-1]["seconds"] < 300
+    assert zero.metrics[0]["completions/clipped_ratio"] > 0.8 and zero.metrics[0]["frac_reward_zero_std"] >= 0.5
+    assert abs(real.after.mean("reference_logprob") - real.before.mean("reference_logprob")) < 0.7  # they hold
 
 
 def test_longer_is_better_ends_at_the_limit_with_every_group_dead(defs):

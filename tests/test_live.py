@@ -9,6 +9,11 @@ from grpo_lessons.rewards import format_reward
 from grpo_lessons.training import Settings
 
 
+def plan(steps, **settings):
+    settings = Settings(steps=steps, **{"batch_size": 16} | settings)
+    return {"settings": settings, "rewards": [format_reward], "prompts": sums(512), "held_out": []}
+
+
 class Listener:
     """A session, and all that it said."""
 
@@ -17,7 +22,7 @@ class Listener:
         self.session = Session(self.said.append, self.endings.append)
 
     def start(self, steps, **settings):
-        self.session.start(Settings(steps=steps, **{"batch_size": 16} | settings), [format_reward], sums(512))
+        self.session.start(plan(steps, **settings))
 
     def wait(self, condition, seconds=60):
         deadline = time.monotonic() + seconds
@@ -73,7 +78,7 @@ def test_an_error_is_told_and_not_thrown():
 def test_a_session_that_nobody_holds_any_more_ends():
     said = []
     session = Session(said.append, said.append)
-    session.start(Settings(steps=200, batch_size=16), [format_reward], sums(512))
+    session.start(plan(200))
     deadline = time.monotonic() + 60
     while said[-1].run.steps_done < 2 and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -55,11 +55,12 @@ def test_the_lessons_name_each_other(name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_recording_says_where_it_comes_from_and_has_the_settings_of_its_lesson(name):
-    run, recipe = Run.load(ROOT / "notebooks/public" / f"{name}.json"), RUNS[name]
+    run, plan = Run.load(ROOT / "notebooks/public" / f"{name}.json"), RUNS[name]
     assert {"model", "hardware", "date", "torch", "trl"} <= set(run.provenance) and run.state == "finished"
-    assert run.settings == json.loads(json.dumps(vars(recipe.settings)))
-    assert run.rewards == [describe(reward) for reward in recipe.rewards]
-    assert run.before.prompts == [question(row["prompt"]) for row in recipe.held_out] == run.after.prompts
+    added_since = {"accumulation": 1, "dtype": "float32", "gradient_checkpointing": False, "use_vllm": False}
+    assert added_since | run.settings == json.loads(json.dumps(vars(plan["settings"])))
+    assert run.rewards == [describe(reward) for reward in plan["rewards"]]
+    assert run.before.prompts == [question(row["prompt"]) for row in plan["held_out"]] == run.after.prompts
 
 
 def test_saved_prompts_are_a_data_set(tmp_path):

@@ -111,27 +111,6 @@ def test_stop_ends_within_a_step_and_keeps_what_was_learnt():
     assert any("lora" in name for name, _ in trained.model.named_parameters())
 
 
-def test_what_was_learnt_is_saved_and_loads_elsewhere(short, tmp_path):
-    trained = short[0]
-    trained.save(tmp_path / "adapter")
-    code = (
-        "import sys; from peft import AutoPeftModelForCausalLM as M; from transformers import AutoTokenizer as T;"
-        "m, t = M.from_pretrained(sys.argv[1]), T.from_pretrained(sys.argv[1]);"
-        "i = t.apply_chat_template([{'role': 'user', 'content': 'What is 12 + 45 + 38?'}], add_generation_prompt=True,"
-        " return_tensors='pt', return_dict=True);"
-        "print(t.decode(m.generate(**i, max_new_tokens=40, do_sample=False)[0]))"
-    )
-    elsewhere = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "adapter"], capture_output=True, text=True, cwd=tmp_path
-    )
-    prompt = [{"role": "user", "content": "What is 12 + 45 + 38?"}]
-    ids = trained.tokenizer.apply_chat_template(
-        prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
-    here = trained.tokenizer.decode(trained.model.generate(**ids, max_new_tokens=40, do_sample=False)[0])
-    assert elsewhere.stdout.strip() == here.strip(), elsewhere.stderr
-
-
 @pytest.mark.parametrize(
     ("settings", "rewards", "prompts", "names"),
     [
@@ -163,7 +142,7 @@ def test_errors_become_sentences_that_say_what_to_change(monkeypatch):
     import torch
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for model, words in (("no/such-model", "out of reach"), ("./nothing-here", "no such model")):
+    for model, words in (("no/such-model", "out of reach"), ("./nothing-here", "no model's name")):
         with pytest.raises(Exception) as caught:
             train(Settings(model=model, steps=1, batch_size=8), [format_reward], sums(8))
         assert words in explain(caught.value), explain(caught.value)
@@ -232,4 +211,4 @@ def test_sampling_with_the_adapter_merged_gives_the_same_tokens_and_leaves_the_w
     _merge_while_generating(model)
     assert model.generate(**prompt, **greedy).tolist() == plain.tolist()
     for name, weight in model.named_parameters():
-        torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-6)
+        assert torch.equal(weight, before[name]), name  # put back, not reckoned back: a rounding error a step adds up

@@ -1,0 +1,171 @@
+"""What outlives a session: saved, loaded elsewhere, merged, pushed; gone on with after a kill; handed over to `trl grpo`."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import yaml
+
+from grpo_lessons import keep
+from grpo_lessons.problems import sums, texts
+from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, tag_reward
+from grpo_lessons.runs import Run
+from grpo_lessons.training import Settings, train, unfinished
+from notebooks.grpo_format import TutorialReward
+
+ROOT = Path(__file__).parents[1]
+QUESTION = [{"role": "user", "content": "What is 12 + 45 + 38?"}]
+
+
+def test_a_saved_adapter_says_the_same_in_a_new_process_and_merged(short, tmp_path):
+    trained = short[0]
+    here = keep.ask(trained.model, trained.tokenizer, QUESTION).strip()
+    assert here
+    keep.save(trained, tmp_path)
+    assert keep.ask_anew(tmp_path, QUESTION) == here
+    assert keep.ask(*keep.load(keep.merge(tmp_path)), QUESTION).strip() == here
+
+
+def test_a_merged_model_is_a_model_to_train_on(short, tmp_path):
+    keep.save(short[0], tmp_path)
+    merged = keep.merge(tmp_path)
+    run = train(Settings(model=str(merged), steps=1, batch_size=8), [format_reward], sums(8)).run
+    assert run.state == "finished" and run.provenance["weights"] == "the folder merged"
+
+
+def test_a_saved_adapter_has_a_card_and_its_record_and_saving_again_replaces_it(short, tmp_path):
+    for _ in range(2):
+        keep.save(short[0], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+    card = (tmp_path / "adapter/README.md").read_text()
+    assert (
+        "FormatReward(tags=('think', 'answer'))" in card
+        and "| answer_reward | " in card
+        and "ships with the course" in card
+    )
+    assert Run.load(tmp_path / "adapter/run.json") == Run.from_json(short[0].run.to_json())
+
+
+def test_pushing_without_a_token_says_how_to_get_one(short, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.hf_api.get_token", lambda: None)
+    with pytest.raises(Exception) as caught:
+        keep.push(tmp_path, "you/my-model")
+    assert "hf auth login" in keep.not_pushed(caught.value)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from tests.test_keep import going
+def killed(phase, run):
+    if run.steps_done == 4:
+        os.kill(os.getpid(), 9)
+going(on_update=killed, checkpoints=Path(sys.argv[1]))
+"""
+
+
+def going(**options):
+    return train(
+        Settings(steps=6, batch_size=16), [format_reward], sums(64), held_out=sums(8, split="held-out"), **options
+    ).run
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_path):
+    whole = going()
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    left = unfinished(tmp_path)
+    assert left.run.state == "running" and 1 <= left.run.steps_done <= 4
+    resumed = going(checkpoints=tmp_path, resume=True)
+    assert resumed.state == "finished" and resumed.steps_done == 6
+    for was, now in zip(whole.metrics, resumed.metrics, strict=True):
+        assert (was["step"], was["reward"]) == (now["step"], now["reward"])
+        assert was["grad_norm"] == pytest.approx(now["grad_norm"], rel=1e-4)
+    assert [group.completions for group in resumed.groups] == [group.completions for group in whole.groups]
+    assert unfinished(tmp_path) is None and not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_a_checkpoint_without_a_record_or_of_a_running_training_is_not_offered(tmp_path):
+    from filelock import FileLock
+
+    assert unfinished(None) is None and unfinished(tmp_path / "nowhere") is None
+    (tmp_path / "checkpoint-3").mkdir()
+    assert unfinished(tmp_path) is None  # killed while it was written
+    Run(settings={"steps": 6}).save(tmp_path / "checkpoint-3/run.json")
+    assert unfinished(tmp_path).checkpoint.name == "checkpoint-3"
+    with FileLock(tmp_path / "lock"):
+        assert unfinished(tmp_path) is None
+    with pytest.raises(ValueError, match="no unfinished training"):
+        train(Settings(), [format_reward], sums(64), checkpoints=tmp_path / "nowhere", resume=True)
+
+
+def trl(folder: Path, command: str, cwd: Path) -> list[float]:
+    """Run a written command from the course's folder; the reward of each step."""
+    (cwd / "grpo_lessons").symlink_to(ROOT / "grpo_lessons")
+    (cwd / "notebooks").symlink_to(ROOT / "notebooks")
+    program, *options = command.split()
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program), *options],
+        cwd=cwd,
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (cwd / folder / "trl/adapter_model.safetensors").exists(), done.stderr[-3000:]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{'loss'")]
+    return [float(eval(line)["reward"]) for line in lines]
+
+
+def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings, prompts = Settings(steps=8, batch_size=64, beta=0.0), sums(512)
+    here = [row["reward"] for row in train(settings, [format_reward], prompts).run.metrics]
+    folder = Path("runs/format")
+    command = keep.hand_over(settings, [format_reward], prompts, folder)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["reward_funcs"] == [
+        "grpo_lessons.rewards.format_reward"
+    ]
+    for name, more in (("one", ""), ("two", " --num_processes 2 --per_device_train_batch_size 32")):
+        if more:
+            assert command + more in (folder / "README.md").read_text()
+        place = tmp_path / name
+        place.mkdir()
+        (place / "runs").symlink_to(tmp_path / "runs")
+        there = trl(folder, command + more, place)
+        assert len(there) == 8
+        # other samples of the same training: 512 completions, of which about half succeed
+        assert fmean(there) == pytest.approx(fmean(here), abs=0.15), (name, here, there)
+        assert fmean(there[-2:]) > fmean(there[:2])
+
+
+def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rewards = [answer_reward, tag_reward, LengthReward(40), TutorialReward()]
+    keep.hand_over(
+        Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5, 0.1, 0.1)), rewards, sums(64), "runs/mixed"
+    )
+    names = yaml.safe_load(Path("runs/mixed/config.yaml").read_text())["reward_funcs"]
+    assert names == [
+        "grpo_lessons.rewards.answer_reward",
+        "grpo_lessons.rewards.tag_reward",
+        "runs.mixed.rewards.reward_3",
+        "runs.mixed.rewards.reward_4",
+    ]
+    module: dict = {}
+    exec(Path("runs/mixed/rewards.py").read_text(), module)
+    assert module["reward_3"] == LengthReward(40) and module["reward_4"] == TutorialReward()
+    keep.hand_over(Settings(), [LengthReward()], texts(64), "runs/mixed")
+    assert not Path("runs/mixed/rewards.py").exists()
+
+
+def test_a_training_with_rewards_of_a_module_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5))
+    command = keep.hand_over(settings, [LengthReward(40), TutorialReward()], texts(64), "runs/length")
+    assert len(trl(Path("runs/length"), command, tmp_path)) == 1

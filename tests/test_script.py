@@ -1,0 +1,44 @@
+"""A lesson without a browser: `python notebooks/grpo_format.py -- --steps 2` trains, shows a bar and writes the record."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpo_lessons.runs import Run
+from tests.lessons import LESSONS
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(name: str, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, f"notebooks/grpo_{name}.py", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_it_trains_with_a_bar_and_writes_the_record(name):
+    record = ROOT / "runs" / name / "run.json"
+    record.unlink(missing_ok=True)
+    done = run(name, "--", "--steps", "2", "--batch-size", "16", "--seed", "3")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "step/s" in done.stderr or "s/step" in done.stderr  # the bar, with the time left
+    assert "held-out" in done.stdout and str(record) in done.stdout
+    written = Run.load(record)
+    assert written.steps_done == 2 and written.settings["seed"] == 3 and written.choices and written.after
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--stepps", "2"], "--stepps: no such setting"),
+        (["--steps", "many"], "--steps 'many': expected a whole number"),
+        (["--reward", "best"], "--reward 'best': expected one of 'strict', 'tag count'"),
+        (["--batch-size", "60"], "56 or 64"),
+        (["--model", "a/b/c"], "is no model's name"),
+    ],
+)
+def test_a_wrong_word_is_named_and_nothing_is_trained(options, words):
+    done = run("format", "--", *options)
+    assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr[-400:], done.stderr[-1500:]
