@@ -835,8 +835,9 @@ def _(real, real_zero):
     ## 11 · A real model
 
     **SmolLM2-135M-Instruct** is a hundred and fifty times as large and writes of everything, at length. Asked as the pocket model is, it runs into the limit in
-    {real_zero.metrics[0]["completions/clipped_ratio"]:.0%} of its texts: all too long, all worth −1, nothing to compare. Dashed below: that run. Solid: the same run with **one example**
-    of a short text in the prompt. Its {word("held-out")} texts are off by {_off[0]:.0f} tokens before and {_off[1]:.1f} after.
+    {real_zero.metrics[0]["completions/clipped_ratio"]:.0%} of its texts: all too long, all worth −1, {word("dead", "dead groups")}. Dashed below: that run. (Look at its second step: one text that ends is enough to
+    wake a group, and the run begins to work itself free.) Solid: the same with **one example** of a short text in the prompt, where every group is alive from the start.
+    Its {word("held-out")} texts are off by {_off[0]:.0f} tokens before and {_off[1]:.1f} after {real.steps_done} steps.
     """)
     return
 
@@ -873,7 +874,7 @@ def _(real, real_zero):
 def _(real):
     _perplexity = [f"{math.exp(-_each.mean('reference_logprob')):.0f}" for _each in (real.before, real.after)]
     mo.md(f"""
-    And its sentences? `beta` is 0 here, too, yet they hold: the perplexity goes from {_perplexity[0]} to {_perplexity[1]} only. A real model has many ways to write a sentence of twenty tokens,
+    And its sentences? `beta` is 0 here, too, yet they hold: the perplexity goes from {_perplexity[0]} to {_perplexity[1]}. A real model has many ways to write a sentence of twenty tokens,
     and finds them within ten steps; there is no need to leave the language, and no time. Train longer, or with a larger learning rate: do they still hold?
 
     To see it live, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
