@@ -58,7 +58,7 @@ def merge(folder: str | Path) -> Path:
 
 
 def push(folder: str | Path, name: str) -> str:
-    """Push `folder`/adapter to the Hugging Face Hub as `name`, such as you/my-model; its address."""
+    """Push `folder`/adapter to the Hugging Face Hub as the private model `name`, such as you/my-model; its address."""
     from huggingface_hub import create_repo, upload_folder, whoami
 
     whoami()  # raises without a token, before anything is sent
@@ -106,10 +106,18 @@ def card(run: Run) -> str:
     )
 
 
-def hand_over(settings: Settings, rewards: Sequence[Reward], prompts: list[dict], folder: str | Path) -> str:
-    """Write a folder that runs the same training as `trl grpo`, on one device or many; the command, from the course's folder.
+def hand_over(settings: Settings, rewards: Sequence[Reward], prompts: list[dict], course: str | Path, name: str) -> str:
+    """Write a folder `course`/`name` that runs the same training as `trl grpo`, on one device or many.
 
     It holds config.yaml, prompts/train.jsonl, a README.md and, for rewards that no module has under a name, rewards.py.
+
+    Returns: the command, to be run in `course`, the folder that holds grpo_lessons.
+
+    Example:
+        >>> import tempfile
+        >>> rows = [{"prompt": "What is 12 + 45 + 38?"}]
+        >>> hand_over(Settings(), [shared.format_reward], rows, tempfile.mkdtemp(), "runs/format")
+        'trl grpo --config runs/format/config.yaml'
 
     Raises: NoModel if the model cannot be had.
     """
@@ -117,9 +125,9 @@ def hand_over(settings: Settings, rewards: Sequence[Reward], prompts: list[dict]
 
     from grpo_lessons import sources
 
-    folder = Path(folder)
-    save_prompts(prompts, folder / "prompts")
-    names = _names(rewards, folder)
+    course, folder = Path(course), Path(name)
+    save_prompts(prompts, course / folder / "prompts")
+    names = _names(rewards, folder, course / folder / "rewards.py")
     config = {
         "model_name_or_path": sources.find(settings.model).name,
         "dataset_name": str(folder / "prompts"),
@@ -132,14 +140,14 @@ def hand_over(settings: Settings, rewards: Sequence[Reward], prompts: list[dict]
         **settings.grpo_arguments(),
         "output_dir": str(folder / "trl"),
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    (course / folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = f"trl grpo --config {folder}/config.yaml"
-    (folder / "README.md").write_text(_readme(settings, names, command), encoding="utf-8")
+    (course / folder / "README.md").write_text(_readme(settings, names, command), encoding="utf-8")
     return command
 
 
-def _names(rewards: Sequence[Reward], folder: Path) -> list[str]:
-    """The rewards as dotted names; those that no module has under a name are written into one, `folder`/rewards.py."""
+def _names(rewards: Sequence[Reward], folder: Path, module: Path) -> list[str]:
+    """The rewards as dotted names; those that no module has under a name are written into one, `folder`.rewards."""
     names, code = [], []
     for number, reward in enumerate(rewards, 1):
         known = [name for name, each in vars(shared).items() if name.endswith("_reward") and each == reward]
@@ -151,9 +159,9 @@ def _names(rewards: Sequence[Reward], folder: Path) -> list[str]:
             kind = type(reward)
             code.append(f"from {_module(kind)} import {kind.__name__}\n\nreward_{number} = {describe(reward)}\n")
             names.append(".".join([*folder.parts, "rewards", f"reward_{number}"]))
-    (folder / "rewards.py").unlink(missing_ok=True)
+    module.unlink(missing_ok=True)
     if code:
-        (folder / "rewards.py").write_text("\n".join(code), encoding="utf-8")
+        module.write_text("\n".join(code), encoding="utf-8")
     return names
 
 

@@ -531,12 +531,11 @@ def keep_it(choice: dict, report: Report | None, plan: dict, folder: Path) -> mo
 
 
 def _handed_over(plan: dict, folder: Path) -> str:
-    if folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
-    command = keep.hand_over(plan["settings"], plan["rewards"], plan["prompts"], folder)
+    name = "/".join(folder.parts[-2:])
+    command = keep.hand_over(plan["settings"], plan["rewards"], plan["prompts"], folder.parents[1], name)
     return (
-        f"Written: `{folder}`. The same training from the folder of this course, on one device:\n\n"
-        f"```bash\n{command}\n```\n\n`{folder}/README.md` has the commands for more."
+        f"Written: `{folder}`. The same training, from the folder of this course, on one device:\n\n"
+        f"```bash\n{command}\n```\n\n`{name}/README.md` has the commands for more."
     )
 
 

@@ -97,7 +97,7 @@ class Run:
             f"seed {seed}",
             where.get("hardware"),
             where.get("date"),
-            f"at most {where['peak memory']}" if "peak memory" in where else None,
+            f"peak {where['peak memory']}" if "peak memory" in where else None,
         ]
         return " · ".join(part for part in parts if part)
 

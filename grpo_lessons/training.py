@@ -563,7 +563,10 @@ def explain(error: Exception) -> str:
     """What went wrong in a session and what to change, in a sentence or two."""
     text = str(error)
     if "out of memory" in text.lower() or isinstance(error, MemoryError):
-        return "The device ran out of memory. Lower the batch size, the completion length or the group size."
+        return (
+            "The device ran out of memory. Lower the batch size, the completion length or the group size, or learn from a "
+            "step in more parts (accumulation)."
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The disk is full. Free some space (`runs` holds what earlier trainings left), then press Train again."
     if isinstance(error, (ValueError, sources.NoModel)):

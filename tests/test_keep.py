@@ -104,7 +104,7 @@ def test_a_checkpoint_without_a_record_or_of_a_running_training_is_not_offered(t
         train(Settings(), [format_reward], sums(64), checkpoints=tmp_path / "nowhere", resume=True)
 
 
-def trl(folder: Path, command: str, cwd: Path) -> list[float]:
+def trl(folder: str, command: str, cwd: Path) -> list[float]:
     """Run a written command from the course's folder; the reward of each step."""
     (cwd / "grpo_lessons").symlink_to(ROOT / "grpo_lessons")
     (cwd / "notebooks").symlink_to(ROOT / "notebooks")
@@ -122,12 +122,11 @@ def trl(folder: Path, command: str, cwd: Path) -> list[float]:
     return [float(eval(line)["reward"]) for line in lines]
 
 
-def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path):
     settings, prompts = Settings(steps=8, batch_size=64, beta=0.0), sums(512)
     here = [row["reward"] for row in train(settings, [format_reward], prompts).run.metrics]
-    folder = Path("runs/format")
-    command = keep.hand_over(settings, [format_reward], prompts, folder)
+    command = keep.hand_over(settings, [format_reward], prompts, tmp_path, "runs/format")
+    folder = tmp_path / "runs/format"
     assert yaml.safe_load((folder / "config.yaml").read_text())["reward_funcs"] == [
         "grpo_lessons.rewards.format_reward"
     ]
@@ -137,15 +136,14 @@ def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path, 
         place = tmp_path / name
         place.mkdir()
         (place / "runs").symlink_to(tmp_path / "runs")
-        there = trl(folder, command + more, place)
+        there = trl("runs/format", command + more, place)
         assert len(there) == 8
         # other samples of the same training: 512 completions, of which about half succeed
         assert fmean(there) == pytest.approx(fmean(here), abs=0.15), (name, here, there)
         assert fmean(there[-2:]) > fmean(there[:2])
 
 
-def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path):
     rewards = [answer_reward, tag_reward, LengthReward(40), TutorialReward()]
     keep.hand_over(
         Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5, 0.1, 0.1)), rewards, sums(64), "runs/mixed"
@@ -158,14 +156,13 @@ def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path,
         "runs.mixed.rewards.reward_4",
     ]
     module: dict = {}
-    exec(Path("runs/mixed/rewards.py").read_text(), module)
+    exec((tmp_path / "runs/mixed/rewards.py").read_text(), module)
     assert module["reward_3"] == LengthReward(40) and module["reward_4"] == TutorialReward()
-    keep.hand_over(Settings(), [LengthReward()], texts(64), "runs/mixed")
-    assert not Path("runs/mixed/rewards.py").exists()
+    keep.hand_over(Settings(), [LengthReward()], texts(64), tmp_path, "runs/mixed")
+    assert not (tmp_path / "runs/mixed/rewards.py").exists()
 
 
-def test_a_training_with_rewards_of_a_module_runs_as_written(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_training_with_rewards_of_a_module_runs_as_written(tmp_path):
     settings = Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5))
-    command = keep.hand_over(settings, [LengthReward(40), TutorialReward()], texts(64), "runs/length")
-    assert len(trl(Path("runs/length"), command, tmp_path)) == 1
+    command = keep.hand_over(settings, [LengthReward(40), TutorialReward()], texts(64), tmp_path, "runs/length")
+    assert len(trl("runs/length", command, tmp_path)) == 1
