@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_lessons import rewards as shared
+from grpo_lessons import sources
 from grpo_lessons.problems import save_prompts
 from grpo_lessons.rewards import Reward, describe, reward_name
 from grpo_lessons.runs import Run
@@ -123,13 +124,14 @@ def hand_over(settings: Settings, rewards: Sequence[Reward], prompts: list[dict]
     """
     import yaml
 
-    from grpo_lessons import sources
-
     course, folder = Path(course), Path(name)
     save_prompts(prompts, course / folder / "prompts")
     names = _names(rewards, folder, course / folder / "rewards.py")
+    model = sources.find(settings.model).name
+    if Path(model).is_relative_to(course):
+        model = str(Path(model).relative_to(course))
     config = {
-        "model_name_or_path": sources.find(settings.model).name,
+        "model_name_or_path": model,
         "dataset_name": str(folder / "prompts"),
         "reward_funcs": names,
         "dtype": settings.dtype,
@@ -142,7 +144,7 @@ def hand_over(settings: Settings, rewards: Sequence[Reward], prompts: list[dict]
     }
     (course / folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = f"trl grpo --config {folder}/config.yaml"
-    (course / folder / "README.md").write_text(_readme(settings, names, command), encoding="utf-8")
+    (course / folder / "README.md").write_text(_readme(settings, model, names, command), encoding="utf-8")
     return command
 
 
@@ -172,18 +174,20 @@ def _module(kind: type) -> str:
     return f"notebooks.{Path(sys.modules[kind.__module__].__file__).stem}"
 
 
-def _readme(settings: Settings, names: list[str], command: str) -> str:
+def _readme(settings: Settings, model: str, names: list[str], command: str) -> str:
     batch = settings.batch_size // settings.accumulation
     rows = [
         f"| {n} | `{command} --num_processes {n} --per_device_train_batch_size {batch // n}` |"
         for n in (2, 4, 8)
         if batch % n == 0
     ]
+    elsewhere = sources.PRESETS.get(settings.model, settings.model)
+    moved = f" On another machine name `{elsewhere}` instead." if Path(model).is_absolute() else ""
     return (
         "# The training of a lesson, for `trl grpo`\n\n"
         "From the folder of the course, in its environment:\n\n"
         f"```bash\n{command}\n```\n\n"
-        f"`config.yaml` holds every setting, `prompts` the data set; the rewards are {', '.join(f'`{name}`' for name in names)}.\n"
+        f"`config.yaml` holds every setting, `prompts` the data set; the model is `{model}`.{moved} The rewards are {', '.join(f'`{name}`' for name in names)}.\n"
         "`trl` runs on accelerate: more processes (GPUs, or CPUs) take a share of each step's completions, so that the step stays the same.\n\n"
         "| processes | command |\n| --- | --- |\n" + "\n".join(rows) + "\n\n"
         "For DeepSpeed or FSDP add `--accelerate_config zero2`, `zero3` or `fsdp2`; for vLLM `--use_vllm true`.\n"

@@ -359,7 +359,12 @@ def _train(plan: _Plan, run: Run, on_update, should_stop, folder: Path | None, s
             on_update(f"Answering {len(held_out)} held-out prompts, before", run)
             run.before = answer(model)
 
-        ledger = _Ledger(settings, plan.judges)
+        def in_step(doing: str) -> None:
+            """Between the steps of a large model there is time to say what it does; a tiny one has none to lose."""
+            if model.num_parameters() > TINY:
+                on_update(f"Step {run.steps_done + 1} of {settings.steps}: {doing}", run)
+
+        ledger = _Ledger(settings, plan.judges, lambda: in_step("learning from what was sampled"))
         trainer = GRPOTrainer(
             model=model,
             processing_class=tokenizer,
@@ -367,7 +372,7 @@ def _train(plan: _Plan, run: Run, on_update, should_stop, folder: Path | None, s
             train_dataset=Dataset.from_list(plan.prompts),
             args=GRPOConfig(**settings.grpo_arguments() | _saving(settings, folder)),
             peft_config=LoraConfig(**settings.lora_arguments()),
-            callbacks=[_watcher(run, ledger, settings, on_update, should_stop, plan.sample_every)],
+            callbacks=[_watcher(run, ledger, settings, on_update, should_stop, plan.sample_every, in_step)],
         )
         trainer.remove_callback(PrinterCallback)
         _merge_while_generating(trainer.model)
@@ -411,14 +416,15 @@ def _peak_memory() -> str:
 class _Ledger:
     """Writes down what the reward functions see and say in a step: the public way to a step's completions."""
 
-    def __init__(self, settings: Settings, judges: Sequence[Reward]):
-        self.settings, self.judges = settings, judges
+    def __init__(self, settings: Settings, judges: Sequence[Reward], sampled: Callable[[], None]):
+        self.settings, self.judges, self.sampled = settings, judges, sampled
         self.rewards, self.seen, self.scores = {}, {}, {}
 
     def watch(self, reward: Reward) -> Reward:
         """The same reward under the same name, written down."""
 
         def watched(**seen):
+            self.sampled()
             self.seen, self.scores[name] = seen, reward(**seen)
             return self.scores[name]
 
@@ -471,12 +477,15 @@ class _Ledger:
         )
 
 
-def _watcher(run: Run, ledger: _Ledger, settings: Settings, on_update, should_stop, sample_every: int):
+def _watcher(run: Run, ledger: _Ledger, settings: Settings, on_update, should_stop, sample_every: int, in_step):
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
             self.started = time.perf_counter() - (run.metrics[-1]["seconds"] if run.metrics else 0.0)
+
+        def on_step_begin(self, args, state, control, **kwargs):
+            in_step("sampling")
 
         def on_step_end(self, args, state, control, **kwargs):
             control.should_training_stop |= should_stop()

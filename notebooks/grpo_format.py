@@ -751,8 +751,8 @@ def _(real):
     ## 11 · A real model
 
     The pocket model knew the shape as one habit among a dozen. A real one has never seen it. **SmolLM2-135M-Instruct** is a hundred and fifty times as large
-    and follows instructions, so we ask for the format in words. Dashed below: that run. Solid: the same run with **one example** in the prompt.
-    It goes from {real.before.mean("format_reward"):.0%} to {real.after.mean("format_reward"):.0%} on held-out questions.
+    and follows instructions, so we ask for the format in words. Dashed below: four steps of that run; any more would look the same.
+    Solid: the same with **one example** in the prompt. It goes from {real.before.mean("format_reward"):.0%} to {real.after.mean("format_reward"):.0%} on held-out questions.
     """)
     return
 

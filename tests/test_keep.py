@@ -145,10 +145,9 @@ def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path):
 
 def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path):
     rewards = [answer_reward, tag_reward, LengthReward(40), TutorialReward()]
-    keep.hand_over(
-        Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5, 0.1, 0.1)), rewards, sums(64), "runs/mixed"
-    )
-    names = yaml.safe_load(Path("runs/mixed/config.yaml").read_text())["reward_funcs"]
+    settings = Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5, 0.1, 0.1))
+    keep.hand_over(settings, rewards, sums(64), tmp_path, "runs/mixed")
+    names = yaml.safe_load((tmp_path / "runs/mixed/config.yaml").read_text())["reward_funcs"]
     assert names == [
         "grpo_lessons.rewards.answer_reward",
         "grpo_lessons.rewards.tag_reward",
