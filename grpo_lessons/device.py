@@ -32,7 +32,8 @@ class Gpu(NamedTuple):
 def gpu() -> Gpu | None:
     """The first GPU, or None. Does not load torch: a lesson asks when it opens, and stays light."""
     try:
-        if shutil.which("nvidia-smi") is None or "+cpu" in version("torch"):
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+        if hidden or shutil.which("nvidia-smi") is None or "+cpu" in version("torch"):
             return None
         asked = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
         said = subprocess.run(asked, capture_output=True, text=True, timeout=10).stdout

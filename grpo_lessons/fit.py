@@ -3,6 +3,7 @@
 Every figure is an upper bound: completions are taken to be as long as the settings allow.
 """
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -68,8 +69,10 @@ class Estimate:
         )
 
 
-def estimate(settings: Settings, probe: Probe, held_out: int = 96) -> Estimate:
+def estimate(settings: Settings, probe: Probe, held_out: int = 96, judged: bool = False) -> Estimate:
     """What a training with these settings costs, by a probe of its model.
+
+    `judged`: the model before the training, loaded once more, judges the texts of every step (`models.ReferenceLogProb`).
 
     Example:
         >>> probe = Probe("m", "a CPU", 8 * 10**9, 6 * 10**8, 10**8, 10**7, 20, 0.01, 0.001, 1e-4, 1e-3, 10**5, 10**4, 10**3, 10**3)
@@ -83,7 +86,8 @@ def estimate(settings: Settings, probe: Probe, held_out: int = 96) -> Estimate:
         one = probe.decode_once + probe.decode_each * completions
         return settings.max_completion_length * one + probe.prefill * completions * probe.prompt_tokens
 
-    passes = 1 + (settings.beta > 0) / 3 + settings.gradient_checkpointing / 3  # of forward (1/3) and backward (2/3)
+    # in forward (1/3) and backward (2/3): the reference of the KL term, the checkpointed forward again, the judge
+    passes = 1 + ((settings.beta > 0) + settings.gradient_checkpointing + judged) / 3
     saved = probe.saved_checkpointed if settings.gradient_checkpointing else probe.saved
     at_once = batch / settings.accumulation
     peak = max(
@@ -95,17 +99,17 @@ def estimate(settings: Settings, probe: Probe, held_out: int = 96) -> Estimate:
         learning=probe.learn * batch * tokens * passes,
         answering=2 * sampling(held_out) if held_out else 0.0,
         steps=settings.steps,
-        memory=int(probe.base + probe.weights + probe.adapter + peak),
+        memory=int(probe.base + (1 + judged) * probe.weights + probe.adapter + peak),
         free=probe.memory,
     )
 
 
-def suited(settings: Settings, probe: Probe, held_out: int = 96) -> Settings:
+def suited(settings: Settings, probe: Probe, held_out: int = 96, judged: bool = False) -> Settings:
     """The settings, in less memory where they would not fit: the same training in smaller parts, then checkpointed.
 
     They may not fit then either: `estimate(…).fits` tells.
     """
-    while not estimate(settings, probe, held_out).fits:
+    while not estimate(settings, probe, held_out, judged).fits:
         parts = settings.accumulation * 2
         if settings.batch_size % parts == 0 and parts <= 8:
             settings = replace(settings, accumulation=parts)
@@ -116,15 +120,15 @@ def suited(settings: Settings, probe: Probe, held_out: int = 96) -> Settings:
     return settings
 
 
-def what_to_lower(settings: Settings, probe: Probe, held_out: int = 96) -> str:
+def what_to_lower(settings: Settings, probe: Probe, held_out: int = 96, judged: bool = False) -> str:
     """For settings that do not fit: what would."""
-    better = suited(settings, probe, held_out)
+    better = suited(settings, probe, held_out, judged)
     changes = []
     if better.accumulation != settings.accumulation:
         changes.append(f"learn in {better.accumulation} parts")
     if better.gradient_checkpointing != settings.gradient_checkpointing:
         changes.append("tick gradient checkpointing")
-    cost = estimate(better, probe, held_out)
+    cost = estimate(better, probe, held_out, judged)
     if cost.fits and changes:
         return f"**{' and '.join(changes).capitalize()}**: the same training in {cost.memory / 1e9:.1f} GB."
     return "Lower the completions a step or the longest completion, or choose a smaller model."
@@ -141,6 +145,17 @@ def measure(
     Raises: as `models.load`; `sources.Stopped` too.
     """
     load_libraries()
+    import torch
+
+    with torch.random.fork_rng():  # a training beside it keeps its own chances
+        probe = _measure(settings, prompts, say, should_stop)
+    gc.collect()  # the model stands in a circle of references
+    return probe
+
+
+def _measure(settings: Settings, prompts: list[dict], say, should_stop) -> Probe:
+    if should_stop():
+        raise Stopped
     import psutil
     import torch
     from peft import LoraConfig, get_peft_model
@@ -180,7 +195,8 @@ def measure(
         return tensor
 
     own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    ids = torch.randint(5, len(tokenizer) - 5, (4, prompt_tokens + 32), device=model.device)
+    config = model.get_base_model().config.get_text_config()
+    ids = torch.randint(5, min(len(tokenizer), config.vocab_size) - 5, (4, prompt_tokens + 32), device=model.device)
     labels = ids.clone()
     labels[:, :prompt_tokens] = -100
 
@@ -197,7 +213,6 @@ def measure(
         learning()
     seconds = min(learning() for _ in range(2))
     saved = sum(size for where, size in kept.items() if where not in own) / ids.numel()
-    config = model.get_base_model().config.get_text_config()
     width, layers = config.hidden_size, config.num_hidden_layers
     number = model.get_base_model().dtype.itemsize
     head = getattr(config, "head_dim", None) or width // config.num_attention_heads
@@ -221,7 +236,7 @@ def measure(
         * (2 if gpu else 32),  # a tile in bfloat16, or eight in float32 without Triton
         fragments=1.1 if gpu else FRAGMENTS,
         saved_checkpointed=int(width * number * layers + saved / layers),
-        cache=2 * layers * config.num_key_value_heads * head * number,
+        cache=2 * layers * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * head * number,
     )
 
 

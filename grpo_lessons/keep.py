@@ -32,20 +32,20 @@ def save(trained: Trained, folder: str | Path) -> Path:
 
 
 def load(folder: str | Path):
-    """The model and tokenizer of an adapter or of a merged model."""
+    """The model, in float32, and tokenizer of an adapter or of a merged model."""
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     kind = AutoPeftModelForCausalLM if (Path(folder) / "adapter_config.json").exists() else AutoModelForCausalLM
-    return kind.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return kind.from_pretrained(folder, dtype="float32"), AutoTokenizer.from_pretrained(folder)
 
 
 def ask(model, tokenizer, conversation: list[dict], tokens: int = 64) -> str:
     """The likeliest reply to a conversation."""
     prompt = tokenizer.apply_chat_template(
-        conversation, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        conversation, add_generation_prompt=True, enable_thinking=False, return_tensors="pt", return_dict=True
     )
-    reply = model.generate(**prompt.to(model.device), do_sample=False, max_new_tokens=tokens)
+    reply = model.generate(**prompt.to(model.device), do_sample=False, repetition_penalty=1.0, max_new_tokens=tokens)
     return tokenizer.decode(reply[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
@@ -55,38 +55,46 @@ def merge(folder: str | Path) -> Path:
     merged = Path(folder) / "merged"
     model.merge_and_unload().save_pretrained(merged)
     tokenizer.save_pretrained(merged)  # merge_and_unload leaves it behind
+    shutil.copy(Path(folder) / "adapter/README.md", merged)
     return merged
 
 
 def push(folder: str | Path, name: str) -> str:
-    """Push `folder`/adapter to the Hugging Face Hub as the private model `name`, such as you/my-model; its address."""
+    """Push the merged model to the Hugging Face Hub as the private model `name`, such as you/my-model; its address.
+
+    Merged, it loads for everybody: an adapter is of use only to those who have the same first model in the same place.
+    """
     from huggingface_hub import create_repo, upload_folder, whoami
 
     whoami()  # raises without a token, before anything is sent
     create_repo(name, exist_ok=True, private=True)
-    upload_folder(repo_id=name, folder_path=Path(folder) / "adapter")
+    upload_folder(repo_id=name, folder_path=merge(folder))
     return f"https://huggingface.co/{name}"
 
 
 def ask_anew(folder: str | Path, conversation: list[dict]) -> str:
     """What the saved adapter replies in a new process, where nothing of this one is left."""
     command = [sys.executable, "-m", "grpo_lessons.keep", str(Path(folder) / "adapter"), json.dumps(conversation)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout.strip()
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise RuntimeError(f"the new process could not load it: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout.strip()
 
 
 def not_pushed(error: Exception) -> str:
     """Why a push failed, and what to do."""
     name, text = type(error).__name__, str(error)
-    if name == "LocalTokenNotFoundError" or "401" in text or "token" in text.lower():
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 403:
+        return (
+            "Your token may not write there. Make one with *write* access on the Hub's site, and `hf auth login` again."
+        )
+    if name == "LocalTokenNotFoundError" or status == 401:
         return (
             "The Hub wants to know who you are: run `hf auth login` in a terminal, then press again. Nothing was sent."
         )
     if name == "HFValidationError":
         return f"That is no name for a model ({text}). Expected `you/my-model`."
-    if "403" in text:
-        return (
-            "Your token may not write there. Make one with *write* access on the Hub's site, and `hf auth login` again."
-        )
     return f"The Hub is out of reach ({name}). Nothing was sent; press again when the network is back."
 
 
@@ -101,7 +109,7 @@ def card(run: Run) -> str:
         figures = "\n".join(["| held-out mean | before | after |", "| --- | --- | --- |", *rows]) + "\n"
     what = "\n".join(f"- {name}: {value}" for name, value in (run.provenance | run.settings).items())
     return (
-        "---\nlibrary_name: peft\ntags: [grpo, trl, lora]\n---\n# A LoRA adapter trained with GRPO\n\n"
+        "---\ntags: [grpo, trl, lora]\n---\n# Trained with GRPO and LoRA\n\n"
         f"Rewarded by {' and '.join(f'`{reward}`' for reward in run.rewards)}, {run.steps_done} steps.\n\n{figures}\n{what}\n\n"
         "Made with GRPO Lessons.\n"
     )

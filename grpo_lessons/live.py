@@ -1,6 +1,7 @@
 """The marimo pieces that lessons share: a session under way, a question answered at every choice, an exercise's verdict."""
 
 import inspect
+import os
 import re
 import sys
 import threading
@@ -8,13 +9,15 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 
 import marimo as mo
 
 from grpo_lessons import cards, device, fit, keep
+from grpo_lessons.models import ReferenceLogProb
 from grpo_lessons.runs import Run
-from grpo_lessons.sources import PRESETS, SMOLLM2, Stopped, is_here
+from grpo_lessons.sources import PRESETS, SMOLLM2, Stopped, is_here, is_pocket
 from grpo_lessons.training import (
     Settings,
     Trained,
@@ -66,8 +69,9 @@ class Session:
         self.last: Report | None = None
 
     def stop(self) -> None:
-        """End the session after the step under way; what was learnt is kept."""
+        """End the session after the step under way, or a download; what was learnt is kept."""
         self.halt.set()
+        self.halt_measuring.set()
         if self.last and self.last.run.state == "running":
             self.publish(replace(self.last, phase=STOPPING))
 
@@ -108,15 +112,14 @@ class Session:
                 return halt.is_set() or not is_current()
 
             try:
-                checkpoints = folder and folder / "unfinished"
+                checkpoints = folder / "unfinished" if folder and _is_own() else None
                 trained = train(
                     **plan, on_update=update, should_stop=should_stop, checkpoints=checkpoints, resume=resume
                 )
-                if folder:
-                    trained.run.save(folder / "run.json")
                 done = trained.run.steps_done
                 word = "Finished" if trained.run.state == "finished" else "Stopped; what was learnt is kept"
-                say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s", trained.run, trained=trained)
+                lost = _keep_record(trained.run, folder)
+                say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s{lost}", trained.run, trained=trained)
             except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
                 latest.state = "failed"
                 say("The session ended with an error", latest, error=explain(error))
@@ -130,8 +133,11 @@ class Session:
     ) -> None:
         """Find out in a thread what the plan costs on this machine: `publish` hears how far it is, then the result.
 
-        `suit` is given other settings for this model, if the plan's would not fit. A training that starts meanwhile ends the measuring.
+        `suit` is given other settings for this model, if the plan's would not fit. A training that starts meanwhile ends
+        the measuring; one that runs is waited for.
         """
+        if mo.app_meta().mode == "script":
+            return
         self.halt_measuring.set()
         self.halt_measuring = halt = threading.Event()
         settings, owner = plan["settings"], weakref.ref(self)
@@ -139,28 +145,29 @@ class Session:
         def should_stop() -> bool:
             return halt.is_set() or owner() is None
 
-        def say(measured: "Measured") -> None:
+        def say(phase: str, **found) -> None:
             if not should_stop():
-                publish(measured)
+                publish(Measured(settings.model, phase, **found))
 
         def work() -> None:
             try:
                 if settings.model not in _PROBES:
-                    _PROBES[settings.model] = fit.measure(
-                        settings, plan["prompts"], lambda phase: say(Measured(phase)), should_stop
-                    )
-                probe = _PROBES[settings.model]
-                better = fit.suited(settings, probe, len(plan["held_out"]))
-                if better != settings and not should_stop():
-                    suit({settings.model: better})
-                say(Measured("", probe))
+                    load_libraries()
+                    with device.turn(lambda ahead: say("Measured when the training under way has ended"), should_stop):
+                        probe = _PROBES[settings.model] = fit.measure(settings, plan["prompts"], say, should_stop)
+                    better = fit.suited(settings, probe, **_extent(plan))
+                    if better != settings:
+                        suit({settings.model: better})
+                say("", probe=_PROBES[settings.model])
             except Stopped:
-                return
+                pass
             except Exception as error:  # as above
-                say(Measured("", error=explain(error)))
+                say("", error=explain(error))
                 traceback.print_exc()
+            if halt.is_set() and owner() is not None and owner().halt_measuring is halt:
+                publish(None)
 
-        say(Measured("Loading torch and TRL, to measure what this training costs"))
+        say("Loading torch and TRL, to measure what this training costs")
         mo.Thread(target=work, daemon=True).start()
 
 
@@ -171,6 +178,7 @@ _PROBES: dict[str, fit.Probe] = {}  # of each model on this machine: measured on
 class Measured:
     """How far the measuring of a model is: a phase in words, then the probe or why there is none."""
 
+    model: str
     phase: str
     probe: fit.Probe | None = None
     error: str | None = None
@@ -178,21 +186,37 @@ class Measured:
 
 def show_cost(measured: Measured | None, plan: dict) -> mo.Html:
     """What the training costs, as far as it is known, and what to lower where it does not fit."""
-    if measured is None:
+    settings = plan["settings"]
+    if measured is None or measured.model != settings.model:
         return mo.md("*What this training costs is measured once you have predicted; it will stand here.*")
     if measured.error:
         return failed(measured.error)
-    settings, held_out = plan["settings"], len(plan["held_out"])
-    if measured.probe is None or measured.probe.model != settings.model:
-        return mo.Html(cards.page(cards.progress(measured.phase or "Measuring")))
+    if measured.probe is None:
+        return mo.Html(cards.page(cards.progress(measured.phase)))
     if settings.problem:
         return mo.md("")
-    cost = fit.estimate(settings, measured.probe, held_out)
+    cost = fit.estimate(settings, measured.probe, **_extent(plan))
     if cost.fits:
         return mo.md(f"{cost} *Measured on {measured.probe.hardware}.*")
-    return mo.callout(
-        mo.md(f"**This does not fit.** {cost} {fit.what_to_lower(settings, measured.probe, held_out)}"), kind="warn"
-    )
+    return _warn(f"**This does not fit.** {cost} {fit.what_to_lower(settings, measured.probe, **_extent(plan))}")
+
+
+def _extent(plan: dict) -> dict:
+    """What of a plan its cost depends on, besides the settings."""
+    judged = any(isinstance(judge, ReferenceLogProb) for judge in plan["judges"])
+    return {"held_out": len(plan["held_out"]), "judged": judged}
+
+
+def _keep_record(run: Run, folder: Path | None) -> str:
+    """Write a run's record; a word on it if that was not possible."""
+    if folder is None:
+        return ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        run.save(folder / "run.json")
+    except OSError as error:
+        return f" (its record could not be written: {error})"
+    return ""
 
 
 def _seconds(run: Run) -> float:
@@ -271,7 +295,13 @@ def _dropdown(label: str, values: Sequence, value: object) -> mo.ui.dropdown:
 
 def command_line() -> dict[str, str]:
     """What stood behind `--` when the notebook was opened or run: `-- --model smollm2-135m --steps 10`."""
+    if mo.app_meta().mode == "script" and not _is_script():
+        return {}  # a notebook run by another program, which has words of its own
     return {name.replace("-", "_"): str(value) for name, value in mo.cli_args().to_dict().items() if name.strip("-")}
+
+
+def _is_script(lesson: str = "") -> bool:
+    return Path(sys.argv[0]).name.startswith(f"grpo_{lesson}")
 
 
 def model_menu() -> mo.ui.dictionary:
@@ -291,17 +321,19 @@ def chosen_model(menu: dict) -> str:
 
 def about_model(name: str) -> mo.Html:
     """What the choice of a model costs, in a line."""
-    if name == "pocket":
+    if is_pocket(name):
         return mo.md("The tiny model that ships with this course: half a minute to a minute on any laptop.")
-    there = "It is on this machine." if is_here(name) else "It is being fetched; *Train* shows how far it is."
+    there = (
+        "It is on this machine." if is_here(name) else "It was not on this machine: it is fetched once, see *Train*."
+    )
     kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
     return mo.md(f"{kind} {there}")
 
 
 def settings_for(model: str, defaults: dict[str, Settings]) -> Settings:
     """A lesson's settings for a model on this device: those of SmolLM2 for any real one, in bfloat16 and larger steps on a GPU."""
-    settings = defaults.get(model) or replace(defaults[SMOLLM2], model=model)
-    if (found := device.gpu()) and model != "pocket":
+    settings = replace(defaults["pocket" if is_pocket(model) else SMOLLM2], model=model)
+    if (found := device.gpu()) and not is_pocket(model):
         dtype = "bfloat16" if found.capability >= 8 else "float32"
         settings = replace(settings, dtype=dtype, batch_size=2 * settings.batch_size, accumulation=1)
     return settings
@@ -348,7 +380,7 @@ def example_box(model: str) -> dict[str, mo.ui.checkbox]:
     """The choice of an example in the prompt, ticked; none for the pocket model, which reads nothing but a question."""
     return (
         {}
-        if model == "pocket"
+        if is_pocket(model)
         else {"example": mo.ui.checkbox(value=given_or(True, "example"), label="one example in the prompt")}
     )
 
@@ -402,7 +434,11 @@ def show_step(run: Run, step: int, only: Sequence[str], tags: Sequence[str] = ()
     """One step of a run: where it stands on some curves, and its group."""
     group = next((group for group in run.groups if group.step == step), run.groups[0])
     return mo.Html(
-        cards.page(cards.curves({"this run": run}, at=group.step, only=only), cards.group_panel(group, tags))
+        cards.page(
+            cards.curves({"this run": run}, at=group.step, only=only),
+            cards.group_panel(group, tags),
+            f'<p class="note">{escape(run.label)}</p>',
+        )
     )
 
 
@@ -544,7 +580,7 @@ def _good(words: str) -> mo.Html:
 
 
 def _warn(words: str) -> mo.Html:
-    return mo.callout(mo.md(words), kind="warn")
+    return mo.callout(mo.md(words.replace("<", "‹")), kind="warn")
 
 
 def _quoted(text: str) -> str:
@@ -556,25 +592,29 @@ def _quoted(text: str) -> str:
 
 def folder(lesson: str) -> Path | None:
     """Where a lesson writes: runs/LESSON beside the notebooks; None on a server, where visitors shall write nothing."""
-    if mo.app_meta().mode == "run" and not command_line():
+    if not _is_own() and not command_line():
         return None
-    return mo.notebook_dir().parent / "runs" / lesson
+    runs = os.environ.get("GRPO_LESSONS_RUNS") or mo.notebook_dir().parent / "runs"
+    return Path(runs) / lesson
+
+
+def _is_own() -> bool:
+    """Whether this is somebody's own notebook, and not a page of a server with many visitors."""
+    return mo.app_meta().mode != "run"
 
 
 def left_over(where: Path | None) -> tuple[Unfinished | None, mo.ui.run_button]:
     """A training that was killed, and the button that goes on with it. In marimo it must be a variable of the notebook."""
-    left = unfinished(where / "unfinished") if where else None
+    left = unfinished(where / "unfinished") if where and _is_own() else None
     done = f"Go on from step {left.run.steps_done} of {left.run.settings['steps']}" if left else ""
     return left, mo.ui.run_button(label=done, kind="success")
 
 
-def show_left_over(left: Unfinished | None, resume: mo.ui.run_button) -> mo.Html | None:
-    """The offer to go on, if there is something to go on with."""
-    if left is None:
+def show_left_over(left: Unfinished | None, resume: mo.ui.run_button, report: Report | None) -> mo.Html | None:
+    """The offer to go on, if there is something to go on with, until a training begins."""
+    if left is None or report is not None:
         return None
-    words = (
-        "A training of this lesson ended before its time. Its last checkpoint is here; its settings are those of then."
-    )
+    words = "A training of this lesson ended before its time. Go on from its last checkpoint, with its settings; *Train* would begin afresh."
     return mo.callout(mo.hstack([mo.md(words), resume], align="center"), kind="info")
 
 
@@ -586,11 +626,15 @@ def settings_of(run: Run) -> Settings:
 
 def as_script(plan: dict, lesson: str) -> None:
     """`python notebooks/grpo_LESSON.py -- --steps 10`: train with a progress bar and write the run's record; else nothing."""
-    if mo.app_meta().mode != "script" or Path(sys.argv[0]).name != f"grpo_{lesson}.py":
+    if mo.app_meta().mode != "script" or not _is_script(lesson):
         return
     from tqdm import tqdm
 
     where = folder(lesson)
+    left = unfinished(where / "unfinished")
+    resume = left is not None and (settings_of(left.run), left.run.choices) == (plan["settings"], plan["choices"])
+    if resume:
+        print(f"Going on from step {left.run.steps_done}, where this training was killed.")
     with tqdm(total=plan["settings"].steps, unit="step", desc=lesson) as bar:
 
         def update(phase: str, run: Run) -> None:
@@ -598,10 +642,11 @@ def as_script(plan: dict, lesson: str) -> None:
             bar.set_postfix_str(f"reward {run.metrics[-1]['reward']:.2f}, {phase}" if run.metrics else phase)
 
         try:
-            run = train(**plan, on_update=update, checkpoints=where / "unfinished").run
+            run = train(**plan, on_update=update, checkpoints=where / "unfinished", resume=resume).run
         except Exception as error:
             raise SystemExit(explain(error)) from error
-    run.save(where / "run.json")
+    if lost := _keep_record(run, where):
+        raise SystemExit(f"The training has ended{lost}.")
     print(run.label)
     for name in run.after.completions[0].rewards:
         print(f"held-out {name}: {run.before.mean(name):.3f} before, {run.after.mean(name):.3f} after")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import fmean
 
 from grpo_lessons import sources
@@ -29,6 +30,8 @@ def load(
 
     source = sources.find(name, say, should_stop)
     say(f"Loading the model {name}")
+    if not torch.cuda.is_available():
+        _check_memory(name, source.path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.path)
         flash = torch.cuda.is_available() and find_spec("flash_attn") and dtype == "bfloat16"
@@ -37,10 +40,13 @@ def load(
             dtype=getattr(torch, dtype),
             attn_implementation="flash_attention_2" if flash else "sdpa",
         )
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a damaged or foreign file may cause
+        whole = source.path.parents[1] if source.path.parent.name == "snapshots" else source.path
         raise sources.NoModel(
             f"The files of `{name}` cannot be read ({type(error).__name__}: {str(error)[:200]}). "
-            f"If they are damaged, delete `{source.path}` and press Train again to fetch them anew."
+            f"If they are damaged, delete `{whole}` and press Train again to fetch them anew."
         ) from error
     if tokenizer.chat_template is None:
         raise sources.NoModel(f"`{name}` has no chat template, so it cannot be asked. Choose its -Instruct variant.")
@@ -50,6 +56,18 @@ def load(
     model.name_or_path = tokenizer.name_or_path = source.name
     model.grpo_lessons_origin = source.origin
     return model, tokenizer
+
+
+def _check_memory(name: str, folder: Path) -> None:
+    """Refuse what cannot be held in float32: a process that asks for too much memory is killed without a word."""
+    import psutil
+
+    needed = 2 * sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # stored in 16 bits, mostly
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise sources.NoModel(
+            f"`{name}` needs {needed / 1e9:.0f} GB of memory and {free / 1e9:.0f} GB are free. Choose a smaller model."
+        )
 
 
 def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_tokens: int) -> Evaluation:
@@ -67,9 +85,11 @@ def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_
             temperature=1.0,
             top_k=0,
             top_p=1.0,
+            repetition_penalty=1.0,
             pad_token_id=tokenizer.pad_token_id,
         )
-    ids = [_until_end(row, tokenizer.eos_token_id) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
+    ends = _ends(model, tokenizer)
+    ids = [_until_end(row, ends) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
     completions = [[{"role": "assistant", "content": t}] for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
     columns = {key: [row[key] for row in rows] for key in rows[0] if key != "prompt"}
     prompts = [row["prompt"] for row in rows]
@@ -108,11 +128,14 @@ class ReferenceLogProb:
         model, tokenizer = _load_once(self.model)
         asked = tokenizer([as_text(tokenizer, prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
         rows = [torch.tensor(prompt + list(ids)) for prompt, ids in zip(asked, completion_ids, strict=True)]
-        inputs = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
-        inputs = inputs.to(model.device)
-        with torch.inference_mode():  # padding stands on the right, where no token before it can see it
-            log_probs = model(input_ids=inputs).logits[:, :-1].log_softmax(-1)
-        each = log_probs.gather(-1, inputs[:, 1:, None])[..., 0].tolist()
+        each = []
+        for start in range(0, len(rows), 8):  # a few at a time: chances over a whole vocabulary are large
+            inputs = torch.nn.utils.rnn.pad_sequence(
+                rows[start : start + 8], batch_first=True, padding_value=tokenizer.pad_token_id
+            ).to(model.device)
+            with torch.inference_mode():  # padding stands on the right, where no token before it can see it
+                log_probs = model(input_ids=inputs).logits[:, :-1].log_softmax(-1)
+                each += log_probs.gather(-1, inputs[:, 1:, None])[..., 0].tolist()
         spans = [(len(prompt) - 1, len(row) - 1) for prompt, row in zip(asked, rows, strict=True)]
         return [fmean(row[start:end]) if end > start else 0.0 for row, (start, end) in zip(each, spans, strict=True)]
 
@@ -130,5 +153,16 @@ def as_text(tokenizer, prompt) -> str:
     return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **CHAT)
 
 
-def _until_end(ids: list[int], end: int) -> list[int]:
-    return ids[: ids.index(end) + 1] if end in ids else ids
+def _ends(model, tokenizer) -> set[int]:
+    """The tokens that end a completion, as TRL has them: the tokenizer's and the model's own."""
+    own = model.generation_config.eos_token_id
+    return {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+
+
+def _until_end(ids: list[int], ends: set[int]) -> list[int]:
+    """The ids up to the first end, with it.
+
+    >>> _until_end([5, 6, 2, 0, 0], {2, 7}), _until_end([5, 6], {2})
+    ([5, 6, 2], [5, 6])
+    """
+    return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids)) + 1]

@@ -16,11 +16,12 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from grpo_lessons import pocket
 
@@ -94,6 +95,21 @@ def find(
             raise NoModel(f"{no_hub} PyPI was asked instead. {no_wheel}") from None
 
 
+def is_pocket(name: str) -> bool:
+    """Whether a model is the pocket model, or was made of it (merged).
+
+    >>> is_pocket("pocket"), is_pocket(SMOLLM2)
+    (True, False)
+    """
+    if name == "pocket":
+        return True
+    try:
+        told, own = (json.loads((folder / "config.json").read_text()) for folder in (Path(name), pocket.PATH))
+        return all(told.get(key) == own[key] for key in ("vocab_size", "hidden_size", "num_hidden_layers"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def is_here(name: str) -> bool:
     """Whether a model needs no download. Looks at the disk only.
 
@@ -139,9 +155,15 @@ def _from_hub(repo: str, say, should_stop) -> Source:
     try:
         found = HfApi().model_info(repo, timeout=PATIENCE, files_metadata=True)
         wanted = [file for file in found.siblings if _is_wanted(file.rfilename)]
-        if not any(file.rfilename.endswith(".safetensors") for file in wanted):
+        names = {file.rfilename for file in wanted}
+        if "adapter_config.json" in names or "config.json" not in names:
+            raise NoModel(f"`{repo}` is an adapter or no language model. Name a whole model.")
+        if not any(name.endswith(".safetensors") for name in names):
             raise NoModel(f"`{repo}` has no weights as safetensors on the Hub. Choose another model.")
         size = sum(file.size or 0 for file in wanted)
+        free = shutil.disk_usage(Path.home()).free
+        if size > free:
+            raise OSError(errno.ENOSPC, f"{free // 10**6} MB free, {size // 10**6} MB needed")
         say(f"Fetching {repo} from the Hub")
         path = Path(
             snapshot_download(
@@ -161,7 +183,11 @@ def _from_hub(repo: str, say, should_stop) -> Source:
 
 def _is_wanted(file: str) -> bool:
     """The checkpoint itself, not the copies in other formats and folders that some repositories carry."""
-    return "/" not in file and file.endswith((".json", ".safetensors", ".jinja", ".model", "merges.txt", "vocab.txt"))
+    return (
+        not file.startswith("consolidated")
+        and "/" not in file
+        and file.endswith((".json", ".safetensors", ".jinja", ".model", "merges.txt", "vocab.txt"))
+    )
 
 
 def _cached_from_hub(repo: str) -> Path | None:
@@ -175,13 +201,13 @@ def _cached_from_hub(repo: str) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        weights = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    else:
-        weights = {"model.safetensors"}
-    names = {"config.json", "tokenizer_config.json", *weights}
-    return folder if all((folder / name).exists() for name in names) else None
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))["weight_map"]
+    except (OSError, ValueError, KeyError):
+        index = {"": "model.safetensors"}
+    whole = all((folder / name).exists() for name in {"tokenizer_config.json", *index.values()})
+    spelt = any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
+    return folder if whole and spelt else None
 
 
 def _bar(repo: str, size: int, say, should_stop):
@@ -222,6 +248,11 @@ def _refused(repo: str, error: Exception) -> str:
 def _unreachable(repo: str, error: Exception) -> str:
     if _is_full(error):
         return _full(error)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return "The Hub does not accept your token. Run `hf auth login` with a new one, or `hf auth logout`."
+    if status == 429:
+        return "The Hub has had too many requests from here. Wait some minutes and press Train again."
     return (
         f"`{repo}` could not be fetched: the Hugging Face Hub is out of reach ({type(error).__name__}). "
         "Check the network and press Train again (what has come is kept), or choose `pocket`, which needs none."
@@ -242,7 +273,7 @@ def _from_wheel(say, should_stop) -> Source:
         return source
     try:
         cache().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache() / "making.lock"):  # thirty readers make it once
+        with _alone(cache() / "making.lock", say, should_stop):  # thirty readers make it once
             if source.path.exists():
                 return source
             for rest in cache().glob("partial-*"):  # of a process that was killed
@@ -261,6 +292,23 @@ def _from_wheel(say, should_stop) -> Source:
         raise NoModel(
             f"The cache `{cache()}` cannot be used ({error}). Set GRPO_LESSONS_CACHE to another folder."
         ) from None
+
+
+@contextmanager
+def _alone(lock: Path, say, should_stop):
+    """Hold a lock file; meanwhile a wait can be seen and stopped."""
+    held = FileLock(lock)
+    while not held.is_locked:
+        try:
+            held.acquire(timeout=0.3)
+        except Timeout:
+            if should_stop():
+                raise Stopped from None
+            say("Another notebook fetches SmolLM2-135M; this one waits for it")
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _fetch_wheel(work: Path, say, should_stop) -> Path:
@@ -330,6 +378,8 @@ def _dequantize(gguf: Path, folder: Path) -> Path:
     )
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # a cache may be shared
     return folder
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -68,6 +68,14 @@ class Settings:
         'A batch of 60 completions cannot be cut into groups of 8. Choose a multiple of 8, such as 56 or 64.'
         """
         size, batch = self.group_size, self.batch_size
+        for name in ("steps", "batch_size", "accumulation", "max_completion_length"):
+            if getattr(self, name) < 1:
+                return f"{name} {getattr(self, name)}: expected at least 1."
+        for name in ("temperature", "learning_rate"):
+            if not 0 < getattr(self, name) < 100:
+                return f"{name} {getattr(self, name)}: expected a number above 0."
+        if not 0 <= self.beta < 100:
+            return f"beta {self.beta}: expected 0 or more."
         if size < 2:
             return f"A group of {size} has nothing to compare with. Choose at least 2 completions for each prompt."
         if batch < size or batch % size:
@@ -223,14 +231,17 @@ def unfinished(folder: Path | None) -> Unfinished | None:
     """
     if folder is None or not folder.exists():
         return None
-    whole = sorted(folder.glob("checkpoint-*/run.json"), key=lambda path: int(path.parent.name.split("-")[1]))
+    whole = sorted(folder.glob("checkpoint-*/run.json"), key=lambda path: -int(path.parent.name.split("-")[1]))
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return None  # it runs still
     lock.release()
-    return Unfinished(whole[-1].parent, Run.load(whole[-1])) if whole else None
+    for path in whole:
+        with suppress(ValueError):  # a damaged record: the one before it
+            return Unfinished(path.parent, Run.load(path))
+    return None
 
 
 @contextmanager
@@ -239,11 +250,11 @@ def _checkpointing(folder: Path | None, resume: bool):
     if folder is None:
         yield None
         return
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, OSError):  # another training has it, or nothing can be written here
         yield None
         return
     try:
@@ -364,13 +375,14 @@ def _train(plan: _Plan, run: Run, on_update, should_stop, folder: Path | None, s
             if model.num_parameters() > TINY:
                 on_update(f"Step {run.steps_done + 1} of {settings.steps}: {doing}", run)
 
+        thinking = {"chat_template_kwargs": models.CHAT} if "enable_thinking" in tokenizer.chat_template else {}
         ledger = _Ledger(settings, plan.judges, lambda: in_step("learning from what was sampled"))
         trainer = GRPOTrainer(
             model=model,
             processing_class=tokenizer,
             reward_funcs=[ledger.watch(reward) for reward in plan.rewards],
             train_dataset=Dataset.from_list(plan.prompts),
-            args=GRPOConfig(**settings.grpo_arguments() | _saving(settings, folder)),
+            args=GRPOConfig(**settings.grpo_arguments() | thinking | _saving(settings, folder)),
             peft_config=LoraConfig(**settings.lora_arguments()),
             callbacks=[_watcher(run, ledger, settings, on_update, should_stop, plan.sample_every, in_step)],
         )
@@ -491,6 +503,8 @@ def _watcher(run: Run, ledger: _Ledger, settings: Settings, on_update, should_st
             control.should_training_stop |= should_stop()
 
         def on_save(self, args, state, control, **kwargs):
+            if state.global_step == state.max_steps:
+                return  # nothing is left to go on with
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             run.save(checkpoint / "run.part")
             os.replace(checkpoint / "run.part", checkpoint / "run.json")

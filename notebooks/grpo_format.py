@@ -16,7 +16,7 @@ with app.setup(hide_code=True):
     from grpo_lessons.problems import instructed, sums, with_example
     from grpo_lessons.rewards import AnswerReward, FormatReward, TagReward, answer_reward, format_reward
     from grpo_lessons.runs import Run
-    from grpo_lessons.sources import SMOLLM2
+    from grpo_lessons.sources import SMOLLM2, is_pocket
     from grpo_lessons.text import completion_text, read_blocks
     from grpo_lessons.training import Settings
 
@@ -404,7 +404,7 @@ def plan(settings, format="think / answer", reward="strict", example=False):
     The pocket model adds three numbers and is not asked for the format, for it follows no instructions. A real model
     adds two; the format is asked for, and shown once if `example` is set.
     """
-    tags, pocket = TAGS[format], settings.model == "pocket"
+    tags, pocket = TAGS[format], is_pocket(settings.model)
     kind, _, answer = reward.partition(" + ")
     asking = "" if pocket else FormatReward(tags).instruction
     shown = {
@@ -452,7 +452,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     arithmetic = live.Question(
-        "With the settings as they first stand, we reward the format only; nobody checks the sums. What will happen to right answers, on questions that are not in the training?",
+        "With the pocket model and the settings as they first stand, we reward the format only; nobody checks the sums. What will happen to right answers, on questions that are not in the training?",
         {
             "They stay as they are": (
                 False,
@@ -504,8 +504,8 @@ def _():
 
 @app.cell(hide_code=True)
 def _(arithmetic_choice, model, session, set_measured, set_suited):
-    if arithmetic_choice.value or model != "pocket":
-        session.measure(plan(live.settings_for(model, DEFAULT), example=model != "pocket"), set_measured, set_suited)
+    if arithmetic_choice.value or not is_pocket(model):
+        session.measure(plan(live.settings_for(model, DEFAULT), example=not is_pocket(model)), set_measured, set_suited)
     return
 
 
@@ -523,8 +523,8 @@ def _(session):
 
 
 @app.cell(hide_code=True)
-def _(left, resume):
-    live.show_left_over(left, resume)
+def _(get_report, left, resume):
+    live.show_left_over(left, resume, get_report())
     return
 
 
@@ -545,7 +545,7 @@ def _(folder, left, resume, session):
 @app.cell(hide_code=True)
 def _(get_report, model, real, recorded):
     report = get_report() or live.Report(
-        "A recording. Press Train to see it happen live.", recorded if model == "pocket" else real
+        "A recording. Press Train to see it happen live.", recorded if is_pocket(model) else real
     )
     report.show()
     return (report,)
@@ -794,7 +794,7 @@ def _(real):
 @app.cell(hide_code=True)
 def _():
     mo.md(f"""
-    An instruction that a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some twenty tokens and brings the first successes.
+    An instruction that a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some forty tokens and brings the first successes.
     To see it live, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """)
     return
@@ -1044,7 +1044,7 @@ def _():
     mo.md("""
     ## 14 · Keep it
 
-    What a session leaves is a small adapter on top of the model: some thousandths of its weights. **Save it**, then try what can be done with it;
+    What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it;
     the code that runs is the code you see.
     """)
     return

@@ -19,7 +19,7 @@ with app.setup(hide_code=True):
     from grpo_lessons.problems import texts, with_example
     from grpo_lessons.rewards import LengthReward
     from grpo_lessons.runs import Run
-    from grpo_lessons.sources import SMOLLM2
+    from grpo_lessons.sources import SMOLLM2, is_pocket
     from grpo_lessons.training import Settings
 
     SHAPES = ["distance", "window", "longer is better", "signed", "abs"]
@@ -409,7 +409,11 @@ def _(get_suited, model):
             4, 50, value=live.given_or(20, "target", range(4, 51)), show_value=True, label="target (tokens)"
         ),
         shape=live.choice("shape", SHAPES, "distance"),
-        second=live.choice("second", ["none", "share of real words"], "none", "second reward"),
+        **(
+            {"second": live.choice("second", ["none", "share of real words"], "none", "second reward")}
+            if is_pocket(model)
+            else {}
+        ),
         mask=mo.ui.checkbox(
             value=live.given_or(False, "mask"), label="leave cut-off texts out (mask_truncated_completions)"
         ),
@@ -431,13 +435,13 @@ def plan(settings, target=20, shape="distance", second="none", mask=False, examp
 
     The words of a real model are not those of the pocket model's corpus, so their share is asked of the latter only.
     """
-    pocket = settings.model == "pocket"
+    pocket = is_pocket(settings.model)
     reward = length_reward_of(shape, target)
 
     def prompts(n, split):
         rows = texts(n, split=split)
-        shown = "The moon rises over the quiet hills and paints the river silver."
-        return with_example(rows, "Write about the moon.", shown) if example else rows
+        shown = "The lighthouse blinks over the dark water and calls the ships home."
+        return with_example(rows, "Write about the lighthouse.", shown) if example else rows
 
     return {
         "settings": replace(settings, mask_truncated_completions=mask),
@@ -473,7 +477,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     words = live.Question(
-        "With the settings as they first stand, the reward counts tokens and looks at nothing else. What will become of the sentences?",
+        "With the pocket model and the settings as they first stand, the reward counts tokens and looks at nothing else. What will become of the sentences?",
         {
             "They stay as they are: nothing pushes against them": (
                 False,
@@ -525,8 +529,8 @@ def _():
 
 @app.cell(hide_code=True)
 def _(model, session, set_measured, set_suited, words_choice):
-    if words_choice.value or model != "pocket":
-        session.measure(plan(live.settings_for(model, DEFAULT), example=model != "pocket"), set_measured, set_suited)
+    if words_choice.value or not is_pocket(model):
+        session.measure(plan(live.settings_for(model, DEFAULT), example=not is_pocket(model)), set_measured, set_suited)
     return
 
 
@@ -544,8 +548,8 @@ def _(session):
 
 
 @app.cell(hide_code=True)
-def _(left, resume):
-    live.show_left_over(left, resume)
+def _(get_report, left, resume):
+    live.show_left_over(left, resume, get_report())
     return
 
 
@@ -566,7 +570,7 @@ def _(folder, left, resume, session):
 @app.cell(hide_code=True)
 def _(RUNS, get_report, model, real, target_of):
     report = get_report() or live.Report(
-        "A recording. Press Train to see it happen live.", RUNS["beta = 0"] if model == "pocket" else real
+        "A recording. Press Train to see it happen live.", RUNS["beta = 0"] if is_pocket(model) else real
     )
     report.show(
         [
@@ -874,8 +878,8 @@ def _(real, real_zero):
 def _(real):
     _perplexity = [f"{math.exp(-_each.mean('reference_logprob')):.0f}" for _each in (real.before, real.after)]
     mo.md(f"""
-    And its sentences? `beta` is 0 here, too, yet they hold: the perplexity goes from {_perplexity[0]} to {_perplexity[1]}. A real model has many ways to write a sentence of twenty tokens,
-    and finds them within ten steps; there is no need to leave the language, and no time. Train longer, or with a larger learning rate: do they still hold?
+    And its sentences? `beta` is 0 here, too, and so far they hold, though they begin to stray: the perplexity goes from {_perplexity[0]} to {_perplexity[1]}, not to thousands. A real model has
+    many ways to write a sentence of twenty tokens, and finds them within ten steps. Train longer, or with a larger learning rate: what becomes of them then?
 
     To see it live, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """)
@@ -1106,7 +1110,7 @@ def _():
     mo.md("""
     ## 14 · Keep it
 
-    What a session leaves is a small adapter on top of the model: some thousandths of its weights. **Save it**, then try what can be done with it;
+    What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it;
     the code that runs is the code you see.
     """)
     return

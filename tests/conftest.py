@@ -1,6 +1,11 @@
 """What the tests share: one real, short training on the pocket model."""
 
+import os
+import tempfile
+
 import pytest
+
+os.environ["GRPO_LESSONS_RUNS"] = tempfile.mkdtemp() + "/runs"  # a learner's own runs stay as they are
 
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import answer_reward, format_reward, tag_reward

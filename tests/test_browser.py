@@ -3,13 +3,14 @@
 import os
 import re
 import time
+from pathlib import Path
 
 import pytest
 
 from grpo_lessons import device
 from grpo_lessons.pocket import PATH
 from grpo_lessons.runs import Run
-from tests.browser import CHROMIUM, ROOT, at_step, browse, check_untouched, lesson, press, reading, serve, settle
+from tests.browser import CHROMIUM, at_step, browse, check_untouched, lesson, press, reading, serve, settle
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -146,12 +147,12 @@ def test_a_killed_training_is_offered_again_and_goes_on():
         settle(page)
         offer.click()
         at_step(page, done + 1).wait_for(timeout=60_000)
+        assert page.get_by_role("button", name=re.compile("Go on from step")).count() == 0
         page.get_by_text("Finished: 25 steps").wait_for(timeout=120_000)
 
 
 def test_a_server_started_with_settings_has_them_and_writes_the_record():
-    record = ROOT / "runs/format/run.json"
-    record.unlink(missing_ok=True)
+    record = Path(os.environ["GRPO_LESSONS_RUNS"]) / "format/run.json"
     with serve("run", LESSON, "--", "--steps", "2", "--batch-size", "16") as url, browse(url) as page:
         page.get_by_role("button", name="Train").wait_for(timeout=60_000)
         assert page.get_by_text("or a Hub id, or a folder").count() == 0  # a visitor fetches nothing

@@ -56,6 +56,10 @@ def test_pushing_without_a_token_says_how_to_get_one(short, tmp_path, monkeypatc
     with pytest.raises(Exception) as caught:
         keep.push(tmp_path, "you/my-model")
     assert "hf auth login" in keep.not_pushed(caught.value)
+    forbidden = OSError("Make sure your token has the correct permissions.")
+    forbidden.response = type("Response", (), {"status_code": 403})
+    assert "*write* access" in keep.not_pushed(forbidden)
+    assert "out of reach" in keep.not_pushed(ConnectionError("no route"))
 
 
 KILLED = """
@@ -90,6 +94,11 @@ def test_a_killed_training_goes_on_from_its_checkpoint_as_if_nothing_had_happene
     assert unfinished(tmp_path) is None and not list(tmp_path.glob("checkpoint-*"))
 
 
+def test_where_nothing_can_be_written_a_training_goes_on_without_checkpoints(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert going(checkpoints=tmp_path / "file/unfinished").state == "finished"
+
+
 def test_a_checkpoint_without_a_record_or_of_a_running_training_is_not_offered(tmp_path):
     from filelock import FileLock
 
@@ -100,6 +109,9 @@ def test_a_checkpoint_without_a_record_or_of_a_running_training_is_not_offered(t
     assert unfinished(tmp_path).checkpoint.name == "checkpoint-3"
     with FileLock(tmp_path / "lock"):
         assert unfinished(tmp_path) is None
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4/run.json").write_text("{damaged")
+    assert unfinished(tmp_path).checkpoint.name == "checkpoint-3"
     with pytest.raises(ValueError, match="no unfinished training"):
         train(Settings(), [format_reward], sums(64), checkpoints=tmp_path / "nowhere", resume=True)
 

@@ -1,5 +1,6 @@
 """A lesson without a browser: `python notebooks/grpo_format.py -- --steps 2` trains, shows a bar and writes the record."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,7 @@ def run(name: str, *options: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_it_trains_with_a_bar_and_writes_the_record(name):
-    record = ROOT / "runs" / name / "run.json"
-    record.unlink(missing_ok=True)
+    record = Path(os.environ["GRPO_LESSONS_RUNS"]) / name / "run.json"
     done = run(name, "--", "--steps", "2", "--batch-size", "16", "--seed", "3")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "step/s" in done.stderr or "s/step" in done.stderr  # the bar, with the time left
@@ -36,6 +36,8 @@ def test_it_trains_with_a_bar_and_writes_the_record(name):
         (["--steps", "many"], "--steps 'many': expected a whole number"),
         (["--reward", "best"], "--reward 'best': expected one of 'strict', 'tag count'"),
         (["--batch-size", "60"], "56 or 64"),
+        (["--accumulation", "0"], "accumulation 0: expected at least 1"),
+        (["--steps", "0"], "steps 0: expected at least 1"),
         (["--model", "a/b/c"], "is no model's name"),
     ],
 )

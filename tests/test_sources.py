@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 
 import pytest
@@ -82,8 +83,27 @@ def test_what_a_hub_refuses_or_breaks_off_is_said_in_a_sentence(tmp_path, name, 
     assert fetch(name, tmp_path, HF_HUB_OFFLINE="1").startswith("NO ")  # nothing half fetched is taken for a model
 
 
+def test_an_adapter_of_the_hub_is_refused_before_it_is_fetched(tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text("{}")
+    (tmp_path / "adapter/adapter_model.safetensors").write_bytes(b"x")
+    hub = Hub(tmp_path / "adapter")
+    assert "is an adapter" in fetch("me/small", tmp_path, HF_ENDPOINT=hub.address)
+    assert not any("resolve" in asked for asked in hub.asked)
+
+
+def test_a_model_too_large_for_the_memory_is_refused_before_it_is_loaded(monkeypatch):
+    from grpo_lessons import models
+
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 10**6}))
+    with pytest.raises(sources.NoModel, match=r"needs 0 GB of memory and 0 GB are free\. Choose a smaller model"):
+        models.load("pocket")
+
+
 def test_without_any_network_a_hub_model_is_out_of_reach_at_once(tmp_path):
+    started = time.monotonic()
     assert "out of reach" in fetch("me/small", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert time.monotonic() - started < 20  # the process and its imports; the client alone would retry for 23
 
 
 @pytest.mark.parametrize(
