@@ -10,7 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,6 +41,18 @@ def gpu() -> Gpu | None:
         return Gpu(name.strip(), float(capability))
     except (OSError, subprocess.SubprocessError, PackageNotFoundError, IndexError, ValueError):
         return None
+
+
+def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this process can still have: of the machine, or of the container it runs in."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, max(0, limit - used + int(cached.get("inactive_file", 0))))  # a file's cache gives way
+    return free
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from grpo_lessons import models
+from grpo_lessons import device, models
 from grpo_lessons.sources import Stopped
 from grpo_lessons.training import Settings, load_libraries
 
@@ -222,7 +222,7 @@ def _measure(settings: Settings, prompts: list[dict], say, should_stop) -> Probe
         hardware=torch.cuda.get_device_name() if gpu else f"{os.cpu_count()} CPU cores",
         memory=torch.cuda.mem_get_info()[0] + weights
         if gpu
-        else psutil.virtual_memory().available + process.memory_info().rss,
+        else device.free_memory() + process.memory_info().rss,
         base=base,
         weights=weights,
         adapter=16 * trained,

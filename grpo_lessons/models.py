@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
-from grpo_lessons import sources
+from grpo_lessons import device, sources
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation
 from grpo_lessons.text import completion_text, question
@@ -60,10 +60,8 @@ def load(
 
 def _check_memory(name: str, folder: Path) -> None:
     """Refuse what cannot be held in float32: a process that asks for too much memory is killed without a word."""
-    import psutil
-
     needed = 2 * sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # stored in 16 bits, mostly
-    free = psutil.virtual_memory().available
+    free = device.free_memory()
     if needed > free:
         raise sources.NoModel(
             f"`{name}` needs {needed / 1e9:.0f} GB of memory and {free / 1e9:.0f} GB are free. Choose a smaller model."

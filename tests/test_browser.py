@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from grpo_lessons import device
-from grpo_lessons.pocket import PATH
 from grpo_lessons.runs import Run
 from tests.browser import CHROMIUM, at_step, browse, check_untouched, lesson, press, reading, serve, settle
 
@@ -101,21 +100,37 @@ def test_the_exercises_can_be_written_in(page):
     assert page.get_by_text("def my_format_reward").count() == 1
 
 
-def test_another_model_is_measured_before_it_is_trained_and_brings_its_own_settings(page):
-    menu = page.locator("marimo-dropdown", has=page.get_by_text("model", exact=True)).locator("select")
+def cost(page, steps: int):
+    """The line that says what a training of so many steps will cost."""
+    return page.get_by_text(re.compile(rf"At most .*: {steps} steps of .* GB that are free")).first
+
+
+def test_what_a_training_costs_is_said_before_it_runs(page):
+    page.get_by_text("They become more frequent", exact=True).click()
+    cost(page, steps=25).wait_for(timeout=60_000)
+
+
+def test_a_name_that_is_no_model_is_told_so(page):
+    settle(page)
     other = page.locator("marimo-text", has=page.get_by_text("or a Hub id, or a folder")).locator("input")
-    other.fill("no/such model")
+    other.fill("<img src=x>")
     other.press("Enter")
     page.get_by_text("is no model's name").first.wait_for(timeout=60_000)
-    other.fill(str(PATH))  # the pocket model as a stranger's folder
-    other.press("Enter")
-    page.get_by_text("one example in the prompt").first.wait_for(timeout=20_000)
-    page.get_by_text("that are free").first.wait_for(timeout=60_000)
-    assert page.get_by_text(re.compile(r"At most .*: 12 steps of")).count() == 1
+    assert page.locator("img[src=x]").count() == 0
     other.fill("")
     other.press("Enter")
-    page.get_by_text("25 steps of").first.wait_for(timeout=60_000)
-    assert menu.input_value()
+    cost(page, steps=25).wait_for(timeout=60_000)
+
+
+@pytest.mark.slow
+def test_a_real_model_is_fetched_and_measured_and_brings_its_own_settings(page):
+    settle(page)
+    menu = page.locator("marimo-dropdown", has=page.get_by_text("model", exact=True)).locator("select")
+    menu.select_option(label="smollm2-135m")
+    cost(page, steps=12).wait_for(timeout=240_000)
+    assert page.get_by_role("checkbox", name="one example in the prompt").is_checked()
+    menu.select_option(label="pocket")
+    cost(page, steps=25).wait_for(timeout=60_000)
 
 
 def test_what_was_learnt_is_saved_and_asked_in_a_new_process(page):

@@ -73,3 +73,14 @@ def test_a_killed_process_frees_its_place(tmp_path):
     thread.join(10)
     assert log == [("next", "in"), ("next", "out")]
     assert not list(tmp_path.glob("*.ticket"))
+
+
+def test_the_free_memory_is_that_of_the_container(tmp_path):
+    assert device.free_memory(tmp_path) > 10**8
+    (tmp_path / "memory.current").write_text("700")
+    (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 100\n")
+    for limit, free in (("1000", 400), ("500", 0)):
+        (tmp_path / "memory.max").write_text(limit)
+        assert device.free_memory(tmp_path) == free
+    (tmp_path / "memory.max").write_text("max")
+    assert device.free_memory(tmp_path) > 10**8
