@@ -220,9 +220,7 @@ def _measure(settings: Settings, prompts: list[dict], say, should_stop) -> Probe
     return Probe(
         model=settings.model,
         hardware=torch.cuda.get_device_name() if gpu else f"{os.cpu_count()} CPU cores",
-        memory=torch.cuda.mem_get_info()[0] + weights
-        if gpu
-        else device.free_memory() + process.memory_info().rss,
+        memory=torch.cuda.mem_get_info()[0] + weights if gpu else device.free_memory() + process.memory_info().rss,
         base=base,
         weights=weights,
         adapter=16 * trained,
