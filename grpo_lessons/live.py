@@ -530,7 +530,7 @@ def keep_code(choice: mo.ui.dictionary, button: mo.ui.run_button) -> mo.Html:
     code = "\n\n".join(source(function) for function in _KEEP[what])
     shown = mo.md(f"```python\n{code}\n```")
     if mo.app_meta().mode != "edit":
-        return shown
+        return mo.vstack([shown, mo.md("*Open this lesson with `marimo edit` to run it.*")])
     return mo.vstack(
         [shown, mo.hstack([choice["name"], button] if keep.push in _KEEP[what] else [button], justify="start")]
     )
