@@ -14,31 +14,24 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
 FOLDER = Path(tempfile.gettempdir()) / f"grpo-lessons-{os.getuid() if hasattr(os, 'getuid') else 'line'}"
 
 
-class Gpu(NamedTuple):
-    """An NVIDIA GPU that the installed torch can use."""
-
-    name: str
-    capability: float  # 8.0 and above compute in bfloat16
-
-
 @lru_cache(maxsize=1)
-def gpu() -> Gpu | None:
-    """The first GPU, or None. Does not load torch: a lesson asks when it opens, and stays light."""
+def gpu() -> float | None:
+    """The compute capability of the first NVIDIA GPU that the installed torch can use, or None.
+
+    From 8.0 on it computes in bfloat16. Does not load torch: a lesson asks when it opens, and stays light.
+    """
     try:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
         if hidden or shutil.which("nvidia-smi") is None or "+cpu" in version("torch"):
             return None
-        asked = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=10).stdout
-        name, capability = said.splitlines()[0].rsplit(",", 1)
-        return Gpu(name.strip(), float(capability))
+        asked = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+        return float(subprocess.run(asked, capture_output=True, text=True, timeout=10).stdout.splitlines()[0])
     except (OSError, subprocess.SubprocessError, PackageNotFoundError, IndexError, ValueError):
         return None
 

@@ -84,7 +84,7 @@ def ask_anew(folder: str | Path, conversation: list[dict]) -> str:
 def not_pushed(error: Exception) -> str:
     """Why a push failed, and what to do."""
     name, text = type(error).__name__, str(error)
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = sources.status_of(error)
     if status == 403:
         return (
             "Your token may not write there. Make one with *write* access on the Hub's site, and `hf auth login` again."

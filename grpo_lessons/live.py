@@ -261,8 +261,13 @@ def outcome(said: tuple[str, object] | None, waiting: str) -> mo.Html:
 
 
 def failed(why: str) -> mo.Html:
-    """A sentence of `explain`. It may hold what a reader or a library wrote: no tag in it becomes one of the page."""
-    return mo.callout(mo.md(why.replace("<", "‹")), kind="danger")
+    """A sentence of `explain`."""
+    return _callout(why, "danger")
+
+
+def _callout(words: str, kind: str) -> mo.Html:
+    """Words that may hold what a reader or a library wrote: no tag in them becomes one of the page."""
+    return mo.callout(mo.md(words.replace("<", "‹")), kind=kind)
 
 
 # What a learner may choose for every training, and where the choices begin and end.
@@ -307,9 +312,9 @@ def _is_script(lesson: str = "") -> bool:
 def model_menu() -> mo.ui.dictionary:
     """The models to choose from, the one of the command line or of this device first; see `chosen_model`."""
     value = command_line().get("model") or (SMOLLM2 if device.gpu() else "pocket")
-    names = list(dict.fromkeys([*MODELS, value] if mo.app_meta().mode != "run" else [*PRESETS, value]))
+    names = list(dict.fromkeys([*(MODELS if _is_own() else PRESETS), value]))
     menu = {"preset": mo.ui.dropdown(names, value=value, label="model")}
-    if mo.app_meta().mode != "run":  # a visitor of a server shall not fill its disk
+    if _is_own():  # a visitor of a server shall not fill its disk
         menu["other"] = mo.ui.text(label="or a Hub id, or a folder", max_length=200, full_width=False)
     return mo.ui.dictionary(menu)
 
@@ -333,8 +338,8 @@ def about_model(name: str) -> mo.Html:
 def settings_for(model: str, defaults: dict[str, Settings]) -> Settings:
     """A lesson's settings for a model on this device: those of SmolLM2 for any real one, in bfloat16 and larger steps on a GPU."""
     settings = replace(defaults["pocket" if is_pocket(model) else SMOLLM2], model=model)
-    if (found := device.gpu()) and not is_pocket(model):
-        dtype = "bfloat16" if found.capability >= 8 else "float32"
+    if (capability := device.gpu()) and not is_pocket(model):
+        dtype = "bfloat16" if capability >= 8 else "float32"
         settings = replace(settings, dtype=dtype, batch_size=2 * settings.batch_size, accumulation=1)
     return settings
 
@@ -412,6 +417,7 @@ _EXPLAINED = """
 - `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
 - `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
 - `num_train_epochs`: left out, as `max_steps` says when to stop. `use_vllm=True` samples faster on a GPU, in the same process (`vllm_mode="colocate"`); it needs `pip install vllm`.
+- `chat_template_kwargs`: switches off the thinking of models that have a switch for it, such as Qwen3; others do not know the word.
 - `gradient_checkpointing`: forgets what the backward pass needs and computes it again: a third slower, a fraction of the memory. On by default; off here until memory is short.
 - `bf16`: numbers of half the size; on by default, and here on a GPU that computes in them.
 ///
@@ -576,15 +582,15 @@ def _handed_over(plan: dict, folder: Path) -> str:
 
 
 def _good(words: str) -> mo.Html:
-    return mo.callout(mo.md(words), kind="success")
+    return _callout(words, "success")
 
 
 def _warn(words: str) -> mo.Html:
-    return mo.callout(mo.md(words.replace("<", "‹")), kind="warn")
+    return _callout(words, "warn")
 
 
 def _quoted(text: str) -> str:
-    return re.sub(r"\s+", " ", text).replace("`", "'").replace("<", "&lt;")
+    return re.sub(r"\s+", " ", text).replace("`", "'")
 
 
 # Ways of opening ---------------------------------------------------------------------------------------------------

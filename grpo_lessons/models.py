@@ -28,13 +28,13 @@ def load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = sources.find(name, say, should_stop)
+    source, gpu = sources.find(name, say, should_stop), torch.cuda.is_available()
     say(f"Loading the model {name}")
-    if not torch.cuda.is_available():
+    if not gpu:
         _check_memory(name, source.path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.path)
-        flash = torch.cuda.is_available() and find_spec("flash_attn") and dtype == "bfloat16"
+        flash = gpu and find_spec("flash_attn") and dtype == "bfloat16"
         model = AutoModelForCausalLM.from_pretrained(
             source.path,
             dtype=getattr(torch, dtype),
@@ -51,7 +51,7 @@ def load(
     if tokenizer.chat_template is None:
         raise sources.NoModel(f"`{name}` has no chat template, so it cannot be asked. Choose its -Instruct variant.")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    if torch.cuda.is_available():
+    if gpu:
         model.to("cuda")
     model.name_or_path = tokenizer.name_or_path = source.name
     model.grpo_lessons_origin = source.origin

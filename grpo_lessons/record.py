@@ -6,6 +6,7 @@ names all are recorded.
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from grpo_lessons.sources import SMOLLM2
@@ -17,22 +18,10 @@ FOLDER = Path(__file__).parents[1] / "notebooks" / "public"
 
 def _plan(lesson, model: str = "pocket", settings: dict | None = None, **choices) -> dict:
     settings = replace(lesson.DEFAULT[model], **settings or {})
-    return lesson.plan(settings, **{"example": model != "pocket"} | choices) | {
-        "sample_every": 1 + settings.steps // 30
-    }
+    return lesson.plan(settings, **choices) | {"sample_every": 1 + settings.steps // 30}
 
 
-def _length(*args, **choices) -> dict:
-    return _plan(grpo_length, *args, **choices)
-
-
-def _math(*args, **choices) -> dict:
-    return _plan(grpo_math, *args, **choices)
-
-
-def _format(*args, **choices) -> dict:
-    return _plan(grpo_format, *args, **choices)
-
+_length, _math, _format = (partial(_plan, lesson) for lesson in (grpo_length, grpo_math, grpo_format))
 
 RUNS = {  # the name of the file: what is recorded in it
     "length_learns": _length(),

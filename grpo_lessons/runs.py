@@ -50,6 +50,16 @@ class Evaluation:
         """How many tokens the completions are off a target, on average."""
         return fmean(abs(completion.tokens - target) for completion in self.completions)
 
+    def texts(self, *others: "Evaluation") -> list[tuple[str, list[str]]]:
+        """Each prompt with its text here and in other evaluations of the same prompts.
+
+        >>> Evaluation(["1 + 1?"], [Completion("3", 2, {})]).texts(Evaluation(["1 + 1?"], [Completion("2", 2, {})]))
+        [('1 + 1?', ['3', '2'])]
+        """
+        columns = [each.completions for each in (self, *others)]
+        rows = zip(self.prompts, *columns, strict=True)
+        return [(prompt, [completion.text for completion in row]) for prompt, *row in rows]
+
     def as_metrics(self) -> dict[str, float]:
         """The mean of each reward under its name among the metrics of a step."""
         return {f"held-out/{name}/mean": self.mean(name) for name in self.completions[0].rewards}

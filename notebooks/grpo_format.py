@@ -49,13 +49,8 @@ def _(recorded):
 
 @app.cell(hide_code=True)
 def _(recorded):
-    _pairs = [
-        (_question, [_old.text, _new.text])
-        for _question, _old, _new in zip(
-            recorded.before.prompts, recorded.before.completions, recorded.after.completions, strict=True
-        )
-    ]
-    mo.Html(cards.page(cards.text_table(["question", "reply before", "reply after"], _pairs[1:5], ("think", "answer"))))
+    _pairs = recorded.before.texts(recorded.after)[1:5]
+    mo.Html(cards.page(cards.text_table(["question", "reply before", "reply after"], _pairs, ("think", "answer"))))
     return
 
 
@@ -398,13 +393,14 @@ def _(get_suited, model):
 
 
 @app.function(hide_code=True)
-def plan(settings, format="think / answer", reward="strict", example=False):
+def plan(settings, format="think / answer", reward="strict", example=None):
     """The training that station 6 asks for: the arguments of `grpo_lessons.training.train`.
 
     The pocket model adds three numbers and is not asked for the format, for it follows no instructions. A real model
-    adds two; the format is asked for, and shown once if `example` is set.
+    adds two; the format is asked for, and shown once unless `example` is False.
     """
     tags, pocket = TAGS[format], is_pocket(settings.model)
+    example = not pocket if example is None else example
     kind, _, answer = reward.partition(" + ")
     asking = "" if pocket else FormatReward(tags).instruction
     shown = {
@@ -505,7 +501,7 @@ def _():
 @app.cell(hide_code=True)
 def _(arithmetic_choice, model, session, set_measured, set_suited):
     if arithmetic_choice.value or not is_pocket(model):
-        session.measure(plan(live.settings_for(model, DEFAULT), example=not is_pocket(model)), set_measured, set_suited)
+        session.measure(plan(live.settings_for(model, DEFAULT)), set_measured, set_suited)
     return
 
 
@@ -718,7 +714,7 @@ def _(unheld):
                 cards.page(
                     cards.text_table(
                         ["held-out question", "reply after"],
-                        list(zip(unheld.after.prompts, [[c.text] for c in unheld.after.completions], strict=True))[:3],
+                        unheld.after.texts()[:3],
                         ("think", "answer"),
                     )
                 )

@@ -430,12 +430,13 @@ def length_reward_of(shape, target):
 
 
 @app.function(hide_code=True)
-def plan(settings, target=20, shape="distance", second="none", mask=False, example=False):
+def plan(settings, target=20, shape="distance", second="none", mask=False, example=None):
     """The training that station 6 asks for: the arguments of `grpo_lessons.training.train`.
 
     The words of a real model are not those of the pocket model's corpus, so their share is asked of the latter only.
     """
     pocket = is_pocket(settings.model)
+    example = not pocket if example is None else example
     reward = length_reward_of(shape, target)
 
     def prompts(n, split):
@@ -530,7 +531,7 @@ def _():
 @app.cell(hide_code=True)
 def _(model, session, set_measured, set_suited, words_choice):
     if words_choice.value or not is_pocket(model):
-        session.measure(plan(live.settings_for(model, DEFAULT), example=not is_pocket(model)), set_measured, set_suited)
+        session.measure(plan(live.settings_for(model, DEFAULT)), set_measured, set_suited)
     return
 
 
@@ -678,12 +679,7 @@ def _(RUNS, remedy):
             ),
             cards.text_table(
                 ["held-out request", "beta = 0", remedy.value],
-                [
-                    (_request, [_old.text, _new.text])
-                    for _request, _old, _new in zip(
-                        _held.after.prompts, RUNS["beta = 0"].after.completions, _held.after.completions, strict=True
-                    )
-                ][:4],
+                RUNS["beta = 0"].after.texts(_held.after)[:4],
             ),
             f'<p class="note">{_held.label}</p>',
         )
@@ -794,7 +790,7 @@ def _(FAILURES, RUNS, failure):
             ),
             cards.text_table(
                 ["held-out request", "text after"],
-                list(zip(_run.after.prompts, [[_c.text] for _c in _run.after.completions], strict=True))[:2],
+                _run.after.texts()[:2],
             ),
             f'<p class="note">{_run.label}</p>',
         )
@@ -861,12 +857,7 @@ def _(real, real_zero):
             ),
             cards.text_table(
                 ["held-out request", "before", "after"],
-                [
-                    (_request, [_old.text, _new.text])
-                    for _request, _old, _new in zip(
-                        real.after.prompts, real.before.completions, real.after.completions, strict=True
-                    )
-                ][:4],
+                real.before.texts(real.after)[:4],
             ),
             f'<p class="note">{real.label}</p>',
         )

@@ -516,9 +516,11 @@ def _(get_suited, model):
 
 
 @app.function(hide_code=True)
-def plan(settings, difficulty=None, reward="right answer", tolerance=0, format_weight=1.0, example=False):
+def plan(settings, difficulty=None, reward="right answer", tolerance=0, format_weight=1.0, example=None):
     """The training that station 7 asks for: the arguments of `grpo_lessons.training.train`."""
-    difficulty = difficulty or ("three numbers" if is_pocket(settings.model) else "two numbers")
+    pocket = is_pocket(settings.model)
+    difficulty = difficulty or ("three numbers" if pocket else "two numbers")
+    example = not pocket if example is None else example
     with_format = reward == "right answer + format"
 
     def prompts(n, split):
@@ -619,7 +621,7 @@ def _():
 @app.cell(hide_code=True)
 def _(model, session, set_measured, set_suited, thinking_choice):
     if thinking_choice.value or not is_pocket(model):
-        session.measure(plan(live.settings_for(model, DEFAULT), example=not is_pocket(model)), set_measured, set_suited)
+        session.measure(plan(live.settings_for(model, DEFAULT)), set_measured, set_suited)
     return
 
 
@@ -878,7 +880,7 @@ def _(FAILURES, failure, recorded):
             ),
             cards.text_table(
                 ["held-out question", "reply after"],
-                list(zip(_run.after.prompts, [[_c.text] for _c in _run.after.completions], strict=True))[:3],
+                _run.after.texts()[:3],
                 ("think", "answer"),
             ),
             f'<p class="note">{_run.label}</p>',
@@ -950,12 +952,7 @@ def _(real, real_zero):
             ),
             cards.text_table(
                 ["held-out question", "before", "after"],
-                [
-                    (_asked, [_old.text, _new.text])
-                    for _asked, _old, _new in zip(
-                        real.after.prompts, real.before.completions, real.after.completions, strict=True
-                    )
-                ][:4],
+                real.before.texts(real.after)[:4],
             ),
             f'<p class="note">{real.label}</p>',
         )
