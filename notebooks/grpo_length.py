@@ -835,8 +835,8 @@ def _(real, real_zero):
     ## 11 · A real model
 
     **SmolLM2-135M-Instruct** is a hundred and fifty times as large and writes of everything, at length. Asked as the pocket model is, it runs into the limit in
-    {real_zero.metrics[0]["completions/clipped_ratio"]:.0%} of its texts: all too long, all worth −1, {word("dead", "dead groups")}. Dashed below: that run. (Look at its second step: one text that ends is enough to
-    wake a group, and the run begins to work itself free.) Solid: the same with **one example** of a short text in the prompt, where every group is alive from the start.
+    {real_zero.metrics[0]["completions/clipped_ratio"]:.0%} of its texts: all too long, all worth −1, {word("dead", "dead groups")}. Dashed below: that run. (Look at its second step: a few texts that
+    end in time wake half of the groups, and the run begins to work itself free.) Solid: the same with **one example** of a short text in the prompt, where every group is alive from the start.
     Its {word("held-out")} texts are off by {_off[0]:.0f} tokens before and {_off[1]:.1f} after {real.steps_done} steps.
     """)
     return
