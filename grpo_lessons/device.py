@@ -6,6 +6,7 @@ A ticket is a locked file, so a place in the line is freed by the operating syst
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+IN_PAGE = sys.platform == "emscripten"  # in a web page, by Pyodide: no torch, no disk, no threads
 FOLDER = Path(tempfile.gettempdir()) / f"grpo-lessons-{os.getuid() if hasattr(os, 'getuid') else 'line'}"
 
 

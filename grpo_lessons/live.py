@@ -136,7 +136,7 @@ class Session:
         `suit` is given other settings for this model, if the plan's would not fit. A training that starts meanwhile ends
         the measuring; one that runs is waited for.
         """
-        if mo.app_meta().mode == "script":
+        if device.IN_PAGE or way() == "script":
             return
         self.halt_measuring.set()
         self.halt_measuring = halt = threading.Event()
@@ -187,6 +187,8 @@ class Measured:
 def show_cost(measured: Measured | None, plan: dict) -> mo.Html:
     """What the training costs, as far as it is known, and what to lower where it does not fit."""
     settings = plan["settings"]
+    if device.IN_PAGE:
+        return mo.md("")
     if measured is None or measured.model != settings.model:
         return mo.md("*What this training costs is measured once you have predicted; it will stand here.*")
     if measured.error:
@@ -248,6 +250,8 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
 
 def outcome(said: tuple[str, object] | None, waiting: str) -> mo.Html:
     """What `in_background` has come to: a bar, or the rewards it returned, or why it failed."""
+    if device.IN_PAGE:
+        waiting = "It needs torch, which a web page does not have: run it in the course on your own machine."
     state, what = said or ("not yet", waiting)
     if state == "waiting":
         return mo.Html(cards.page(cards.progress(device.in_words(what))))
@@ -300,7 +304,7 @@ def _dropdown(label: str, values: Sequence, value: object) -> mo.ui.dropdown:
 
 def command_line() -> dict[str, str]:
     """What stood behind `--` when the notebook was opened or run: `-- --model smollm2-135m --steps 10`."""
-    if mo.app_meta().mode == "script" and not _is_script():
+    if way() == "script" and not _is_script():
         return {}  # a notebook run by another program, which has words of its own
     return {name.replace("-", "_"): str(value) for name, value in mo.cli_args().to_dict().items() if name.strip("-")}
 
@@ -328,9 +332,12 @@ def about_model(name: str) -> mo.Html:
     """What the choice of a model costs, in a line."""
     if is_pocket(name):
         return mo.md("The tiny model that ships with this course: half a minute to a minute on any laptop.")
-    there = (
-        "It is on this machine." if is_here(name) else "It was not on this machine: it is fetched once, see *Train*."
-    )
+    if device.IN_PAGE:
+        there = ""
+    elif is_here(name):
+        there = "It is on this machine."
+    else:
+        there = "It was not on this machine: it is fetched once, see *Train*."
     kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
     return mo.md(f"{kind} {there}")
 
@@ -430,6 +437,17 @@ def buttons(session: Session) -> tuple[mo.ui.run_button, mo.ui.button]:
     return train, mo.ui.button(label="Stop", kind="danger", on_click=lambda _: session.stop())
 
 
+def unless_in_page(*buttons: mo.Html) -> mo.Html | None:
+    """Buttons for what needs torch, in a row; nothing in a web page."""
+    return None if device.IN_PAGE else mo.hstack(buttons, justify="start", align="center", wrap=True)
+
+
+def recorded(run: Run) -> Report:
+    """What the panel shows before there is a session."""
+    how = "Press Play to see it happen." if device.IN_PAGE else "Press Train to see it happen live."
+    return Report(f"A recording. {how}", run)
+
+
 def step_slider(run: Run) -> mo.ui.slider:
     """A slider over the steps of which a run keeps a group."""
     steps = [group.step for group in run.groups]
@@ -480,22 +498,27 @@ class Question:
 
 def noted(choice: str | None, station: int) -> mo.Html:
     """What stands under a prediction that is answered later, in a station after the training."""
-    return mo.md(
-        f"*Noted. The answer stands in station {station}, after the run.*" if choice else "*Choose, then train.*"
-    )
+    first = "*Choose, then play the run.*" if device.IN_PAGE else "*Choose, then train.*"
+    return mo.md(f"*Noted. The answer stands in station {station}, after the run.*" if choice else first)
 
 
 def where_to_write() -> str:
     """How the exercises are done, in this way of opening the notebook."""
-    if mo.app_meta().mode == "edit":
+    if device.IN_PAGE and way() == "run":
+        return "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser."
+    if way() == "edit":
         return "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it."
     return "They are written in cells: open this lesson with `marimo edit` to do them."
 
 
 def shown_code(thing: object) -> mo.Html | None:
     """The code of a cell that a reader should see, where `marimo run` hides all cells."""
-    code = re.sub(r"^@app\..*\n", "", inspect.getsource(thing))  # how marimo stores it is of no interest
-    return mo.md(f"```python\n{code}\n```") if mo.app_meta().mode == "run" else None
+    return mo.md(f"```python\n{code_of(thing)}\n```") if way() == "run" else None
+
+
+def code_of(thing: object) -> str:
+    """The code of a function or class of a notebook; how marimo stores it is of no interest."""
+    return re.sub(r"^@app\..*\n", "", inspect.getsource(thing))
 
 
 def source(function: Callable) -> str:
@@ -505,7 +528,7 @@ def source(function: Callable) -> str:
 
 def verdict(mistake: str | None) -> mo.Html | None:
     """The callout under an exercise, of what `first_mistake` found; nothing where there is no cell to write in."""
-    if mo.app_meta().mode == "run":
+    if way() == "run" and not device.IN_PAGE:
         return None
     if mistake is None:
         return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
@@ -535,7 +558,7 @@ def keep_code(choice: mo.ui.dictionary, button: mo.ui.run_button) -> mo.Html:
     what = choice.value["what"]
     code = "\n\n".join(source(function) for function in _KEEP[what])
     shown = mo.md(f"```python\n{code}\n```")
-    if mo.app_meta().mode != "edit":
+    if way() != "edit" or device.IN_PAGE:
         return mo.vstack([shown, mo.md("*Open this lesson with `marimo edit` to run it.*")])
     return mo.vstack(
         [shown, mo.hstack([choice["name"], button] if keep.push in _KEEP[what] else [button], justify="start")]
@@ -604,9 +627,16 @@ def folder(lesson: str) -> Path | None:
     return Path(runs) / lesson
 
 
+def way() -> str:
+    """How the lesson was opened: "edit", "run" or "script". For marimo every web page is "edit"; ours say which they are."""
+    if device.IN_PAGE:
+        return "edit" if mo.query_params().get("view") == "edit" else "run"
+    return mo.app_meta().mode or "script"
+
+
 def _is_own() -> bool:
-    """Whether this is somebody's own notebook, and not a page of a server with many visitors."""
-    return mo.app_meta().mode != "run"
+    """Whether this is somebody's own notebook, and not a page, or a server's for many visitors."""
+    return way() != "run" and not device.IN_PAGE
 
 
 def left_over(where: Path | None) -> tuple[Unfinished | None, mo.ui.run_button]:
@@ -632,7 +662,7 @@ def settings_of(run: Run) -> Settings:
 
 def as_script(plan: dict, lesson: str) -> None:
     """`python notebooks/grpo_LESSON.py -- --steps 10`: train with a progress bar and write the run's record; else nothing."""
-    if mo.app_meta().mode != "script" or not _is_script(lesson):
+    if way() != "script" or not _is_script(lesson):
         return
     from tqdm import tqdm
 

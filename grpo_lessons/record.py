@@ -1,16 +1,17 @@
 """Record the runs that the lessons show before Train is pressed: `python -m grpo_lessons.record [NAME …]` (minutes each).
 
 They are real runs with the lessons' own settings; each file says on what hardware and when it was recorded. Without
-names all are recorded.
+names all are recorded. A run of `ADAPTERS` also leaves its adapter, for a visitor to try in the page (see `tryout`).
 """
 
+import json
 import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from grpo_lessons.sources import SMOLLM2
-from grpo_lessons.training import train
+from grpo_lessons.sources import SMOLLM2, is_pocket
+from grpo_lessons.training import Trained, train
 from notebooks import grpo_format, grpo_length, grpo_math
 
 FOLDER = Path(__file__).parents[1] / "notebooks" / "public"
@@ -45,12 +46,37 @@ RUNS = {  # the name of the file: what is recorded in it
     "format_smollm2_zero": _format(SMOLLM2, {"steps": 4}, example=False),
 }
 
+ADAPTERS = tuple(name for name, plan in RUNS.items() if name.endswith("_learns") and is_pocket(plan["settings"].model))
+
+
+def save_adapter(trained: Trained, path: Path) -> None:
+    """Write what a session learnt as one safetensors file: the LoRA matrices of each weight, in float16.
+
+    `NAME.lora_A.weight` [r, in] and `NAME.lora_B.weight` [out, r] belong to the weight `NAME.weight` [out, in] of the
+    model: W + alpha / r · B A. The metadata holds `r`, `alpha`, and as JSON the run's `settings` and `provenance`.
+    """
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save
+
+    matrices = get_peft_model_state_dict(trained.model, save_embedding_layers=False)
+    tensors = {
+        name.removeprefix("base_model.model."): matrix.detach().to("cpu", torch.float16).contiguous()
+        for name, matrix in matrices.items()
+    }
+    lora, run = trained.model.peft_config["default"], trained.run
+    about = {"r": str(lora.r), "alpha": str(lora.lora_alpha)}
+    about |= {"settings": json.dumps(run.settings), "provenance": json.dumps(run.provenance)}
+    path.write_bytes(save(tensors, metadata=about))
+
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in sys.argv[1:] or RUNS:
         trained = train(**RUNS[name], on_update=lambda phase, run, name=name: print(f"{name}: {phase}", flush=True))
         trained.run.save(FOLDER / f"{name}.json")
+        if name in ADAPTERS:
+            save_adapter(trained, FOLDER / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ with app.setup(hide_code=True):
 
     import marimo as mo
 
-    from grpo_lessons import cards, live, plots, pocket
+    from grpo_lessons import cards, live, page, plots, pocket
     from grpo_lessons.cards import word
+    from grpo_lessons.device import IN_PAGE
     from grpo_lessons.exercises import Case, first_mistake
     from grpo_lessons.groups import advantages, p_dead, scored
     from grpo_lessons.problems import instructed, sums, with_example
     from grpo_lessons.rewards import AnswerReward, FormatReward, TagReward, answer_reward, format_reward
-    from grpo_lessons.runs import Run
     from grpo_lessons.sources import SMOLLM2, is_pocket
     from grpo_lessons.text import completion_text, read_blocks
     from grpo_lessons.training import Settings
@@ -242,8 +242,8 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(p, size):
-    mo.Html(plots.to_svg(plots.dead_groups(p.value, size.value)))
+def _(get_drawing, p, size):
+    page.figure(get_drawing(), plots.dead_groups, p.value, size.value)
     return
 
 
@@ -514,8 +514,44 @@ def _(asked, get_measured):
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop], justify="start", align="center")
+    live.unless_in_page(train, stop)
     return (train,)
+
+
+@app.cell(hide_code=True)
+def _(never_earned, real, real_zero, recorded, set_report, unheld):
+    get_at, set_at = mo.state(None)
+    get_playing, set_playing = mo.state(False, allow_self_loops=True)
+    replay = page.Replay(
+        {
+            "this lesson's run": recorded,
+            "without beta": unheld,
+            "code / explanation": never_earned,
+            "SmolLM2-135M": real,
+            "SmolLM2-135M, no example": real_zero,
+        },
+        set_report,
+        set_at,
+        set_playing,
+    )
+    replayed = replay.menu()
+    replay.show(replayed)
+    return get_at, get_playing, replay, replayed
+
+
+@app.cell(hide_code=True)
+def _(get_playing, replay):
+    play = replay.button(get_playing())
+    play if IN_PAGE else None
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_at, replay, replayed):
+    replay.choose(replayed.value)
+    scrub = replay.slider(get_at())
+    scrub if IN_PAGE else None
+    return
 
 
 @app.cell(hide_code=True)
@@ -540,9 +576,7 @@ def _(folder, left, resume, session):
 
 @app.cell(hide_code=True)
 def _(get_report, model, real, recorded):
-    report = get_report() or live.Report(
-        "A recording. Press Train to see it happen live.", recorded if is_pocket(model) else real
-    )
+    report = get_report() or live.recorded(recorded if is_pocket(model) else real)
     report.show()
     return (report,)
 
@@ -592,9 +626,38 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(inspected, recorded):
+def _(get_drawing, inspected, recorded):
     _run = inspected if inspected.after else recorded
-    mo.Html(plots.to_svg(plots.before_after(_run, {"format_reward": "right format", "answer_reward": "right answer"})))
+    page.figure(
+        get_drawing(), plots.before_after, _run, {"format_reward": "right format", "answer_reward": "right answer"}
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    load_pocket = mo.ui.run_button(label="Load the model into this page (2 MB)")
+    mo.vstack(
+        [
+            mo.md("""
+    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser: four replies each, and what the rewards make of them.
+    """),
+            load_pocket,
+        ]
+    )
+    return (load_pocket,)
+
+
+@app.cell(hide_code=True)
+async def _(load_pocket):
+    tried = await page.try_it("What is 12 + 45 + 38?", "format_learns") if load_pocket.value else None
+    tried
+    return (tried,)
+
+
+@app.cell(hide_code=True)
+def _(tried):
+    page.show_scores(tried, {"format": format_reward, "right answer": answer_reward}, ("think", "answer"))
     return
 
 
@@ -702,13 +765,14 @@ def _(recorded, unheld):
 
 
 @app.cell(hide_code=True)
-def _(unheld):
+def _(get_drawing, unheld):
     mo.vstack(
         [
-            mo.Html(
-                plots.to_svg(
-                    plots.before_after(unheld, {"format_reward": "right format", "answer_reward": "right answer"})
-                )
+            page.figure(
+                get_drawing(),
+                plots.before_after,
+                unheld,
+                {"format_reward": "right format", "answer_reward": "right answer"},
             ),
             mo.Html(
                 cards.page(
@@ -782,8 +846,10 @@ def _(real, real_zero):
 
 
 @app.cell(hide_code=True)
-def _(real):
-    mo.Html(plots.to_svg(plots.before_after(real, {"format_reward": "right format", "answer_reward": "right answer"})))
+def _(get_drawing, real):
+    page.figure(
+        get_drawing(), plots.before_after, real, {"format_reward": "right format", "answer_reward": "right answer"}
+    )
     return
 
 
@@ -862,7 +928,7 @@ def _():
 def _():
     get_minimal, set_minimal = mo.state(None)
     run_minimal = mo.ui.run_button(label="Run these four steps")
-    run_minimal
+    live.unless_in_page(run_minimal)
     return get_minimal, run_minimal, set_minimal
 
 
@@ -900,10 +966,17 @@ def my_format_reward(completions, **kwargs):
 
 @app.cell(hide_code=True)
 def _():
+    my_format_reward_code = page.editor(my_format_reward)
+    my_format_reward_code
+    return (my_format_reward_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_format_reward_code):
     _good = "<think>6 * 7</think><answer>42</answer>"
     live.verdict(
         first_mistake(
-            my_format_reward,
+            page.written(my_format_reward, my_format_reward_code),
             [
                 Case({"completions": [_good]}, [1.0], "this is the format"),
                 Case({"completions": ["42", _good]}, [0.0, 1.0], "one reward for each completion"),
@@ -955,9 +1028,16 @@ def my_advantages(rewards):
 
 @app.cell(hide_code=True)
 def _():
+    my_advantages_code = page.editor(my_advantages)
+    my_advantages_code
+    return (my_advantages_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_advantages_code):
     live.verdict(
         first_mistake(
-            my_advantages,
+            page.written(my_advantages, my_advantages_code),
             [
                 Case({"rewards": _rewards}, [round(a, 3) for a in advantages([_rewards])[0]], _why)
                 for _rewards, _why in [
@@ -989,6 +1069,13 @@ def my_diagnosis(log):
 
 @app.cell(hide_code=True)
 def _():
+    my_diagnosis_code = page.editor(my_diagnosis)
+    my_diagnosis_code
+    return (my_diagnosis_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_diagnosis_code):
     _log = {
         "reward": 0.4,
         "reward_std": 0.5,
@@ -998,7 +1085,7 @@ def _():
     }
     live.verdict(
         first_mistake(
-            my_diagnosis,
+            page.written(my_diagnosis, my_diagnosis_code),
             [
                 Case({"log": _log | _change}, _expected, _why)
                 for _change, _expected, _why in [
@@ -1086,11 +1173,11 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    recorded = Run.load(mo.notebook_dir() / "public" / "format_learns.json")
-    never_earned = Run.load(mo.notebook_dir() / "public" / "format_never_earned.json")
-    unheld = Run.load(mo.notebook_dir() / "public" / "format_unheld.json")
-    real = Run.load(mo.notebook_dir() / "public" / "format_smollm2.json")
-    real_zero = Run.load(mo.notebook_dir() / "public" / "format_smollm2_zero.json")
+    recorded = page.recording("format_learns")
+    never_earned = page.recording("format_never_earned")
+    unheld = page.recording("format_unheld")
+    real = page.recording("format_smollm2")
+    real_zero = page.recording("format_smollm2_zero")
     return never_earned, real, real_zero, recorded, unheld
 
 
@@ -1116,6 +1203,13 @@ def _():
         for (name, (a, b)), (first, second) in zip(TAGS.items(), [(_thought, _total), (_code, _words)], strict=True)
     }
     return QUESTION, REPLIES
+
+
+@app.cell(hide_code=True)
+def _():
+    get_drawing, set_drawing = mo.state(page.DRAWING)
+    page.load_drawing(set_drawing)
+    return (get_drawing,)
 
 
 if __name__ == "__main__":

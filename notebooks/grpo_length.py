@@ -10,15 +10,15 @@ with app.setup(hide_code=True):
 
     import marimo as mo
 
-    from grpo_lessons import cards, live, plots, pocket
+    from grpo_lessons import cards, live, page, plots, pocket
     from grpo_lessons.cards import Curve, word
+    from grpo_lessons.device import IN_PAGE
     from grpo_lessons.exercises import Case, first_mistake
     from grpo_lessons.groups import advantages, scored
     from grpo_lessons.models import ReferenceLogProb
     from grpo_lessons.pocket.corpus import posts, vocabulary_reward
     from grpo_lessons.problems import texts, with_example
     from grpo_lessons.rewards import LengthReward
-    from grpo_lessons.runs import Run
     from grpo_lessons.sources import SMOLLM2, is_pocket
     from grpo_lessons.training import Settings
 
@@ -240,22 +240,22 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(GROUP, shape, target):
+def _(GROUP, get_drawing, shape, target):
     _reward = length_reward_of(shape.value, target.value)
     _group = GROUP(_reward)
 
     def _pays(n):
         return _reward(completions=[""], completion_ids=[[0] * n])[0]
 
-    mo.vstack(
-        [
-            mo.Html(plots.to_svg(plots.reward_over_length(_pays, [_c.tokens for _c in _group]))),
-            mo.Html(
-                cards.page(
-                    cards.push_bars([_c.rewards["length_reward"] for _c in _group], [_c.advantage for _c in _group])
-                )
-            ),
-        ]
+    page.figure(get_drawing(), plots.reward_over_length, _pays, [_c.tokens for _c in _group])
+    return
+
+
+@app.cell(hide_code=True)
+def _(GROUP, shape, target):
+    _group = GROUP(length_reward_of(shape.value, target.value))
+    mo.Html(
+        cards.page(cards.push_bars([_c.rewards["length_reward"] for _c in _group], [_c.advantage for _c in _group]))
     )
     return
 
@@ -544,8 +544,38 @@ def _(asked, get_measured):
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop], justify="start", align="center")
+    live.unless_in_page(train, stop)
     return (train,)
+
+
+@app.cell(hide_code=True)
+def _(FAILURES, RUNS, real, real_zero, set_report):
+    get_at, set_at = mo.state(None)
+    get_playing, set_playing = mo.state(False, allow_self_loops=True)
+    replay = page.Replay(
+        RUNS | FAILURES | {"SmolLM2-135M": real, "SmolLM2-135M, no example": real_zero},
+        set_report,
+        set_at,
+        set_playing,
+    )
+    replayed = replay.menu()
+    replay.show(replayed)
+    return get_at, get_playing, replay, replayed
+
+
+@app.cell(hide_code=True)
+def _(get_playing, replay):
+    play = replay.button(get_playing())
+    play if IN_PAGE else None
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_at, replay, replayed):
+    replay.choose(replayed.value)
+    scrub = replay.slider(get_at())
+    scrub if IN_PAGE else None
+    return
 
 
 @app.cell(hide_code=True)
@@ -570,9 +600,7 @@ def _(folder, left, resume, session):
 
 @app.cell(hide_code=True)
 def _(RUNS, get_report, model, real, target_of):
-    report = get_report() or live.Report(
-        "A recording. Press Train to see it happen live.", RUNS["beta = 0"] if is_pocket(model) else real
-    )
+    report = get_report() or live.recorded(RUNS["beta = 0"] if is_pocket(model) else real)
     report.show(
         [
             Curve("reward", "reward", "reward"),
@@ -633,9 +661,36 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(RUNS, inspected, target_of):
+def _(RUNS, get_drawing, inspected, target_of):
     _run = inspected if inspected.after else RUNS["beta = 0"]
-    mo.Html(plots.to_svg(plots.lengths(_run, target_of(_run))))
+    page.figure(get_drawing(), plots.lengths, _run, target_of(_run))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    load_pocket = mo.ui.run_button(label="Load the model into this page (2 MB)")
+    mo.vstack(
+        [
+            mo.md("""
+    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser: four texts each, and what the reward for 20 tokens makes of them.
+    """),
+            load_pocket,
+        ]
+    )
+    return (load_pocket,)
+
+
+@app.cell(hide_code=True)
+async def _(load_pocket):
+    tried = await page.try_it("Write about the sea.", "length_learns") if load_pocket.value else None
+    tried
+    return (tried,)
+
+
+@app.cell(hide_code=True)
+def _(tried):
+    page.show_scores(tried, {"length": LengthReward(20), "real words": vocabulary_reward})
     return
 
 
@@ -944,7 +999,7 @@ def _():
     which_texts = mo.ui.dropdown(["made here", "mlabonne/smoltldr (Hub)"], value="made here", label="texts")
     run_summaries = mo.ui.run_button(label="Run the exercise")
     get_summaries, set_summaries = mo.state(None)
-    mo.hstack([which_model, which_texts, run_summaries], justify="start", align="center", wrap=True)
+    live.unless_in_page(which_model, which_texts, run_summaries)
     return get_summaries, run_summaries, set_summaries, which_model, which_texts
 
 
@@ -988,12 +1043,19 @@ def my_length_reward(completions, completion_ids):
 
 @app.cell(hide_code=True)
 def _():
+    my_length_reward_code = page.editor(my_length_reward)
+    my_length_reward_code
+    return (my_length_reward_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_length_reward_code):
     def _case(n, expected, why, **columns):
         return Case({"completions": ["a b c"], "completion_ids": [[7] * n], **columns}, [expected], why)
 
     live.verdict(
         first_mistake(
-            my_length_reward,
+            page.written(my_length_reward, my_length_reward_code),
             [
                 _case(30, 0.0, "30 tokens is right on target; count `completion_ids`, not characters"),
                 _case(15, -0.5, "15 tokens off, of 30; the minus makes near better than far"),
@@ -1031,9 +1093,16 @@ def prompts_in_a_step(batch_size, accumulation, processes, group_size):
 
 @app.cell(hide_code=True)
 def _():
+    prompts_in_a_step_code = page.editor(prompts_in_a_step)
+    prompts_in_a_step_code
+    return (prompts_in_a_step_code,)
+
+
+@app.cell(hide_code=True)
+def _(prompts_in_a_step_code):
     live.verdict(
         first_mistake(
-            prompts_in_a_step,
+            page.written(prompts_in_a_step, prompts_in_a_step_code),
             [
                 Case(
                     {"batch_size": _b, "accumulation": _a, "processes": _p, "group_size": _g}, _b * _a * _p // _g, _why
@@ -1065,14 +1134,18 @@ def my_combined_reward(length, words):
 
 @app.cell(hide_code=True)
 def _():
-    _fine, _off, _nonsense, _far = (
-        [my_combined_reward(_length, _words) for _length, _words in [(0.0, 1.0), (-0.2, 1.0), (0.0, 0.3), (-1.0, 1.0)]]
-        if callable(my_combined_reward)
-        else [0] * 4
-    )
+    my_combined_reward_code = page.editor(my_combined_reward)
+    my_combined_reward_code
+    return (my_combined_reward_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_combined_reward_code):
+    _fine, _off, _nonsense, _far = (0.0, 1.0), (-0.2, 1.0), (0.0, 0.3), (-1.0, 1.0)  # length, words
+    _reward = page.written(my_combined_reward, my_combined_reward_code)
 
     def order(better, worse):
-        return better > worse
+        return _reward(*better) > _reward(*worse)
 
     live.verdict(
         first_mistake(
@@ -1173,20 +1246,26 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    _public = mo.notebook_dir() / "public"
     RUNS = {
-        "beta = 0": Run.load(_public / "length_learns.json"),
-        "beta = 0.1": Run.load(_public / "length_held.json"),
-        "a second reward": Run.load(_public / "length_words.json"),
+        "beta = 0": page.recording("length_learns"),
+        "beta = 0.1": page.recording("length_held"),
+        "a second reward": page.recording("length_words"),
     }
     FAILURES = {
-        "longer is better": Run.load(_public / "length_longer.json"),
-        "longer, cut-off texts left out": Run.load(_public / "length_longer_masked.json"),
-        "signed": Run.load(_public / "length_signed.json"),
+        "longer is better": page.recording("length_longer"),
+        "longer, cut-off texts left out": page.recording("length_longer_masked"),
+        "signed": page.recording("length_signed"),
     }
-    real = Run.load(_public / "length_smollm2.json")
-    real_zero = Run.load(_public / "length_smollm2_zero.json")
+    real = page.recording("length_smollm2")
+    real_zero = page.recording("length_smollm2_zero")
     return FAILURES, RUNS, real, real_zero
+
+
+@app.cell(hide_code=True)
+def _():
+    get_drawing, set_drawing = mo.state(page.DRAWING)
+    page.load_drawing(set_drawing)
+    return (get_drawing,)
 
 
 if __name__ == "__main__":

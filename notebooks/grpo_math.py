@@ -10,13 +10,14 @@ with app.setup(hide_code=True):
 
     import marimo as mo
 
-    from grpo_lessons import cards, live, plots
+    from grpo_lessons import cards, live, page, plots
     from grpo_lessons.cards import Curve, word
+    from grpo_lessons.device import IN_PAGE
     from grpo_lessons.exercises import Case, first_mistake
     from grpo_lessons.groups import combined, p_dead, scored
     from grpo_lessons.problems import sums, with_example
     from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
-    from grpo_lessons.runs import Completion, Run
+    from grpo_lessons.runs import Completion
     from grpo_lessons.sources import SMOLLM2, is_pocket
     from grpo_lessons.text import completion_text, final_answer, has_thought, number
     from grpo_lessons.training import Settings
@@ -634,8 +635,40 @@ def _(asked, get_measured):
 @app.cell(hide_code=True)
 def _(session):
     train, stop = live.buttons(session)
-    mo.hstack([train, stop], justify="start", align="center")
+    live.unless_in_page(train, stop)
     return (train,)
+
+
+@app.cell(hide_code=True)
+def _(FAILURES, real, real_zero, recorded, set_report):
+    get_at, set_at = mo.state(None)
+    get_playing, set_playing = mo.state(False, allow_self_loops=True)
+    replay = page.Replay(
+        {"this lesson's run": recorded}
+        | {name.partition(":")[0]: run for name, run in FAILURES.items()}
+        | {"SmolLM2-135M": real, "SmolLM2-135M, no example": real_zero},
+        set_report,
+        set_at,
+        set_playing,
+    )
+    replayed = replay.menu()
+    replay.show(replayed)
+    return get_at, get_playing, replay, replayed
+
+
+@app.cell(hide_code=True)
+def _(get_playing, replay):
+    play = replay.button(get_playing())
+    play if IN_PAGE else None
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_at, replay, replayed):
+    replay.choose(replayed.value)
+    scrub = replay.slider(get_at())
+    scrub if IN_PAGE else None
+    return
 
 
 @app.cell(hide_code=True)
@@ -660,9 +693,7 @@ def _(folder, left, resume, session):
 
 @app.cell(hide_code=True)
 def _(get_report, model, real, recorded):
-    report = get_report() or live.Report(
-        "A recording. Press Train to see it happen live.", recorded if is_pocket(model) else real
-    )
+    report = get_report() or live.recorded(recorded if is_pocket(model) else real)
     report.show(
         [
             Curve("reward", "reward", "reward"),
@@ -721,25 +752,50 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(inspected, recorded):
+def _(get_drawing, inspected, recorded):
     _run = inspected if inspected.after else recorded
     _when = [("before", _run.before), ("after", _run.after)]
 
     def _right(evaluation, thinking):
         return [c.rewards["answer_reward"] for c in evaluation.completions if has_thought(c.text) == thinking]
 
-    mo.Html(
-        plots.to_svg(
-            plots.shares(
-                {
-                    "right answers": [(_word, _e.scores("answer_reward")) for _word, _e in _when],
-                    "replies that think": [(_word, _e.scores("thinks")) for _word, _e in _when],
-                    "right, if it thinks": [(_word, _right(_e, True)) for _word, _e in _when],
-                    "right, if it does not": [(_word, _right(_e, False)) for _word, _e in _when],
-                }
-            )
-        )
+    page.figure(
+        get_drawing(),
+        plots.shares,
+        {
+            "right answers": [(_word, _e.scores("answer_reward")) for _word, _e in _when],
+            "replies that think": [(_word, _e.scores("thinks")) for _word, _e in _when],
+            "right, if it thinks": [(_word, _right(_e, True)) for _word, _e in _when],
+            "right, if it does not": [(_word, _right(_e, False)) for _word, _e in _when],
+        },
     )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    load_pocket = mo.ui.run_button(label="Load the model into this page (2 MB)")
+    mo.vstack(
+        [
+            mo.md("""
+    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser: four replies each. Then ask for a sum of two numbers, or of four, which no step trained on.
+    """),
+            load_pocket,
+        ]
+    )
+    return (load_pocket,)
+
+
+@app.cell(hide_code=True)
+async def _(load_pocket):
+    tried = await page.try_it("What is 12 + 45 + 38?", "math_learns") if load_pocket.value else None
+    tried
+    return (tried,)
+
+
+@app.cell(hide_code=True)
+def _(tried):
+    page.show_scores(tried, {"right answer": answer_reward, "thinks": thinks}, ("think", "answer"))
     return
 
 
@@ -828,15 +884,15 @@ def _(GOLD, REPLIES, boxed):
 
 
 @app.cell(hide_code=True)
-def _(inspected, recorded):
+def _(get_drawing, inspected, recorded):
     _run = inspected if inspected.after else recorded
     mo.vstack(
         [
             mo.md(
                 "The run of station 8, judged both ways. It learnt to add, so both rise; what the gap hides is format:"
             ),
-            mo.Html(
-                plots.to_svg(plots.before_after(_run, {"answer_reward": "lenient", "strict_answer_reward": "strict"}))
+            page.figure(
+                get_drawing(), plots.before_after, _run, {"answer_reward": "lenient", "strict_answer_reward": "strict"}
             ),
         ]
     )
@@ -961,8 +1017,8 @@ def _(real, real_zero):
 
 
 @app.cell(hide_code=True)
-def _(real):
-    mo.Html(plots.to_svg(plots.before_after(real, {"answer_reward": "right answers"})))
+def _(get_drawing, real):
+    page.figure(get_drawing(), plots.before_after, real, {"answer_reward": "right answers"})
     return
 
 
@@ -1062,9 +1118,16 @@ def my_final_answer(text):
 
 @app.cell(hide_code=True)
 def _():
+    my_final_answer_code = page.editor(my_final_answer)
+    my_final_answer_code
+    return (my_final_answer_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_final_answer_code):
     live.verdict(
         first_mistake(
-            my_final_answer,
+            page.written(my_final_answer, my_final_answer_code),
             [
                 Case({"text": "It is 95"}, "95", "the last number"),
                 Case({"text": "95 it is"}, "95", "the last number, wherever it stands"),
@@ -1099,6 +1162,13 @@ def my_answer_reward(completions, answers):
 
 @app.cell(hide_code=True)
 def _():
+    my_answer_reward_code = page.editor(my_answer_reward)
+    my_answer_reward_code
+    return (my_answer_reward_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_answer_reward_code):
     def _case(text, gold, expected, why, **columns):
         return Case(
             {"completions": [[{"role": "assistant", "content": text}]], "answer": [gold], **columns}, [expected], why
@@ -1106,7 +1176,7 @@ def _():
 
     live.verdict(
         first_mistake(
-            my_answer_reward,
+            page.written(my_answer_reward, my_answer_reward_code),
             [
                 _case(
                     "72",
@@ -1140,9 +1210,16 @@ def my_dead_share(p, size):
 
 @app.cell(hide_code=True)
 def _():
+    my_dead_share_code = page.editor(my_dead_share)
+    my_dead_share_code
+    return (my_dead_share_code,)
+
+
+@app.cell(hide_code=True)
+def _(my_dead_share_code):
     live.verdict(
         first_mistake(
-            my_dead_share,
+            page.written(my_dead_share, my_dead_share_code),
             [
                 Case({"p": _p, "size": _size}, p_dead(_p, _size), _why)
                 for _p, _size, _why in [
@@ -1233,16 +1310,22 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    _public = mo.notebook_dir() / "public"
-    recorded = Run.load(_public / "math_learns.json")
+    recorded = page.recording("math_learns")
     FAILURES = {
-        "too hard: four numbers": Run.load(_public / "math_too_hard.json"),
-        "too easy: any number will do": Run.load(_public / "math_too_easy.json"),
-        "too generous: 20 off is fine": Run.load(_public / "math_generous.json"),
+        "too hard: four numbers": page.recording("math_too_hard"),
+        "too easy: any number will do": page.recording("math_too_easy"),
+        "too generous: 20 off is fine": page.recording("math_generous"),
     }
-    real = Run.load(_public / "math_smollm2.json")
-    real_zero = Run.load(_public / "math_smollm2_zero.json")
+    real = page.recording("math_smollm2")
+    real_zero = page.recording("math_smollm2_zero")
     return FAILURES, real, real_zero, recorded
+
+
+@app.cell(hide_code=True)
+def _():
+    get_drawing, set_drawing = mo.state(page.DRAWING)
+    page.load_drawing(set_drawing)
+    return (get_drawing,)
 
 
 if __name__ == "__main__":

@@ -47,9 +47,10 @@ def serve(mode: str, notebook: str, *options: str, cwd: Path = ROOT) -> Iterator
 
 
 @contextmanager
-def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light") -> Iterator:
-    """A page of a fresh Chromium, opened at the address."""
-    browser = _playwright().chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light", proxy: str = "") -> Iterator:
+    """A page of a fresh Chromium, opened at the address; a proxy is asked for everything that is not on this machine."""
+    through = {"proxy": {"server": proxy, "bypass": "127.0.0.1"}} if proxy else {}
+    browser = _playwright().chromium.launch(executable_path=CHROMIUM, args=FLAGS, **through)
     page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
     page.goto(url)
     try:

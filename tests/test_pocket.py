@@ -3,6 +3,9 @@
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from grpo_lessons import models, pocket
 from grpo_lessons.pocket.build import PATH, measure, pack
@@ -39,6 +42,44 @@ def test_every_digit_is_a_token_and_any_text_survives_the_tokenizer(loaded):
     assert tokenizer.tokenize("1234") == ["1", "2", "3", "4"]
     for text in ("<think>12 + 45</think>\n", "naïve – ☂ \\boxed{}"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+TOKENIZER = Tokenizer.from_file(str(PATH / "tokenizer.json"))
+CHARACTERS = st.sampled_from(
+    "aZé ñ\t\n\r\v\f\x1c\x1f\x85\xa0\u1680\u2003\u200b\u2028\u202f\u3000\ufeff\u180e'’srtmdvel0129٣५Ⅷ½²一七👍🏽👩‍👧\u0301あ한<|end|>"
+) | st.characters(exclude_categories=["Cs"])
+PIECES = st.sampled_from(
+    [*"'s 're 'll the is + 1 <|end|> <|user|> é 👍🏽".split(), " ", "  ", "\n", "\u0301", "The harbour"]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(CHARACTERS, max_size=30) | st.lists(PIECES, max_size=20).map("".join))
+def test_the_tokens_are_those_of_the_tokenizers_package(text):
+    assert pocket.tokens(text) == by_the_package(text)
+
+
+def test_every_character_is_read_as_by_the_tokenizers_package():
+    """Letter, number, white space or other: 1,000 at a time, each before and behind a letter."""
+    everything = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    for i in range(0, 0x30000, 1000):  # the planes that hold characters
+        text = "".join(f"a {each}b  {each}" for each in everything[i : i + 1000])
+        assert pocket.tokens(text) == by_the_package(text)
+
+
+def by_the_package(text: str) -> list[str]:
+    pieces, position = [], 0
+    for start, end in TOKENIZER.encode(text, add_special_tokens=False).offsets:
+        pieces.append(text[max(start, position) : end])
+        position = end
+    return [*pieces, pocket.END]
+
+
+def test_tokens_are_read_from_wherever_the_model_lies(monkeypatch, tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes((PATH / "tokenizer.json").read_bytes())
+    monkeypatch.setattr(pocket, "PATH", tmp_path)
+    pocket._tokenizer.cache_clear()
+    assert pocket.tokens("12") == ["1", "2", pocket.END]
 
 
 def test_before_reinforcement_every_behaviour_of_the_lessons_occurs_now_and_then(figures):

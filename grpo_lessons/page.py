@@ -1,0 +1,272 @@
+"""A lesson in a web page, where Pyodide is its Python: without torch, disk or threads, and with the visitor waiting.
+
+Elsewhere these pieces step aside: figures are drawn at once, exercises are written in cells, and `live` trains.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import marimo as mo
+
+from grpo_lessons import cards, plots
+from grpo_lessons.device import IN_PAGE
+from grpo_lessons.live import Report, code_of, failed, way
+from grpo_lessons.rewards import Reward
+from grpo_lessons.runs import Run
+from grpo_lessons.tryout import tryout
+
+
+def recording(name: str) -> Run:
+    """A run of `public/`: read from beside the notebook, or fetched from beside the page."""
+    if not IN_PAGE:
+        return Run.load(mo.notebook_dir() / "public" / f"{name}.json")
+    from pyodide.http import open_url  # waits: a lesson has nothing to show before its recordings are there
+
+    return Run.from_json(open_url(f"../public/{name}.json").read())
+
+
+# Figures -----------------------------------------------------------------------------------------------------------
+
+DRAWING = "loading" if IN_PAGE else "ready"  # whether matplotlib is there, at first; then also "missing"
+
+_INSTEAD = {
+    "loading": "The figure that belongs here is drawn by matplotlib, which is still on its way to this page. Read on; it will come.",
+    "missing": "A figure belongs here, but matplotlib, which draws it, could not be loaded into this page. All else works without it.",
+}
+
+
+def load_drawing(publish: Callable[[str], None]) -> None:
+    """Fetch matplotlib into the page while the lesson is already in use; publish "ready" or "missing"."""
+    if not IN_PAGE:
+        return
+
+    async def load() -> None:
+        import pyodide_js
+
+        await asyncio.sleep(1)  # the page's first outputs go first
+        try:
+            await pyodide_js.loadPackage("matplotlib")
+            import matplotlib.figure  # noqa: F401
+        except Exception:  # no such package, no network, no memory: what a browser may do has no common type
+            publish("missing")
+        else:
+            publish("ready")
+
+    mo.Thread(target=load).start()
+
+
+def figure(drawing: str, draw: Callable, *data) -> mo.Html:
+    """A figure of `plots`, or while there is no matplotlib a word on it in its place."""
+    if drawing == "ready":
+        return mo.Html(plots.to_svg(draw(*data)))
+    return mo.Html(cards.page(f'<p class="note">{_INSTEAD[drawing]}</p>'))
+
+
+# Exercises -----------------------------------------------------------------------------------------------------------
+
+
+def editor(function: Callable) -> mo.ui.code_editor | None:
+    """Where a visitor of a page without cells writes an exercise's function, and nobody else: it runs in their own browser."""
+    if not IN_PAGE or way() == "edit":
+        return None
+    return mo.ui.code_editor(code_of(function), language="python", min_height=120)
+
+
+def written(function: Callable, code: mo.ui.code_editor | None) -> Callable:
+    """The exercise's function as it stands in its cell, or in the `editor`; code that cannot be run raises when called.
+
+    >>> written(len, None) is len
+    True
+    """
+    if code is None:
+        return function
+    names = dict(function.__globals__)
+    try:
+        exec(code.value, names)
+        return names[function.__name__]
+    except (Exception, SystemExit) as error:  # the reader's code: the verdict says what is wrong with it
+        return partial(_raise, error)
+
+
+def _raise(error: Exception, **ignored) -> None:
+    raise error
+
+
+# Try it ----------------------------------------------------------------------------------------------------------------
+
+
+async def try_it(question: str, adapter: str) -> mo.Html:
+    """The widget of `tryout`; in a page, what it needs of Python is fetched first. A sentence where that fails."""
+    try:
+        if IN_PAGE:
+            import pyodide_js
+
+            with mo.status.spinner("Fetching what the widget needs", remove_on_exit=True):
+                await pyodide_js.loadPackage("anywidget")
+        return tryout(question, adapter, mo.notebook_location() / "public")
+    except Exception as error:  # no network, a missing file, no anywidget: it must be said, whatever it is
+        return failed(f"The model could not be loaded: {error}")
+
+
+def show_scores(tried: mo.Html | None, judges: dict[str, Reward], tags: Sequence[str] = ()) -> mo.Html | None:
+    """What the rewards say of each reply that the visitor has got; the right answer is the sum of the question's numbers."""
+    replies = tried.value.get("replies") if hasattr(tried, "value") else None
+    if not replies:
+        return None
+    right = str(sum(map(int, re.findall(r"\d{1,9}", replies["question"]))))
+    parts = []
+    for when, title in (("before", "before"), ("after", "after GRPO")):
+        texts, counts = zip(*[(reply["text"], int(reply["tokens"])) for reply in replies[when]], strict=True)
+        given = {"completions": texts, "completion_ids": [[0] * n for n in counts], "answer": [right] * len(texts)}
+        columns = [judge(**given) for judge in judges.values()]
+        rows = [(text, [count, *scores]) for text, count, *scores in zip(texts, counts, *columns, strict=True)]
+        parts.append(cards.marks_table([title, "tokens", *judges], rows, tags))
+    return mo.Html(cards.page(*parts))
+
+
+# A recorded run, replayed ------------------------------------------------------------------------------------------
+
+SPEEDS = {"as it was": 1, "4 × as fast": 4, "16 × as fast": 16}
+LONGEST = 1.5  # seconds that a replay waits for a step
+
+
+class Replay:
+    """Recorded runs of a lesson, shown in a page step by step through the panel of a live session.
+
+    Args:
+        runs: by the name under which they can be chosen.
+        publish: the setter of the `mo.state` that holds a session's `Report`.
+        at: the setter of a state that holds the step a replay has come to.
+        playing: the setter of a state that says whether it runs.
+    """
+
+    def __init__(
+        self,
+        runs: dict[str, Run],
+        publish: Callable[[Report], None],
+        at: Callable[[int], None],
+        playing: Callable[[bool], None],
+    ):
+        self.runs, self.publish, self.at, self.playing = runs, publish, at, playing
+        self.run, self.against, self.speed = next(iter(runs.values())), None, 4
+        self.step, self.turn = self.run.steps_done, 0
+
+    def menu(self) -> mo.ui.dictionary:
+        """What is replayed, over which other run, and how fast. In marimo it must be a variable of the notebook."""
+        names = list(self.runs)
+        return mo.ui.dictionary(
+            {
+                "run": mo.ui.dropdown(names, value=names[0], label="recorded run"),
+                "against": mo.ui.dropdown(["nothing", *names], value="nothing", label="over (dashed)"),
+                "speed": mo.ui.dropdown(list(SPEEDS), value="4 × as fast", label="speed"),
+            }
+        )
+
+    def show(self, menu: mo.ui.dictionary) -> mo.Html | None:
+        """That these are recordings, how to train for real, and the menu; nothing where a session can be had."""
+        if not IN_PAGE:
+            return None
+        return mo.vstack(
+            [
+                mo.callout(mo.md(_NO_TORCH), kind="info"),
+                mo.hstack(list(menu.elements.values()), justify="start", gap=1.2, wrap=True),
+            ]
+        )
+
+    def button(self, playing: bool) -> mo.ui.button:
+        """Play or Pause. In marimo it must be a variable of the notebook."""
+        word, kind = ("Pause", "neutral") if playing else ("Play", "success")
+        return mo.ui.button(label=word, kind=kind, on_click=lambda _: self.pause() if playing else self.play())
+
+    def slider(self, step: int | None) -> mo.ui.slider:
+        """The steps, to scrub through; moved by hand it pauses. In marimo it must be a variable of the notebook."""
+        last = self.run.steps_done
+        return mo.ui.slider(
+            1,
+            last,
+            value=min(step or last, last),
+            show_value=True,
+            full_width=True,
+            label="step",
+            on_change=self.go,
+        )
+
+    def choose(self, menu: dict) -> None:
+        """Follow the menu: another run is shown whole, a speed holds from the next step on."""
+        if not IN_PAGE:
+            return
+        run, against = self.runs[menu["run"]], self.runs.get(menu["against"])
+        self.speed = SPEEDS[menu["speed"]]
+        if run is not self.run:
+            self.pause()
+            self.run = run
+            self.at(run.steps_done)
+            self.against = against
+            self.go(run.steps_done)
+        elif against is not self.against:
+            self.against = against
+            self._show()
+
+    def go(self, step: int) -> None:
+        """Pause, and show the run as it stood after a step."""
+        self.pause()
+        self.step = step
+        self._show()
+
+    def pause(self) -> None:
+        """Stay at this step."""
+        self.turn += 1
+        self.playing(False)
+
+    def play(self) -> None:
+        """Go on from this step, or from the first if this is the last."""
+        self.turn += 1
+        self.step = self.step if self.step < self.run.steps_done else 0
+        self.playing(True)
+        mo.Thread(target=partial(self._play, self.turn)).start()
+
+    async def _play(self, turn: int) -> None:
+        while turn == self.turn and self.step < self.run.steps_done:
+            self.step += 1
+            self._show()
+            self.at(self.step)
+            await asyncio.sleep(min(LONGEST, self._seconds() / self.speed))
+        if turn == self.turn:
+            self.pause()
+
+    def _seconds(self) -> float:
+        """How long the step took when it was recorded."""
+        ends = [0.0, *(row["seconds"] for row in self.run.metrics)]
+        return ends[self.step] - ends[self.step - 1]
+
+    def _show(self) -> None:
+        self.publish(replayed(self.run, self.step, self.against, self.speed))
+
+
+def replayed(run: Run, step: int, against: Run | None = None, speed: float = 1) -> Report:
+    """What a session so many times as fast would have said of a run after a step, over another run.
+
+    >>> run = Run({"steps": 2}, metrics=[{"step": 1, "reward": 0.2}, {"step": 2, "reward": 0.4}], state="finished")
+    >>> replayed(run, 1).phase, replayed(run, 1).run.series("reward")
+    ('A recording: step 1 of 2', [(1, 0.2)])
+    """
+    then = replace(
+        run,
+        metrics=[row | {"seconds": row.get("seconds", 0.0) / speed} for row in run.metrics[:step]],
+        groups=[group for group in run.groups if group.step <= step],
+        state="running" if step < run.steps_done else run.state,
+    )
+    return Report(f"A recording: step {step} of {run.steps_done}", then, against)
+
+
+_NO_TORCH = """**A recording.** A web page has no torch, so here you replay runs that were recorded: real ones, every step as it was.
+To train for yourself, install the course (Python 3.11 or later), `pip install -r requirements.txt`, and open the same lesson with `marimo edit`."""
+
+
+def _for_the_wheel() -> None:
+    """Never called. A page's wheel holds the modules that imports reach, and all lessons shall share one wheel."""
+    from grpo_lessons import exercises  # noqa: F401
+    from grpo_lessons.pocket import corpus  # noqa: F401

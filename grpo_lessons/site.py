@@ -1,0 +1,312 @@
+"""The course as a static site: `python -m grpo_lessons.site OUT`, then put OUT on any web server, under any path.
+
+Every lesson is exported by `marimo export html-wasm`, twice: as a page to read (`format.html`), and with its code
+(`format-code.html`). Python, its packages and our wheel lie in the site once, listed in one Pyodide lock file, so that a
+lesson asks no other host for anything but matplotlib; with `--offline` not for that either.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from email.parser import HeaderParser
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+from urllib.error import URLError
+
+from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from grpo_lessons import cards, pocket
+from grpo_lessons.runs import Run
+
+ROOT = Path(__file__).parents[1]
+PAGES = Path(__file__).parent / "pages"
+INDEX = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE_VERSION}/full/"
+LESSONS = {
+    "length": (
+        "Teach a model a length",
+        "How does a model learn from a number alone, and what does the number not see?",
+    ),
+    "format": ("Teach a model a format", "How does a number per reply teach a format? When does it not?"),
+    "math": ("Reward the answer", "If only the answer is rewarded, what happens to thinking?"),
+}
+MINUTES = 45  # of one lesson
+
+CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+# What marimo needs in a browser. Those of the first line as they are installed here, those of the second as Pyodide has them.
+FROM_PYPI = (
+    *(
+        "marimo-base",
+        "msgspec",
+        "markdown",
+        "pymdown-extensions",
+        "narwhals",
+        "packaging",
+        "pygments",
+        "tomlkit",
+        "filelock",
+    ),
+    *(
+        "anywidget",
+        "ipywidgets",
+        "ipython",
+        "traitlets",
+        "psygnal",
+        "typing-extensions",
+        "comm",
+    ),  # loaded when asked for
+)
+AS_IN_PYODIDE = ("micropip", "jedi", "parso", "pyodide-http")
+COMPILED = ("pyyaml",)  # by Pyodide only
+DRAWING = ("matplotlib",)  # and what it depends on: loaded while the lesson is already in use
+
+
+class CannotBuild(RuntimeError):
+    """Why there is no site, in words for the one who builds it."""
+
+
+def build(out: Path, base_url: str = "", offline: bool = False, index: str = INDEX) -> None:
+    """Build the site in a folder.
+
+    Args:
+        out: the folder; an earlier site in it is replaced once the new one is whole.
+        base_url: where the site will stand, for the lines to copy; "" to let the page find out by itself.
+        offline: put matplotlib and what it needs into the site, too.
+        index: a Pyodide distribution, its address or a folder: what stands in `pyodide-lock.json` and lies beside it.
+
+    Raises: CannotBuild if the folder holds something else, a lesson fails, or a file cannot be had.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / "pyodide" / "lessons.json").exists():
+        raise CannotBuild(f"{out}: expected an empty folder, or a site built earlier, which is replaced.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".site-", dir=out.parent) as scratch:
+        _build(made := Path(scratch) / "site", base_url, offline, index)
+        shutil.rmtree(out, ignore_errors=True)
+        made.rename(out)
+
+
+def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
+    out.mkdir()
+    for name in LESSONS:
+        _export(name, out / f"{name}.html", "run")
+        _export(name, out / f"{name}-code.html", "edit")
+    (ours,) = (out / "public" / "wheels").iterdir()
+    for page in out.glob("*.html"):
+        if ours.stem.rpartition(".")[2].partition("-")[0] not in page.read_text(encoding="utf-8"):
+            raise CannotBuild(
+                f"{page}: needs another wheel than {ours.name}: some lessons reach a module that others do not."
+            )
+    (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
+    (out / "public" / "pocket").mkdir()
+    for file in (
+        *(pocket.PATH / name for name in ("model.safetensors", "tokenizer.json")),
+        pocket.PATH.parent / "pocket.js",
+    ):
+        shutil.copy(file, out / "public" / "pocket")
+    add_python(out, offline, index)
+    _write_pages(out, base_url)
+
+
+def _export(lesson: str, page: Path, mode: str) -> None:
+    notebook = ROOT / "notebooks" / f"grpo_{lesson}.py"
+    command = [sys.executable, "-m", "marimo", "export", "html-wasm", notebook, "-o", page, "--mode", mode]
+    options = ["--execute", "--no-sandbox", "--force"]  # executed here: a page shows its content before Python has come
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode or not page.exists():
+        raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    html = page.read_text(encoding="utf-8")
+    place = '<marimo-wasm hidden=""'
+    if html.count(place) != 1:
+        raise CannotBuild(f"{page}: expected marimo's page to say once where its Python is ({place}).")
+    where = f'{place} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
+    html = html.replace(place, where)
+    if mode == "edit":  # a lesson cannot tell otherwise; see live.way
+        html = html.replace("<head>", f"<head>{_EDIT}", 1)
+        html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
+    page.write_text(html, encoding="utf-8")
+
+
+_EDIT = """<script>{const here = new URL(location); if (here.searchParams.get("view") !== "edit") {
+here.searchParams.set("view", "edit"); history.replaceState(null, "", here); }}</script>"""
+
+
+# Python and its packages ---------------------------------------------------------------------------------------------
+
+
+def add_python(out: Path, offline: bool, index: str) -> None:
+    """Pyodide's core, the wheels, and the lock file that lists them, each package by its name."""
+    here = out / "pyodide"
+    here.mkdir()
+    index = index.rstrip("/") + "/"
+    theirs = json.loads(_read(index + "pyodide-lock.json"))
+    for name in CORE:
+        (here / name).write_bytes(_read(index + name))
+    wheels = [*_download(theirs["packages"], here), *(out / "public" / "wheels").iterdir()]
+    packages = {entry["name"]: entry for entry in map(_entry, wheels)}
+    for entry in packages.values():
+        folder = "../public/wheels/" if entry["name"] == "grpo-lessons" else ""
+        entry["file_name"] = folder + entry["file_name"]
+        entry["depends"] = [name for name in entry["depends"] if name in packages or name in COMPILED]
+    packages["grpo-lessons"]["depends"] = ["filelock"]
+    for name in _closure(COMPILED + DRAWING, theirs["packages"]) - set(packages):
+        entry = packages[name] = dict(theirs["packages"][name])
+        if offline or name in COMPILED:
+            (here / entry["file_name"]).write_bytes(_read(index + entry["file_name"]))
+        else:  # a page cannot ask a folder of ours
+            entry["file_name"] = (index if "://" in index else INDEX) + entry["file_name"]
+    # Under the name that the page asks for, which is not the canonical one.
+    packages["grpo-lessons"]["name"] = "grpo_lessons"
+    lock = {"info": theirs["info"], "packages": packages}
+    (here / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
+
+
+def _read(address: str) -> bytes:
+    try:
+        if "://" not in address:
+            return Path(address).read_bytes()
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            return answer.read()
+    except (OSError, URLError) as error:
+        raise CannotBuild(
+            f"{address}: could not be read ({error}). Is it part of a Pyodide {PYODIDE_VERSION}?"
+        ) from None
+
+
+def _download(theirs: dict, folder: Path) -> list[Path]:
+    """Fetch wheels for this Pyodide with pip."""
+    tag = f"py{theirs['msgspec']['file_name'].split('-')[-1].removesuffix('.whl').removeprefix('py')}"
+    wanted = [f"{name}=={version('marimo' if name == 'marimo-base' else name)}" for name in FROM_PYPI]
+    wanted += [f"{name}=={theirs[name]['version']}" for name in AS_IN_PYODIDE]
+    target = [
+        "--platform",
+        tag,
+        "--implementation",
+        "cp",
+        "--python-version",
+        "3.14",
+        "--abi",
+        "cp314",
+        "--abi",
+        "none",
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "-d",
+            scratch,
+        ]
+        done = subprocess.run([*command, *target, *wanted], capture_output=True, text=True)
+        if done.returncode:
+            raise CannotBuild(f"pip could not fetch the packages of the page:\n{done.stderr[-2000:]}")
+        return [Path(shutil.copy(wheel, folder)) for wheel in sorted(Path(scratch).glob("*.whl"))]
+
+
+def _entry(wheel: Path) -> dict:
+    """A wheel as a Pyodide lock file describes it."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        about = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = HeaderParser().parsestr(archive.read(about).decode())
+    browser = default_environment() | {"sys_platform": "emscripten", "python_version": "3.14", "extra": ""}
+    requirements = map(Requirement, metadata.get_all("Requires-Dist", []))
+    needed = [each for each in requirements if each.marker is None or each.marker.evaluate(browser)]
+    tops = {name.split("/")[0].removesuffix(".py") for name in names if ".dist-info" not in name}
+    return {
+        "name": canonicalize_name(metadata["Name"]),
+        "version": metadata["Version"],
+        "file_name": wheel.name,
+        "install_dir": "site",
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "package_type": "package",
+        "imports": sorted(top for top in tops if top.isidentifier()),
+        "depends": [canonicalize_name(each.name) for each in needed],
+        "unvendored_tests": False,
+    }
+
+
+def _closure(names: tuple[str, ...], packages: dict) -> set[str]:
+    """The packages, and what they depend on."""
+    found, pending = set(), [name for name in names if name in packages]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += packages[name]["depends"]
+    return found
+
+
+# The pages around the lessons ------------------------------------------------------------------------------------------
+
+
+def _write_pages(out: Path, base_url: str) -> None:
+    run = Run.load(ROOT / "notebooks" / "public" / "format_learns.json")
+    words = {
+        "base": escape(base_url.rstrip("/") + "/" if base_url else "", quote=True),
+        "picture": cards.page(cards.curves({"this run": run}, only=("reward", "frac_reward_zero_std", "entropy"))),
+        "label": escape(run.label),
+        "replies": cards.page(
+            cards.text_table(
+                ["question", "reply before", "reply after"],
+                [(title, texts) for title, texts in run.before.texts(run.after)[1:4]],
+                ("think", "answer"),
+            )
+        ),
+        "before": f"{run.before.mean('format_reward'):.0%}",
+        "after": f"{run.after.mean('format_reward'):.0%}",
+        "steps": run.steps_done,
+        "lessons": "\n".join(
+            f'<article><p class="number">Lesson {i} · {MINUTES} minutes</p><h3><a href="{name}.html">{title}</a></h3><p>{question}</p>'
+            f'<p class="small"><a href="{name}.html">Open</a> · <a href="{name}-code.html">with its code</a></p></article>'
+            for i, (name, (title, question)) in enumerate(LESSONS.items(), 1)
+        ),
+        "lines": "\n".join(
+            f'<div class="line"><code data-name="{name}" data-title="{title}"></code><button>Copy</button></div>'
+            for name, (title, _) in LESSONS.items()
+        ),
+    }
+    for name in ("index.html", "embed.html"):
+        page = Template((PAGES / name).read_text(encoding="utf-8")).substitute(words)
+        (out / name).write_text(page, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m grpo_lessons.site", description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to build the site in")
+    parser.add_argument("--base-url", default="", help="where the site will stand, for the lines that embed a lesson")
+    parser.add_argument(
+        "--offline", action="store_true", help="put all packages into the site: no page asks another host"
+    )
+    parser.add_argument(
+        "--pyodide-index-url",
+        default=INDEX,
+        metavar="URL",
+        help="take Pyodide from here: an address or a folder (%(default)s)",
+    )
+    options = parser.parse_args()
+    try:
+        build(options.out, options.base_url, options.offline, options.pyodide_index_url)
+    except CannotBuild as error:
+        raise SystemExit(f"No site: {error}") from None
+    size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
+    print(f"{options.out}: {size / 1e6:.0f} MB. To look at it: python -m http.server --directory {options.out}")
+
+
+if __name__ == "__main__":
+    main()

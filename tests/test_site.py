@@ -1,0 +1,219 @@
+"""The built site in a real browser, under a sub-path, with every other host blocked."""
+
+import json
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from grpo_lessons import site as builder
+from tests.browser import CHROMIUM, browse, failures
+from tests.pages import NPM, build, make_distribution, outside, serve_folder
+
+WHY = "needs Chromium, and npm for Pyodide"
+pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
+READY = 60_000  # milliseconds: for a machine that does other things, too
+MATPLOTLIB = urlsplit(builder.INDEX).hostname
+
+
+@pytest.fixture(scope="module")
+def distribution(tmp_path_factory):
+    return make_distribution(tmp_path_factory.mktemp("pyodide"))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, distribution):
+    """A web server's folder, with the site under a path of its own."""
+    root = tmp_path_factory.mktemp("www")
+    done = build(root / "course" / "grpo", distribution, "--base-url", "https://example.org/grpo/")
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(root):
+    with serve_folder(root) as server:
+        yield f"{server}/course/grpo"
+
+
+@contextmanager
+def visit(address, **options):
+    """A page in a browser that reaches nothing but this machine, and what went wrong: other hosts asked for, errors."""
+    with outside() as (proxy, asked), browse("about:blank", proxy=proxy, **options) as page:
+        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
+        page.on("console", lambda said: said.type == "error" and asked.append(f"console: {said.text}"))
+        page.goto(address)
+        yield page, asked
+
+
+@pytest.fixture(scope="module")
+def lesson(address):
+    """The format lesson, alive; and what it asked of other hosts."""
+    with visit(f"{address}/format.html") as (page, asked):
+        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+        page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)  # all cells have run
+        yield page, asked
+
+
+def test_a_lesson_is_in_view_before_python_has_loaded(address):
+    with visit(f"{address}/format.html") as (page, _):
+        page.get_by_text("After 25 steps of training").wait_for(timeout=20_000)
+        assert page.get_by_role("button", name="Play", exact=True).count() == 0  # only Python puts it there
+        assert page.locator(".card").count() >= 8
+        assert page.locator("svg").filter(has_text="chance of a dead group").count() == 1
+
+
+def test_nothing_has_failed_and_only_matplotlib_was_asked_of_another_host(lesson):
+    page, asked = lesson
+    assert failures(page) == []
+    refused = {MATPLOTLIB, "console: Failed to load resource: net::ERR_TUNNEL_CONNECTION_FAILED"}
+    assert MATPLOTLIB in asked and set(asked) <= refused
+
+
+def test_a_control_changes_the_rewards(lesson):
+    page, _ = lesson
+    cards = page.locator(".cards").first
+    assert cards.get_by_text("format_reward").count() == 8
+    page.get_by_role("radio", name="tag count").click()
+    cards.get_by_text("tag_reward").first.wait_for(timeout=5_000)
+
+
+def test_a_control_changes_the_advantages(lesson):
+    page, _ = lesson
+    slider = page.locator("marimo-slider", has=page.get_by_text("replies out of 8 that earn 1")).get_by_role("slider")
+    slider.focus()
+    slider.press("Home")
+    page.get_by_text("a dead group: no push at all").wait_for(timeout=5_000)
+
+
+def test_a_prediction_is_answered(lesson):
+    page, _ = lesson
+    page.get_by_text("Nothing at all", exact=True).click()
+    page.get_by_text("No reply is better than its siblings").wait_for(timeout=5_000)
+
+
+def test_break_it_scores_a_text(lesson):
+    page, _ = lesson
+    box = page.get_by_label("Your reply")
+    box.fill("<think>12 + 45 = 57. 57 + 38 = 95.</think><answer>95</answer>")
+    box.blur()
+    row = page.locator("tr").filter(has_text="57 + 38 = 95.").filter(has=page.locator("b.reward")).last
+    page.wait_for_function(
+        "row => [...row.querySelectorAll('b.reward')].map(b => b.textContent).join() === '1,1,1,1,1'",
+        arg=row.element_handle(),
+        timeout=5_000,
+    )
+
+
+def test_a_recorded_run_plays_pauses_and_scrubs(lesson):
+    page, _ = lesson
+    page.get_by_text("replay runs that were recorded").wait_for()
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for(timeout=10_000)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_role("button", name="Play", exact=True).wait_for(timeout=5_000)
+    slider = page.locator("marimo-slider", has=page.get_by_text("step", exact=True)).first.get_by_role("slider")
+    slider.focus()
+    slider.press("Home")
+    page.get_by_text(re.compile("^A recording: step 1 of 25")).wait_for(timeout=5_000)
+    slider.press("End")
+    page.get_by_text("A recording: step 25 of 25").wait_for(timeout=5_000)
+
+
+def test_another_recording_is_laid_under_the_first(lesson):
+    page, _ = lesson
+    page.get_by_label("over (dashed)").select_option("without beta")
+    page.get_by_text("the run before (beta 0.0)").or_(page.get_by_text("the run before (beta 0)")).wait_for(
+        timeout=5_000
+    )
+
+
+def test_an_exercise_is_written_in_the_page(lesson):
+    page, _ = lesson
+    editor = page.locator("marimo-code-editor").first.locator(".cm-content")
+    editor.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n")
+    page.get_by_text("Two: advantages.").click()
+    page.get_by_text("All cases pass.").first.wait_for(timeout=10_000)
+
+
+def test_the_length_lesson_counts_tokens_in_the_page(address):
+    with visit(f"{address}/length.html", width=420) as (page, _):
+        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+        assert failures(page) == []
+        assert page.locator(".tokens i").count() > 20
+        assert page.evaluate("document.documentElement.scrollWidth") <= 420
+
+
+def test_the_variant_with_code_shows_it_and_runs(address):
+    with visit(f"{address}/math-code.html") as (page, _):
+        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+        page.get_by_role("heading", name="Three exercises").scroll_into_view_if_needed()
+        page.locator(".cm-content").filter(has_text="def my_final_answer").first.wait_for(timeout=10_000)
+        assert page.locator("marimo-code-editor").count() == 0  # there are cells to write in
+        assert failures(page) == []
+
+
+def test_three_lessons_live_in_frames_of_another_page(address):
+    with visit(f"{address}/embed.html") as (page, _):
+        light, dark, phone = page.locator("iframe").all()
+        frame = light.content_frame
+        frame.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+        frame.get_by_role("radio", name="tag count").click()
+        frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for(timeout=10_000)
+        dark.scroll_into_view_if_needed()
+        dark.content_frame.locator("body.dark, .dark body").first.wait_for(timeout=READY)
+        phone.scroll_into_view_if_needed()
+        phone.content_frame.get_by_role("heading", name="Teach a model a length").wait_for(timeout=READY)
+
+
+def test_the_index_page_has_lines_to_copy_and_asks_nobody_else(address, root):
+    with visit(f"{address}/index.html") as (page, asked):
+        lines = page.locator("code[data-name]").all_inner_texts()
+        assert [re.search('src="(.*?)"', line)[1] for line in lines] == [
+            f"https://example.org/grpo/{name}.html?embed=true" for name in builder.LESSONS
+        ]
+        for link in page.locator("article a").all():
+            assert (root / "course" / "grpo" / link.get_attribute("href")).exists()
+        assert asked == []
+
+
+def test_an_offline_site_asks_nobody_else(root, distribution, tmp_path):
+    """Without matplotlib in the distribution, for there is none to be had here; with it, its files are copied alike."""
+    index, out = tmp_path / "index", tmp_path / "site"
+    shutil.copytree(distribution, index)
+    lock = json.loads((index / "pyodide-lock.json").read_text())
+    del lock["packages"]["matplotlib"]
+    (index / "pyodide-lock.json").write_text(json.dumps(lock))
+    shutil.copytree(root / "course" / "grpo", out)
+    shutil.rmtree(out / "pyodide")
+    builder.add_python(out, offline=True, index=str(index))
+    with serve_folder(out) as address, visit(f"{address}/math.html") as (page, asked):
+        page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)
+        assert asked == []
+
+
+def test_an_offline_site_is_not_built_without_a_file_it_needs(root, distribution, tmp_path):
+    shutil.copytree(root / "course" / "grpo", tmp_path / "site", ignore=shutil.ignore_patterns("pyodide", "assets"))
+    with pytest.raises(builder.CannotBuild, match=r"\.whl: could not be read"):
+        builder.add_python(tmp_path / "site", offline=True, index=str(distribution))
+
+
+def test_a_folder_that_is_no_site_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(builder.CannotBuild, match="expected an empty folder"):
+        builder.build(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_is_shared_lies_in_the_site_once(root):
+    files = [file for file in root.rglob("*") if file.is_file()]
+    assert len([file for file in files if file.suffix == ".whl" and "grpo" in file.name]) == 1
+    assert len([file for file in files if file.name == "pyodide.asm.wasm"]) == 1
+    assert len({file.parent for file in files if file.name.startswith("worker-")}) == 1
+    assert not Path(root / "course" / "grpo" / "CLAUDE.md").exists()
