@@ -171,6 +171,7 @@ class Replay:
             return None
         return mo.vstack(
             [
+                mo.Html('<i class="gl-awake"></i>'),  # tells the page around the lesson that its controls now answer
                 mo.callout(mo.md(_NO_TORCH), kind="info"),
                 mo.hstack(list(menu.elements.values()), justify="start", gap=1.2, wrap=True),
             ]

@@ -133,7 +133,22 @@ def _export(lesson: str, page: Path, mode: str) -> None:
     if mode == "edit":  # a lesson cannot tell otherwise; see live.way
         html = html.replace("<head>", f"<head>{_EDIT}", 1)
         html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
+    waking = Template((PAGES / "waking.html").read_text(encoding="utf-8")).substitute(first=_first(page, html))
+    html = html.replace('<div id="root"></div>', f'<div id="root"></div>{waking}', 1)
     page.write_text(html, encoding="utf-8")
+
+
+def _first(page: Path, html: str, cells: int = 9) -> str:
+    """The outputs of a page's first cells, as they were when it was exported; controls leave their place empty."""
+    start = html.find('"session": ') + len('"session": ')
+    try:
+        session, _ = json.JSONDecoder().raw_decode(html[start:])
+        outputs = [cell["outputs"][0]["data"] for cell in session["cells"][: cells + 1] if cell["outputs"]]
+    except (ValueError, KeyError, TypeError):
+        raise CannotBuild(f"{page}: expected marimo's page to hold the lesson's outputs (--execute).") from None
+    shown = [data.get("text/markdown") or data.get("text/html") or "" for data in outputs]
+    place = '<div style="height:4rem"></div>'
+    return "".join(f'<div class="output-area">{place if "<marimo-" in each else each}</div>' for each in shown if each)
 
 
 _EDIT = """<script>{const here = new URL(location); if (here.searchParams.get("view") !== "edit") {

@@ -59,12 +59,15 @@ def lesson(address):
         yield page, asked
 
 
-def test_a_lesson_is_in_view_before_python_has_loaded(address):
+def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls_sleep(address):
     with visit(f"{address}/format.html") as (page, _):
-        page.get_by_text("After 25 steps of training").wait_for(timeout=20_000)
+        page.get_by_text("After 25 steps of training").first.wait_for(timeout=20_000)
+        page.get_by_text("the controls wake in some seconds").wait_for(timeout=20_000)
+        page.locator("svg").filter(has_text="chance of a dead group").wait_for(timeout=READY)  # all of it, from marimo
         assert page.get_by_role("button", name="Play", exact=True).count() == 0  # only Python puts it there
-        assert page.locator(".card").count() >= 8
-        assert page.locator("svg").filter(has_text="chance of a dead group").count() == 1
+        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+        page.locator("#waking").wait_for(state="detached", timeout=READY)
+        assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
 
 
 def test_nothing_has_failed_and_only_matplotlib_was_asked_of_another_host(lesson):
@@ -140,6 +143,18 @@ def test_an_exercise_is_written_in_the_page(lesson):
     page.keyboard.insert_text("def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n")
     page.get_by_text("Two: advantages.").click()
     page.get_by_text("All cases pass.").first.wait_for(timeout=10_000)
+
+
+def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
+    page, _ = lesson
+    page.get_by_role("button", name="Load the model into this page").click()
+    page.get_by_role("textbox", name="Your question").fill("What is 21 + 34 + 40?")
+    page.get_by_role("button", name="Ask").click()
+    table = page.locator("table").filter(has_text="after GRPO").filter(has_text="right answer")
+    table.wait_for(timeout=20_000)
+    after = table.locator("tbody tr").all_inner_texts()
+    assert len(after) == 4
+    assert sum("<answer>" in row for row in after) >= 2  # 96 % of its replies have the format: all but never fewer
 
 
 def test_the_length_lesson_counts_tokens_in_the_page(address):
