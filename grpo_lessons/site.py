@@ -71,6 +71,10 @@ COMPILED = ("pyyaml",)  # by Pyodide only
 DRAWING = ("matplotlib",)  # and what it depends on: loaded while the lesson is already in use
 
 
+PLACE = '<marimo-wasm hidden=""'
+WHERE = f'{PLACE} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
+
+
 class CannotBuild(RuntimeError):
     """Why there is no site, in words for the one who builds it."""
 
@@ -125,11 +129,9 @@ def _export(lesson: str, page: Path, mode: str) -> None:
     if done.returncode or not page.exists():
         raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     html = page.read_text(encoding="utf-8")
-    place = '<marimo-wasm hidden=""'
-    if html.count(place) != 1:
-        raise CannotBuild(f"{page}: expected marimo's page to say once where its Python is ({place}).")
-    where = f'{place} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
-    html = html.replace(place, where)
+    if html.count(PLACE) != 1:
+        raise CannotBuild(f"{page}: expected marimo's page to say once where its Python is ({PLACE}).")
+    html = html.replace(PLACE, WHERE)
     if mode == "edit":  # a lesson cannot tell otherwise; see live.way
         html = html.replace("<head>", f"<head>{_EDIT}", 1)
         html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
@@ -167,20 +169,18 @@ def add_python(out: Path, offline: bool, index: str) -> None:
     for name in CORE:
         (here / name).write_bytes(_read(index + name))
     wheels = [*_download(theirs["packages"], here), *(out / "public" / "wheels").iterdir()]
-    packages = {entry["name"]: entry for entry in map(_entry, wheels)}
-    for entry in packages.values():
-        folder = "../public/wheels/" if entry["name"] == "grpo-lessons" else ""
-        entry["file_name"] = folder + entry["file_name"]
-        entry["depends"] = [name for name in entry["depends"] if name in packages or name in COMPILED]
-    packages["grpo-lessons"]["depends"] = ["filelock"]
+    packages = {each["name"]: each for each in map(entry, wheels)}
+    for each in packages.values():
+        each["depends"] = [name for name in each["depends"] if name in packages or name in COMPILED]
+    ours = packages["grpo-lessons"]
+    ours |= {"file_name": f"../public/wheels/{ours['file_name']}", "depends": ["filelock"]}
     for name in _closure(COMPILED + DRAWING, theirs["packages"]) - set(packages):
-        entry = packages[name] = dict(theirs["packages"][name])
+        packages[name] = each = dict(theirs["packages"][name])
         if offline or name in COMPILED:
-            (here / entry["file_name"]).write_bytes(_read(index + entry["file_name"]))
+            (here / each["file_name"]).write_bytes(_read(index + each["file_name"]))
         else:  # a page cannot ask a folder of ours
-            entry["file_name"] = (index if "://" in index else INDEX) + entry["file_name"]
-    # Under the name that the page asks for, which is not the canonical one.
-    packages["grpo-lessons"]["name"] = "grpo_lessons"
+            each["file_name"] = (index if "://" in index else INDEX) + each["file_name"]
+    ours["name"] = "grpo_lessons"  # as the page asks for it
     lock = {"info": theirs["info"], "packages": packages}
     (here / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
 
@@ -233,7 +233,7 @@ def _download(theirs: dict, folder: Path) -> list[Path]:
         return [Path(shutil.copy(wheel, folder)) for wheel in sorted(Path(scratch).glob("*.whl"))]
 
 
-def _entry(wheel: Path) -> dict:
+def entry(wheel: Path) -> dict:
     """A wheel as a Pyodide lock file describes it."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -1,6 +1,6 @@
 """The figures of the README, measured in one run: `python tests/benchmarks.py` (about an hour, a quiet machine).
 
-`python tests/benchmarks.py smollm2` measures the real model only.
+`python tests/benchmarks.py smollm2` measures the real model only, `python tests/benchmarks.py page` the web page only.
 
 Not a test: machines are shared and noisy, so nothing here asserts; it prints a table of what was asked and what was found.
 """
@@ -10,6 +10,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from grpo_lessons.problems import sums  # noqa: E402
 from grpo_lessons.record import RUNS  # noqa: E402
 from grpo_lessons.rewards import LengthReward, format_reward, reward_name  # noqa: E402
 from grpo_lessons.training import Settings, load_libraries, train  # noqa: E402
-from tests.browser import browse, press, serve  # noqa: E402
+from tests import pages  # noqa: E402
+from tests.browser import browse, press, serve, settle  # noqa: E402
 
 MARK = 0.95
 
@@ -242,6 +244,79 @@ def in_the_browser() -> dict:
     return {"opened": opened, "changed": changed, "sign": sign, "mark": mark}
 
 
+def in_a_page() -> dict:
+    """The built site, from this machine: seconds to what can be read and to the first live control, and control to cards.
+
+    Of the visits the first has nothing in the browser's cache. Beside it a page of one slider and one plotly figure, as
+    marimo exports it by itself: less than a lesson that also needs pandas and numpy, which no registry has for Pyodide.
+    """
+    found = {"seen": [], "live": [], "their seen": [], "their live": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        done = pages.build(folder / "ours", pages.make_distribution(folder))
+        assert done.returncode == 0, done.stderr
+        pages.build_plotly_page(folder / "theirs", folder / "ours")
+        with pages.serve_folder(folder) as server, browse("about:blank") as page:
+            visits = [("their ", "theirs/index.html", "One figure", ".js-plotly-plot svg")]
+            visits += [("", "ours/format.html", "After 25 steps of training", ".gl-awake")]
+            for who, path, text, live in visits * 4:
+                page.goto("about:blank")
+                started = time.perf_counter()
+                page.goto(f"{server}/{path}", wait_until="commit")
+                page.get_by_text(text).first.wait_for(timeout=60_000)
+                found[who + "seen"].append(time.perf_counter() - started)
+                page.locator(live).first.wait_for(state="attached", timeout=60_000)
+                found[who + "live"].append(time.perf_counter() - started)
+            page.locator("#waking").wait_for(state="detached")
+            settle(page)
+            found["changed"] = page.evaluate(_CLICK_AND_WAIT)
+        for who, path in (("their ", "theirs"), ("", "ours")):
+            with pages.counting(folder / path) as (server, sent), browse("about:blank") as page:
+                page.goto(f"{server}/{'format.html' if path == 'ours' else 'index.html'}")
+                page.locator(".gl-awake, .js-plotly-plot svg").first.wait_for(state="attached", timeout=60_000)
+                found[who + "megabytes"] = round(sum(sent) / 1e6, 1)
+    return found
+
+
+_CLICK_AND_WAIT = """async () => {
+    const label = (name) => {
+        const places = [document, ...[...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean)];
+        return places.flatMap(p => [...p.querySelectorAll('label')]).find(l => l.textContent.trim() === name);
+    };
+    const times = [];
+    for (let i = 0; i < 20; i++) {
+        const [name, sign] = i % 2 ? ['strict', 'format_reward'] : ['tag count', 'tag_reward'];
+        const pressed = performance.now();
+        label(name).click();
+        await new Promise((done) => {
+            const look = () => document.querySelector('.cards').textContent.includes(sign) ? done() : requestAnimationFrame(look);
+            look();
+        });
+        times.push(performance.now() - pressed);
+        await new Promise((done) => setTimeout(done, 250));
+    }
+    return times;
+}"""
+
+
+def page_rows() -> None:
+    """The web page's part of the table."""
+    found = in_a_page()
+    for figure, name, asked in (("something to read", "seen", "≤ 1.5"), ("the first live control", "live", "≤ 10")):
+        row(
+            f"a page's opening to {figure} (s), the first with an empty cache",
+            asked,
+            [round(s, 1) for s in found[name]],
+        )
+        row("… of a plotly figure with a slider", "later", [round(s, 1) for s in found[f"their {name}"]])
+    row(
+        "MB that a visit loads, before compression; of the other page",
+        "less",
+        [found["megabytes"], found["their megabytes"]],
+    )
+    row("a control to its changed cards in the page, median (ms)", "≤ 100", round(statistics.median(found["changed"])))
+
+
 def row(figure: str, asked: str, found) -> None:
     """One line of the table, as soon as it is measured."""
     print(f"| {figure} | {asked} | {found} |", flush=True)
@@ -249,9 +324,12 @@ def row(figure: str, asked: str, found) -> None:
 
 def main() -> None:
     print("| figure | asked | found |\n| --- | --- | --- |")
+    if sys.argv[1:] == ["page"]:
+        return page_rows()
     real_models()
     if sys.argv[1:] == ["smollm2"]:
         return
+    page_rows()
     page = in_the_browser()
     row("opening to the first control (s)", "≤ 3", [round(seconds, 2) for seconds in page["opened"]])
     changes = f"{statistics.median(page['changed']):.0f} of {len(page['changed'])}"

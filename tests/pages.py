@@ -6,6 +6,7 @@ it also is. matplotlib's wheels for Pyodide are on no registry: a page without t
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from urllib.parse import urlsplit
 
 import yaml
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
+
+from grpo_lessons.site import WHERE, entry
 
 BROWSERS_OWN = {
     "update.googleapis.com",
@@ -56,6 +59,76 @@ def build(out: Path, index: Path, *options: str) -> subprocess.CompletedProcess:
     """`python -m grpo_lessons.site OUT`, with that Pyodide."""
     command = [sys.executable, "-m", "grpo_lessons.site", out, "--pyodide-index-url", index, *options]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+PLOTLY_PAGE = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    import plotly.graph_objects as go
+
+    return go, mo
+
+
+@app.cell
+def _(mo):
+    bars = mo.ui.slider(1, 8, label="bars")
+    mo.vstack([mo.md("# One figure"), bars])
+    return (bars,)
+
+
+@app.cell
+def _(bars, go):
+    go.Figure(go.Bar(y=list(range(bars.value))))
+    return
+"""
+
+
+def build_plotly_page(out: Path, site: Path) -> None:
+    """A page with a slider and a plotly figure, exported as marimo does it, with the Python of a site of ours."""
+    out.mkdir()
+    notebook = out / "notebook.py"
+    notebook.write_text(PLOTLY_PAGE)
+    command = [
+        sys.executable,
+        "-m",
+        "marimo",
+        "export",
+        "html-wasm",
+        notebook,
+        "-o",
+        out / "index.html",
+        "--mode",
+        "run",
+    ]
+    subprocess.run([*command, "--no-sandbox"], check=True, capture_output=True)
+    shutil.copytree(site / "pyodide", out / "pyodide")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", out / "pyodide", "plotly"]
+    subprocess.run(command, check=True, capture_output=True)
+    lock = json.loads((out / "pyodide" / "lessons.json").read_text())
+    del lock["packages"]["grpo-lessons"]
+    lock["packages"]["plotly"] = entry(next((out / "pyodide").glob("plotly-*.whl")))
+    (out / "pyodide" / "lessons.json").write_text(json.dumps(lock))
+    html = (out / "index.html").read_text().replace('<marimo-wasm hidden=""', WHERE)
+    (out / "index.html").write_text(html)
+
+
+@contextmanager
+def counting(folder: Path) -> Iterator[tuple[str, list[int]]]:
+    """A file server as `serve_folder`, and the bytes of each file that it has sent."""
+    sent = []
+
+    class Count(_Quiet):
+        def copyfile(self, source, outputfile):
+            sent.append(os.fstat(source.fileno()).st_size)
+            super().copyfile(source, outputfile)
+
+    with _serving(partial(Count, directory=folder)) as address:
+        yield address, sent
 
 
 class _Quiet(SimpleHTTPRequestHandler):
