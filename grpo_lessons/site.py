@@ -8,6 +8,7 @@ lesson asks no other host for anything but matplotlib; with `--offline` not for 
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,7 @@ def build(out: Path, base_url: str = "", offline: bool = False, index: str = IND
     """
     if out.exists() and any(out.iterdir()) and not (out / "pyodide" / "lessons.json").exists():
         raise CannotBuild(f"{out}: expected an empty folder, or a site built earlier, which is replaced.")
+    _read(index.rstrip("/") + "/pyodide-lock.json")  # before the minute of work
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".site-", dir=out.parent) as scratch:
         _build(made := Path(scratch) / "site", base_url, offline, index)
@@ -125,13 +127,16 @@ def _export(lesson: str, page: Path, mode: str) -> None:
     notebook = ROOT / "notebooks" / f"grpo_{lesson}.py"
     command = [sys.executable, "-m", "marimo", "export", "html-wasm", notebook, "-o", page, "--mode", mode]
     options = ["--execute", "--no-sandbox", "--force"]  # executed here: a page shows its content before Python has come
-    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # uv lies beside python
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path}
+    )
     if done.returncode or not page.exists():
-        raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-500:]}{done.stderr[-1500:]}")
     html = page.read_text(encoding="utf-8")
     if html.count(PLACE) != 1:
         raise CannotBuild(f"{page}: expected marimo's page to say once where its Python is ({PLACE}).")
-    html = html.replace(PLACE, WHERE)
+    html = html.replace(PLACE, WHERE).replace('"theme": "light"', '"theme": "system"')  # ?theme= has the last word
     if mode == "edit":  # a lesson cannot tell otherwise; see live.way
         html = html.replace("<head>", f"<head>{_EDIT}", 1)
         html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
