@@ -43,6 +43,8 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .loop{display:grid;gap:.4rem .9rem}.gl .loop .head{font-size:.8rem;opacity:.75;border-bottom:1px solid var(--line);display:flex;align-items:end}
 @media (max-width:40rem){.gl .loop{grid-template-columns:repeat(3,auto)!important}.gl .loop .wide{grid-column:1/-1;margin-top:.5rem}}
 .gl td.text{min-width:11rem}
+@media (max-width:40rem){.gl .texts thead{display:none}.gl .texts tr{display:block;border-bottom:1px solid var(--line);padding:.35rem 0}
+.gl .texts td{display:block;border:0;padding:.1rem .3rem}.gl .texts td.text::before{content:attr(data-head);display:block;opacity:.7;font-size:.75rem}}
 .gl .flow{display:flex;flex-wrap:wrap;gap:.3rem .5rem;align-items:center;margin:.2rem 0 .8rem}
 .gl .flow span{border:1px solid var(--line);border-radius:1rem;padding:.15rem .7rem}
 .gl .flow .now{background:color-mix(in srgb,var(--policy) 18%,transparent);border-color:var(--policy)}
@@ -200,10 +202,15 @@ def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
 def text_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], tags: Sequence[str] = ()) -> str:
     """A table of texts under titles: a plain first column, then completions with their tags marked."""
     body = "".join(
-        f"<tr><td>{escape(title)}</td>{''.join(f'<td class=text>{marked_text(text, tags)}</td>' for text in texts)}</tr>"
+        f"<tr><td>{escape(title)}</td>"
+        + "".join(
+            f'<td class="text" data-head="{escape(name)}">{marked_text(text, tags)}</td>'
+            for name, text in zip(head[1:], texts, strict=True)
+        )
+        + "</tr>"
         for title, texts in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{_header(head)}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="texts"><thead><tr>{_header(head)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _header(titles: Sequence[str], marks: Sequence[bool] = ()) -> str:
@@ -303,8 +310,8 @@ def _parts(runs: dict[str, Run]) -> list[Curve]:
 
 def _reward_curve(curve: Curve, runs: dict[str, Run]) -> Curve:
     """The reward from 0 to what can be earned; a distance to a target is never above 0."""
-    best = max((value for run in runs.values() for _, value in run.series("reward")), default=0)
-    return replace(curve, span=(0, max(1, len(_parts(runs))) if best > 0 else 0))
+    values = [value for run in runs.values() for _, value in run.series("reward")] or [0]
+    return replace(curve, span=(0, 0 if min(values) < 0 and max(values) <= 0 else max(1, len(_parts(runs)))))
 
 
 def _steps(runs: dict[str, Run]) -> int:
@@ -322,7 +329,7 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
     values += [value for _, low, high in band for value in (low, high)]
     values += [] if curve.goal is None else [curve.goal]
     low = min(values) if curve.span[0] is None else min(curve.span[0], *values)
-    high = max(low + 1e-9, max(values)) if curve.span[1] is None else max(curve.span[1], *values)
+    high = max(low + 1e-9, max(values) if curve.span[1] is None else max(curve.span[1], *values))
     width, height, left, bottom = 220, 96, 30, 14
     colour = COLOURS[curve.colour]
 
@@ -397,8 +404,17 @@ def progress(phase: str, done: int = 0, total: int = 1, seconds: float = 0.0) ->
 _BUSY = '<div class="bar busy"><i></i></div>'
 
 
-def run_panel(phase: str, run: Run, before: Run | None = None, watch: Sequence[Curve] = CURVES) -> str:
-    """A session as it stands: phase and time left, curves, over those of the run before it, and where it ran."""
+def run_panel(
+    phase: str,
+    run: Run,
+    before: Run | None = None,
+    watch: Sequence[Curve] = CURVES,
+    names: tuple[str, str] | None = None,
+) -> str:
+    """A session as it stands: phase and time left, curves, over those of the run before it, and where it ran.
+
+    `names` are those of the two runs, if they have any.
+    """
     seconds = run.metrics[-1]["seconds"] if run.metrics else 0.0
     if run.state == "running":
         parts = [progress(phase, run.steps_done, run.settings.get("steps") or 1, seconds)]
@@ -406,7 +422,8 @@ def run_panel(phase: str, run: Run, before: Run | None = None, watch: Sequence[C
         parts = [f"<p><b>{escape(phase)}</b></p>"]
     if run.metrics and before:
         ours, theirs = told_apart(run, before)
-        parts.append(curves({f"this run{ours}": run, f"the run before{theirs}": before}, watch=watch))
+        first, second = names or (f"this run{ours}", f"the run before{theirs}")
+        parts.append(curves({first: run, second: before}, watch=watch))
     elif run.metrics:
         parts.append(curves({"this run": run}, watch=watch))
     elif before:  # waiting, or refused: what there was stays in sight

@@ -1,6 +1,7 @@
 """The marimo pieces that lessons share: a session under way, a question answered at every choice, an exercise's verdict."""
 
 import inspect
+import linecache
 import os
 import re
 import sys
@@ -43,10 +44,11 @@ class Report:
     before: Run | None = None
     trained: Trained | None = None
     error: str | None = None
+    names: tuple[str, str] | None = None  # of the two runs, where they have any
 
     def show(self, watch: Sequence[cards.Curve] = cards.CURVES) -> mo.Html:
         """The panel of the session, over the curves of the one before it, and under a callout if it failed."""
-        panel = mo.Html(cards.page(cards.run_panel(self.phase, self.run, self.before, watch)))
+        panel = mo.Html(cards.page(cards.run_panel(self.phase, self.run, self.before, watch, self.names)))
         return panel if self.error is None else mo.vstack([failed(self.error), panel])
 
     def show_group(self, tags: Sequence[str] = ()) -> mo.Html | None:
@@ -518,6 +520,14 @@ def shown_code(thing: object) -> mo.Html | None:
 
 def code_of(thing: object) -> str:
     """The code of a function or class of a notebook; how marimo stores it is of no interest."""
+    if device.IN_PAGE and inspect.isclass(
+        thing
+    ):  # inspect looks for a class in the notebook's file, at the line in its cell
+        files = [each.__code__.co_filename for each in vars(thing).values() if inspect.isfunction(each)]
+        cell = next(
+            file for file in files if linecache.getlines(file)
+        )  # a dataclass makes some of its methods from no file
+        return "".join(linecache.getlines(cell))
     return re.sub(r"^@app\..*\n", "", inspect.getsource(thing))
 
 
@@ -625,6 +635,11 @@ def folder(lesson: str) -> Path | None:
         return None
     runs = os.environ.get("GRPO_LESSONS_RUNS") or mo.notebook_dir().parent / "runs"
     return Path(runs) / lesson
+
+
+def lesson_link(name: str) -> str:
+    """A link to another lesson, in Markdown, that leads there from a notebook and from a page."""
+    return f"[`{name}.html`]({name}.html)" if device.IN_PAGE else f"[`grpo_{name}.py`](grpo_{name}.py)"
 
 
 def way() -> str:

@@ -5,6 +5,7 @@ Elsewhere these pieces step aside: figures are drawn at once, exercises are writ
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ import marimo as mo
 from grpo_lessons import cards, plots
 from grpo_lessons.device import IN_PAGE
 from grpo_lessons.live import Report, code_of, failed, way
-from grpo_lessons.rewards import Reward
+from grpo_lessons.rewards import AnswerReward, Reward
 from grpo_lessons.runs import Run
 from grpo_lessons.tryout import tryout
 
@@ -65,6 +66,8 @@ def figure(drawing: str, draw: Callable, *data) -> mo.Html:
     return mo.Html(cards.page(f'<p class="note">{_INSTEAD[drawing]}</p>'))
 
 
+MOST_STEPS = 300_000  # instructions that a visitor's code may run in one call: a second or two in a page
+
 # Exercises -----------------------------------------------------------------------------------------------------------
 
 
@@ -83,16 +86,41 @@ def written(function: Callable, code: mo.ui.code_editor | None) -> Callable:
     """
     if code is None:
         return function
-    names = dict(function.__globals__)
+    name, names = function.__name__, dict(function.__globals__)
+    del names[name]
     try:
-        exec(code.value, names)
-        return names[function.__name__]
-    except (Exception, SystemExit) as error:  # the reader's code: the verdict says what is wrong with it
+        _bounded(exec, code.value, names)
+        if not callable(names.get(name)):
+            raise NameError(f"your code defines no function {name}")
+        return partial(_bounded, names[name])
+    except Exception as error:  # the reader's code: the verdict says what is wrong with it
         return partial(_raise, error)
 
 
-def _raise(error: Exception, **ignored) -> None:
+def _raise(error: Exception, *ignored, **also_ignored) -> None:
     raise error
+
+
+def _bounded(function: Callable, *args, **kwargs):
+    """Call it, and end it where it takes too long: in a page an endless loop would leave Python dead for good."""
+    steps = 0
+
+    def watch(frame, event, arg):
+        nonlocal steps
+        frame.f_trace_opcodes = True  # a loop within one line is no new line
+        steps += 1
+        if steps > MOST_STEPS:
+            raise TimeoutError(f"it takes more than {MOST_STEPS:,} steps: is there an endless loop?")
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        return function(*args, **kwargs)
+    except SystemExit:
+        raise RuntimeError("your code ends Python") from None
+    finally:
+        sys.settrace(before)
 
 
 # Try it ----------------------------------------------------------------------------------------------------------------
@@ -116,12 +144,16 @@ def show_scores(tried: mo.Html | None, judges: dict[str, Reward], tags: Sequence
     replies = tried.value.get("replies") if hasattr(tried, "value") else None
     if not replies:
         return None
-    right = str(sum(map(int, re.findall(r"\d{1,9}", replies["question"]))))
+    numbers = re.findall(r"\d{1,9}", replies["question"])
+    right = str(sum(map(int, numbers))) if len(numbers) > 1 and "+" in replies["question"] else None
     parts = []
     for when, title in (("before", "before"), ("after", "after GRPO")):
         texts, counts = zip(*[(reply["text"], int(reply["tokens"])) for reply in replies[when]], strict=True)
         given = {"completions": texts, "completion_ids": [[0] * n for n in counts], "answer": [right] * len(texts)}
-        columns = [judge(**given) for judge in judges.values()]
+        columns = [
+            [""] * len(texts) if right is None and isinstance(judge, AnswerReward) else judge(**given)
+            for judge in judges.values()
+        ]
         rows = [(text, [count, *scores]) for text, count, *scores in zip(texts, counts, *columns, strict=True)]
         parts.append(cards.marks_table([title, "tokens", *judges], rows, tags))
     return mo.Html(cards.page(*parts))
@@ -139,6 +171,7 @@ class Replay:
     Args:
         runs: by the name under which they can be chosen.
         publish: the setter of the `mo.state` that holds a session's `Report`.
+        ended: the setter of the state that holds its last one, which later stations look into.
         at: the setter of a state that holds the step a replay has come to.
         playing: the setter of a state that says whether it runs.
     """
@@ -147,12 +180,13 @@ class Replay:
         self,
         runs: dict[str, Run],
         publish: Callable[[Report], None],
+        ended: Callable[[Report], None],
         at: Callable[[int], None],
         playing: Callable[[bool], None],
     ):
-        self.runs, self.publish, self.at, self.playing = runs, publish, at, playing
-        self.run, self.against, self.speed = next(iter(runs.values())), None, 4
-        self.step, self.turn = self.run.steps_done, 0
+        self.runs, self.publish, self.ended, self.at, self.playing = runs, publish, ended, at, playing
+        self.run, self.against, self.names, self.speed = None, None, None, 4
+        self.step, self.turn = 1, 0
 
     def menu(self) -> mo.ui.dictionary:
         """What is replayed, over which other run, and how fast. In marimo it must be a variable of the notebook."""
@@ -184,11 +218,10 @@ class Replay:
 
     def slider(self, step: int | None) -> mo.ui.slider:
         """The steps, to scrub through; moved by hand it pauses. In marimo it must be a variable of the notebook."""
-        last = self.run.steps_done
         return mo.ui.slider(
             1,
-            last,
-            value=min(step or last, last),
+            (self.run or next(iter(self.runs.values()))).steps_done,
+            value=step or 1,
             show_value=True,
             full_width=True,
             label="step",
@@ -196,26 +229,25 @@ class Replay:
         )
 
     def choose(self, menu: dict) -> None:
-        """Follow the menu: another run is shown whole, a speed holds from the next step on."""
+        """Follow the menu: a run begins at its first step, another one under it is laid at once, a speed holds from now on."""
         if not IN_PAGE:
             return
         run, against = self.runs[menu["run"]], self.runs.get(menu["against"])
         self.speed = SPEEDS[menu["speed"]]
-        if run is not self.run:
-            self.pause()
-            self.run = run
-            self.at(run.steps_done)
-            self.against = against
-            self.go(run.steps_done)
-        elif against is not self.against:
-            self.against = against
-            self._show()
+        changed = run is not self.run
+        self.names = (menu["run"], menu["against"])
+        if changed or against is not self.against:
+            self.run, self.against = run, against
+            self.go(1 if changed else self.step)
+        if changed:
+            self.at(1)
+            self.ended(replayed(run, run.steps_done))
 
     def go(self, step: int) -> None:
         """Pause, and show the run as it stood after a step."""
         self.pause()
         self.step = step
-        self._show()
+        self._show(playing=False)
 
     def pause(self) -> None:
         """Stay at this step."""
@@ -232,23 +264,24 @@ class Replay:
     async def _play(self, turn: int) -> None:
         while turn == self.turn and self.step < self.run.steps_done:
             self.step += 1
-            self._show()
+            self._show(playing=True)
             self.at(self.step)
             await asyncio.sleep(min(LONGEST, self._seconds() / self.speed))
         if turn == self.turn:
-            self.pause()
+            self.go(self.step)
 
     def _seconds(self) -> float:
         """How long the step took when it was recorded."""
         ends = [0.0, *(row["seconds"] for row in self.run.metrics)]
         return ends[self.step] - ends[self.step - 1]
 
-    def _show(self) -> None:
-        self.publish(replayed(self.run, self.step, self.against, self.speed))
+    def _show(self, playing: bool) -> None:
+        report = replayed(self.run, self.step, self.against, self.speed if playing else 0)
+        self.publish(replace(report, names=self.names))
 
 
-def replayed(run: Run, step: int, against: Run | None = None, speed: float = 1) -> Report:
-    """What a session so many times as fast would have said of a run after a step, over another run.
+def replayed(run: Run, step: int, against: Run | None = None, speed: float = 0) -> Report:
+    """What a session so many times as fast would have said of a run after a step, over another run; at speed 0 it stands.
 
     >>> run = Run({"steps": 2}, metrics=[{"step": 1, "reward": 0.2}, {"step": 2, "reward": 0.4}], state="finished")
     >>> replayed(run, 1).phase, replayed(run, 1).run.series("reward")
@@ -256,15 +289,15 @@ def replayed(run: Run, step: int, against: Run | None = None, speed: float = 1) 
     """
     then = replace(
         run,
-        metrics=[row | {"seconds": row.get("seconds", 0.0) / speed} for row in run.metrics[:step]],
+        metrics=[row | {"seconds": row.get("seconds", 0.0) / (speed or 1)} for row in run.metrics[:step]],
         groups=[group for group in run.groups if group.step <= step],
-        state="running" if step < run.steps_done else run.state,
+        state="running" if speed and step < run.steps_done else "stopped",
     )
     return Report(f"A recording: step {step} of {run.steps_done}", then, against)
 
 
 _NO_TORCH = """**A recording.** A web page has no torch, so here you replay runs that were recorded: real ones, every step as it was.
-To train for yourself, install the course (Python 3.11 or later), `pip install -r requirements.txt`, and open the same lesson with `marimo edit`."""
+To train for yourself, take [the course](grpo-lessons.zip) home (Python 3.11 or later), `pip install -r requirements.txt`, and open the same lesson with `marimo edit`."""
 
 
 def _for_the_wheel() -> None:

@@ -112,6 +112,7 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
             raise CannotBuild(
                 f"{page}: needs another wheel than {ours.name}: some lessons reach a module that others do not."
             )
+    _pack(out / "grpo-lessons.zip")
     (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
     (out / "public" / "pocket").mkdir()
     for file in (
@@ -160,6 +161,23 @@ def _first(page: Path, html: str, cells: int = 9) -> str:
 
 _EDIT = """<script>{const here = new URL(location); if (here.searchParams.get("view") !== "edit") {
 here.searchParams.set("view", "edit"); history.replaceState(null, "", here); }}</script>"""
+
+
+def _pack(path: Path) -> None:
+    """The course itself, to be taken home."""
+    wanted = [
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+        "requirements.txt",
+        "grpo_lessons/**/*",
+        "notebooks/**/*",
+        "tests/*.py",
+    ]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(file for each in wanted for file in ROOT.glob(each)):
+            if file.is_file() and "__" not in file.parent.name:  # caches of Python and of marimo
+                archive.write(file, Path("grpo-lessons") / file.relative_to(ROOT))
 
 
 # Python and its packages ---------------------------------------------------------------------------------------------
@@ -284,7 +302,7 @@ def _write_pages(out: Path, base_url: str) -> None:
         "replies": cards.page(
             cards.text_table(
                 ["question", "reply before", "reply after"],
-                [(title, texts) for title, texts in run.before.texts(run.after)[1:4]],
+                [(title, texts) for title, texts in run.before.texts(run.after)[2:5]],
                 ("think", "answer"),
             )
         ),

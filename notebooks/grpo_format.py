@@ -361,7 +361,7 @@ def _():
     ## 6 · The configuration
 
     Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
-    The code follows your choices, and the button below runs it: `prompts` are 512 questions, `load` is `grpo_lessons.models.load`.
+    The code follows your choices, and *Train* runs it where there is torch: `prompts` are 512 questions, `load` is `grpo_lessons.models.load`.
     """)
     return
 
@@ -493,6 +493,7 @@ def _():
         left,
         resume,
         session,
+        set_ended,
         set_measured,
         set_suited,
     )
@@ -519,7 +520,7 @@ def _(session):
 
 
 @app.cell(hide_code=True)
-def _(never_earned, real, real_zero, recorded, set_report, unheld):
+def _(never_earned, real, real_zero, recorded, set_ended, set_report, unheld):
     get_at, set_at = mo.state(None)
     get_playing, set_playing = mo.state(False, allow_self_loops=True)
     replay = page.Replay(
@@ -531,6 +532,7 @@ def _(never_earned, real, real_zero, recorded, set_report, unheld):
             "SmolLM2-135M, no example": real_zero,
         },
         set_report,
+        set_ended,
         set_at,
         set_playing,
     )
@@ -640,7 +642,7 @@ def _():
     mo.vstack(
         [
             mo.md("""
-    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser: four replies each, and what the rewards make of them.
+    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser, and knows sums of two-digit numbers: four replies each, and what the rewards make of them.
     """),
             load_pocket,
         ]
@@ -717,7 +719,7 @@ def _(attempt):
 def _():
     mo.md("""
     Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *anything* in the two blocks.
-    What stops the cheat is a second reward that looks at the answer: choose *strict + answer* in station 6 and train again.
+    What stops the cheat is a second reward that looks at the answer: *strict + answer* in station 6.
 
     ## 10 · Two runs that fail
 
@@ -743,7 +745,7 @@ def _():
     mo.md(f"""
     Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it.
     Reinforcement strengthens what a model already does now and then; it cannot invent. **What helps:** ask for the format in the prompt,
-    show one example there, train on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags. Try it in station 6.)
+    show one example there, train on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags. Station 6 has it.)
     A larger group or more steps do not help either.
 
     **The second looks perfect.** Again the recorded run, with one change: `beta = 0`, TRL's default. Look at the curve, then at what it does not show.
@@ -857,7 +859,7 @@ def _(get_drawing, real):
 def _():
     mo.md(f"""
     An instruction that a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some forty tokens and brings the first successes.
-    To see it live, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
+    To see it live on your own machine, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """)
     return
 
@@ -867,7 +869,7 @@ def _():
     mo.md("""
     ## 12 · The whole thing in four steps
 
-    All of the above in plain TRL, without our library: prompts, a reward, a configuration, a trainer. This cell runs as it stands.
+    All of the above in plain TRL, without our library: prompts, a reward, a configuration, a trainer. It runs as it stands.
     """)
     return
 
@@ -1154,15 +1156,15 @@ def _(asked, folder, get_ended, keep, keep_choice):
 
 @app.cell(hide_code=True)
 def _():
-    mo.md("""
+    mo.md(f"""
     ## What you now know
 
     A reward function is a few lines; a group turns its numbers into pushes; a group without differences teaches nothing; and a model learns
     what is *paid for*, not what was *meant*. One question is left: what if the reward looks at the answer, and at nothing else?
     Does a model that nobody asks to think begin to think?
 
-    **Next: [`grpo_math.py`](grpo_math.py)**, *reward the answer, and watch thinking appear*. Before this one stands
-    [`grpo_length.py`](grpo_length.py), *teach a model a length*: what a reward does not see, and what would have seen it.
+    **Next: {live.lesson_link("math")}**, *reward the answer, and watch thinking appear*. Before this one stands
+    {live.lesson_link("length")}, *teach a model a length*: what a reward does not see, and what would have seen it.
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · the format reward, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·
     no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · the mean over tokens, [DAPO](https://arxiv.org/abs/2503.14476) ·

@@ -233,7 +233,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    shape = mo.ui.radio(SHAPES, value="distance", inline=True, label="Shape")
+    shape = mo.ui.radio(SHAPES, value="distance", label="Shape")
     target = mo.ui.slider(4, 50, value=20, show_value=True, label="target")
     mo.vstack([shape, target])
     return shape, target
@@ -382,7 +382,7 @@ def _():
     ## 6 · The configuration
 
     Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
-    The code follows your choices, and the button below runs it.
+    The code follows your choices, and *Train* runs it where there is torch.
     """)
     return
 
@@ -523,6 +523,7 @@ def _():
         left,
         resume,
         session,
+        set_ended,
         set_measured,
         set_suited,
     )
@@ -549,12 +550,13 @@ def _(session):
 
 
 @app.cell(hide_code=True)
-def _(FAILURES, RUNS, real, real_zero, set_report):
+def _(FAILURES, RUNS, real, real_zero, set_ended, set_report):
     get_at, set_at = mo.state(None)
     get_playing, set_playing = mo.state(False, allow_self_loops=True)
     replay = page.Replay(
         RUNS | FAILURES | {"SmolLM2-135M": real, "SmolLM2-135M, no example": real_zero},
         set_report,
+        set_ended,
         set_at,
         set_playing,
     )
@@ -629,7 +631,7 @@ def _():
     **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus
     a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy*
     says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0.
-    If you train again, the run before stays as a dashed line.
+    A second training stays above the first, which is then dashed.
 
     ## 8 · Look inside
 
@@ -927,7 +929,7 @@ def _(real):
     And its sentences? `beta` is 0 here, too, and so far they hold, though they begin to stray: the perplexity goes from {_perplexity[0]} to {_perplexity[1]}, not to thousands. A real model has
     many ways to write a sentence of twenty tokens, and finds them within ten steps. Train longer, or with a larger learning rate: what becomes of them then?
 
-    To see it live, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
+    To see it live on your own machine, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """)
     return
 
@@ -937,7 +939,7 @@ def _():
     mo.md("""
     ## 12 · The whole thing in plain TRL
 
-    A well-known exercise, right for TRL 1.16: a length reward of 50 on a set of texts to be summarised, with LoRA. This cell runs as it stands, with the model of your choice.
+    A well-known exercise, right for TRL 1.16: a length reward of 50 on a set of texts to be summarised, with LoRA. It runs as it stands, with the model of your choice.
     """)
     return
 
@@ -1201,14 +1203,14 @@ def _(asked, folder, get_ended, keep, keep_choice):
 
 @app.cell(hide_code=True)
 def _():
-    mo.md("""
+    mo.md(f"""
     ## What you now know
 
     A group turns numbers into pushes; only differences within it count; and a model learns what is paid for, down to the unit in which you count.
     What a reward does not see is not kept. But what if it sees *too much* at once, and the model never earns a thing?
 
-    **Next: [`grpo_format.py`](grpo_format.py)**, *teach a model a format*: rewards of 0 or 1, dead groups, and what a tutorial's regular expression pays for.
-    Then [`grpo_math.py`](grpo_math.py), where only the answer is rewarded, and thinking appears.
+    **Next: {live.lesson_link("format")}**, *teach a model a format*: rewards of 0 or 1, dead groups, and what a tutorial's regular expression pays for.
+    Then {live.lesson_link("math")}, where only the answer is rewarded, and thinking appears.
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) ·
     leaving out what is cut off, [DAPO](https://arxiv.org/abs/2503.14476) · the KL estimate, [J. Schulman](http://joschu.net/blog/kl-approx.html) ·

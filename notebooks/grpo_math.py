@@ -475,7 +475,7 @@ def _():
 
     ## 7 · The configuration
 
-    Set up your own training. The first choice is the *difficulty*, the next the rewards; the code follows, and the button below runs it.
+    Set up your own training. The first choice is the *difficulty*, the next the rewards; the code follows, and *Train* runs it where there is torch.
     """)
     return
 
@@ -614,6 +614,7 @@ def _():
         left,
         resume,
         session,
+        set_ended,
         set_measured,
         set_suited,
     )
@@ -640,7 +641,7 @@ def _(session):
 
 
 @app.cell(hide_code=True)
-def _(FAILURES, real, real_zero, recorded, set_report):
+def _(FAILURES, real, real_zero, recorded, set_ended, set_report):
     get_at, set_at = mo.state(None)
     get_playing, set_playing = mo.state(False, allow_self_loops=True)
     replay = page.Replay(
@@ -648,6 +649,7 @@ def _(FAILURES, real, real_zero, recorded, set_report):
         | {name.partition(":")[0]: run for name, run in FAILURES.items()}
         | {"SmolLM2-135M": real, "SmolLM2-135M, no example": real_zero},
         set_report,
+        set_ended,
         set_at,
         set_playing,
     )
@@ -778,7 +780,7 @@ def _():
     mo.vstack(
         [
             mo.md("""
-    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser: four replies each. Then ask for a sum of two numbers, or of four, which no step trained on.
+    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser, and knows sums of two-digit numbers: four replies each. Then ask for a sum of two numbers, or of four, which no step trained on.
     """),
             load_pocket,
         ]
@@ -1028,7 +1030,7 @@ def _():
     No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand:
     less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.
 
-    To see it live, choose **smollm2-135m** in station 7 and train: some minutes on a laptop, faster on a GPU.
+    To see it live on your own machine, choose **smollm2-135m** in station 7 and train: some minutes on a laptop, faster on a GPU.
     """)
     return
 
@@ -1265,7 +1267,7 @@ def _(asked, folder, get_ended, keep, keep_choice):
 
 @app.cell(hide_code=True)
 def _():
-    mo.md("""
+    mo.md(f"""
     For school mathematics in words, `dataset_name: openai/gsm8k` has a column `answer` that `answer_reward` reads as it stands (it looks behind `####`), and a column `question` to be
     renamed to `prompt`. That wants a model of half a billion weights and a GPU.
 
@@ -1274,7 +1276,7 @@ def _():
     Check answers by value; let bugs raise; choose questions that are sometimes right. Then reward the result, and whatever leads to it spreads, thinking included.
     A model learns neither what you meant nor what you measure elsewhere, but what makes one reply better than its siblings.
 
-    That was the course: [`grpo_length.py`](grpo_length.py), what a reward does not see · [`grpo_format.py`](grpo_format.py), a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order:
+    That was the course: {live.lesson_link("length")}, what a reward does not see · {live.lesson_link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order:
     *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?*
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · rewards that a program checks, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·

@@ -50,7 +50,7 @@ def test_a_readers_function_that_raises_is_told_so(lesson):
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_lessons_name_each_other(name):
     source = (ROOT / f"notebooks/grpo_{name}.py").read_text(encoding="utf-8")
-    assert all(f"grpo_{other}.py" in source for other in LESSONS if other != name)
+    assert all(f'lesson_link("{other}")' in source for other in LESSONS if other != name)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -127,22 +127,49 @@ def test_a_recorded_run_plays_pauses_and_scrubs(lesson):
     page.get_by_text("A recording: step 25 of 25").wait_for(timeout=5_000)
 
 
+def test_every_recording_of_the_menu_is_drawn_from_its_first_step(lesson):
+    page, _ = lesson
+    menu = page.get_by_label("recorded run")
+    for name in [*menu.locator("option").all_inner_texts()[::-1]]:
+        menu.select_option(name)
+        page.get_by_text(re.compile("^A recording: step 1 of")).wait_for(timeout=5_000)
+        page.locator(".gl").filter(has_text="A recording: step 1 of").locator(".curve").first.wait_for(timeout=5_000)
+    assert failures(page) == []
+
+
+def test_the_code_of_a_reward_is_the_rewards(lesson):
+    page, _ = lesson
+    page.locator("pre").filter(has_text="class TutorialReward").first.wait_for(timeout=5_000)
+    assert page.locator("pre").filter(has_text="/// script").count() == 0
+
+
+def test_the_lesson_leads_to_the_others(lesson, root):
+    page, _ = lesson
+    links = [link.get_attribute("href") for link in page.locator("a[href$='.html'], a[href$='.zip']").all()]
+    assert {"math.html", "length.html", "grpo-lessons.zip"} <= set(links)
+    assert all((root / "course" / "grpo" / link).exists() for link in links)
+
+
 def test_another_recording_is_laid_under_the_first(lesson):
     page, _ = lesson
     page.get_by_label("over (dashed)").select_option("without beta")
-    page.get_by_text("the run before (beta 0.0)").or_(page.get_by_text("the run before (beta 0)")).wait_for(
-        timeout=5_000
-    )
+    page.get_by_text("╌ without beta").wait_for(timeout=5_000)
 
 
-def test_an_exercise_is_written_in_the_page(lesson):
+def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
     page, _ = lesson
-    editor = page.locator("marimo-code-editor").first.locator(".cm-content")
-    editor.click()
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text("def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n")
-    page.get_by_text("Two: advantages.").click()
-    page.get_by_text("All cases pass.").first.wait_for(timeout=10_000)
+    for code, said in [
+        ("def my_format_reward(completions, **kwargs):\n    while True: pass\n", "is there an endless loop?"),
+        ("import sys\nsys.exit()\n", "your code ends Python"),
+        ("reward = 1\n", "your code defines no function my_format_reward"),
+        ("def my_format_reward(completions, **kwargs:\n", "SyntaxError"),
+        ("def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n", "All cases pass."),
+    ]:
+        page.locator("marimo-code-editor").first.locator(".cm-content").click()
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(code)
+        page.get_by_text("Two: advantages.").click()
+        page.get_by_text(said).first.wait_for(timeout=20_000)
 
 
 def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
