@@ -214,7 +214,7 @@ class Replay:
     def button(self, playing: bool) -> mo.ui.button:
         """Play or Pause. In marimo it must be a variable of the notebook."""
         word, kind = ("Pause", "neutral") if playing else ("Play", "success")
-        return mo.ui.button(label=word, kind=kind, on_click=lambda _: self.pause() if playing else self.play())
+        return mo.ui.button(label=word, kind=kind, on_click=lambda _: self.go(self.step) if playing else self.play())
 
     def slider(self, step: int | None) -> mo.ui.slider:
         """The steps, to scrub through; moved by hand it pauses. In marimo it must be a variable of the notebook."""

@@ -44,28 +44,10 @@ LESSONS = {
 MINUTES = 45  # of one lesson
 
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
-# What marimo needs in a browser. Those of the first line as they are installed here, those of the second as Pyodide has them.
+# What marimo, our library, and last the widget need in a page, each as it is installed here; then as Pyodide has them.
 FROM_PYPI = (
-    *(
-        "marimo-base",
-        "msgspec",
-        "markdown",
-        "pymdown-extensions",
-        "narwhals",
-        "packaging",
-        "pygments",
-        "tomlkit",
-        "filelock",
-    ),
-    *(
-        "anywidget",
-        "ipywidgets",
-        "ipython",
-        "traitlets",
-        "psygnal",
-        "typing-extensions",
-        "comm",
-    ),  # loaded when asked for
+    *"marimo-base msgspec markdown pymdown-extensions narwhals packaging pygments tomlkit filelock".split(),
+    *"anywidget ipywidgets ipython traitlets psygnal typing-extensions comm".split(),
 )
 AS_IN_PYODIDE = ("micropip", "jedi", "parso", "pyodide-http")
 COMPILED = ("pyyaml",)  # by Pyodide only

@@ -119,6 +119,7 @@ def test_a_recorded_run_plays_pauses_and_scrubs(lesson):
     page.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for(timeout=10_000)
     page.get_by_role("button", name="Pause", exact=True).click()
     page.get_by_role("button", name="Play", exact=True).wait_for(timeout=5_000)
+    assert page.get_by_text(re.compile(r"^A recording: step \d+ of 25$")).count() == 1  # no time left: it stands
     slider = page.locator("marimo-slider", has=page.get_by_text("step", exact=True)).first.get_by_role("slider")
     slider.focus()
     slider.press("Home")
