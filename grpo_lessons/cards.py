@@ -421,9 +421,10 @@ def run_panel(
     else:
         parts = [f"<p><b>{escape(phase)}</b></p>"]
     if run.metrics and before:
-        ours, theirs = told_apart(run, before)
-        first, second = names or (f"this run{ours}", f"the run before{theirs}")
-        parts.append(curves({first: run, second: before}, watch=watch))
+        if names is None:
+            ours, theirs = told_apart(run, before)
+            names = f"this run{ours}", f"the run before{theirs}"
+        parts.append(curves({names[0]: run, names[1]: before}, watch=watch))
     elif run.metrics:
         parts.append(curves({"this run": run}, watch=watch))
     elif before:  # waiting, or refused: what there was stays in sight

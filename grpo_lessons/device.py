@@ -22,6 +22,13 @@ IN_PAGE = sys.platform == "emscripten"  # in a web page, by Pyodide: no torch, n
 FOLDER = Path(tempfile.gettempdir()) / f"grpo-lessons-{os.getuid() if hasattr(os, 'getuid') else 'line'}"
 
 
+def fetch(name: str) -> str:
+    """In a web page: a text file of the site's `public/`. It waits for it, as reading from a disk does."""
+    from pyodide.http import open_url
+
+    return open_url(f"../public/{name}").read()
+
+
 @lru_cache(maxsize=1)
 def gpu() -> float | None:
     """The compute capability of the first NVIDIA GPU that the installed torch can use, or None.

@@ -520,14 +520,11 @@ def shown_code(thing: object) -> mo.Html | None:
 
 def code_of(thing: object) -> str:
     """The code of a function or class of a notebook; how marimo stores it is of no interest."""
-    if device.IN_PAGE and inspect.isclass(
-        thing
-    ):  # inspect looks for a class in the notebook's file, at the line in its cell
+    if device.IN_PAGE and inspect.isclass(thing):
+        # inspect would look in the notebook's file, at the line that the class has in its cell. The methods know their
+        # cell; those that a dataclass has made have no file.
         files = [each.__code__.co_filename for each in vars(thing).values() if inspect.isfunction(each)]
-        cell = next(
-            file for file in files if linecache.getlines(file)
-        )  # a dataclass makes some of its methods from no file
-        return "".join(linecache.getlines(cell))
+        return "".join(next(lines for lines in map(linecache.getlines, files) if lines))
     return re.sub(r"^@app\..*\n", "", inspect.getsource(thing))
 
 

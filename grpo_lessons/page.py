@@ -13,7 +13,7 @@ from functools import partial
 import marimo as mo
 
 from grpo_lessons import cards, plots
-from grpo_lessons.device import IN_PAGE
+from grpo_lessons.device import IN_PAGE, fetch
 from grpo_lessons.live import Report, code_of, failed, way
 from grpo_lessons.rewards import AnswerReward, Reward
 from grpo_lessons.runs import Run
@@ -22,11 +22,9 @@ from grpo_lessons.tryout import tryout
 
 def recording(name: str) -> Run:
     """A run of `public/`: read from beside the notebook, or fetched from beside the page."""
-    if not IN_PAGE:
-        return Run.load(mo.notebook_dir() / "public" / f"{name}.json")
-    from pyodide.http import open_url  # waits: a lesson has nothing to show before its recordings are there
-
-    return Run.from_json(open_url(f"../public/{name}.json").read())
+    if IN_PAGE:
+        return Run.from_json(fetch(f"{name}.json"))
+    return Run.load(mo.notebook_dir() / "public" / f"{name}.json")
 
 
 # Figures -----------------------------------------------------------------------------------------------------------
@@ -66,9 +64,9 @@ def figure(drawing: str, draw: Callable, *data) -> mo.Html:
     return mo.Html(cards.page(f'<p class="note">{_INSTEAD[drawing]}</p>'))
 
 
-MOST_STEPS = 300_000  # instructions that a visitor's code may run in one call: a second or two in a page
-
 # Exercises -----------------------------------------------------------------------------------------------------------
+
+MOST_STEPS = 300_000  # instructions that a visitor's code may run in one call: a second or two in a page
 
 
 def editor(function: Callable) -> mo.ui.code_editor | None:
@@ -126,8 +124,23 @@ def _bounded(function: Callable, *args, **kwargs):
 # Try it ----------------------------------------------------------------------------------------------------------------
 
 
-async def try_it(question: str, adapter: str) -> mo.Html:
+def load_button() -> mo.ui.run_button:
+    """The button that loads the model. In marimo it must be a variable of the notebook."""
+    return mo.ui.run_button(label="Load the model into this page (2 MB)")
+
+
+def invite(button: mo.ui.run_button, what: str) -> mo.Html:
+    """The button under a word on which model it loads, and on what there will be to see."""
+    return mo.vstack([mo.md(f"{_ASK}{what}"), button])
+
+
+_ASK = "**Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser"
+
+
+async def try_it(pressed: bool, question: str, adapter: str) -> mo.Html | None:
     """The widget of `tryout`; in a page, what it needs of Python is fetched first. A sentence where that fails."""
+    if not pressed:
+        return None
     try:
         if IN_PAGE:
             import pyodide_js
@@ -245,14 +258,10 @@ class Replay:
 
     def go(self, step: int) -> None:
         """Pause, and show the run as it stood after a step."""
-        self.pause()
-        self.step = step
-        self._show(playing=False)
-
-    def pause(self) -> None:
-        """Stay at this step."""
         self.turn += 1
         self.playing(False)
+        self.step = step
+        self._show(playing=False)
 
     def play(self) -> None:
         """Go on from this step, or from the first if this is the last."""

@@ -3,12 +3,12 @@
 The model runs as JavaScript (`pocket/pocket.js`), so that it does where there is no torch, and no server is asked.
 """
 
-import sys
 from pathlib import Path
 
 import marimo as mo
 
 from grpo_lessons import pocket
+from grpo_lessons.device import IN_PAGE, fetch
 
 
 def tryout(question: str, adapter: str, public):
@@ -28,7 +28,7 @@ def tryout(question: str, adapter: str, public):
     import anywidget
     from traitlets import Bytes, Dict, Unicode
 
-    source, assets, given = _in_page(adapter, public) if sys.platform == "emscripten" else _here(adapter, public)
+    source, assets, given = _in_page(adapter, public) if IN_PAGE else _here(adapter, public)
 
     class Tryout(anywidget.AnyWidget):
         _esm = source
@@ -54,11 +54,9 @@ def _here(adapter: str, public: Path) -> tuple[str, dict, dict]:
 
 
 def _in_page(adapter: str, public) -> tuple[str, dict, dict]:
-    from pyodide.http import open_url
-
     assets = {
         "weights": f"{public}/pocket/model.safetensors",
         "tokenizer": f"{public}/pocket/tokenizer.json",
         "adapter": f"{public}/{adapter}.safetensors",
     }
-    return open_url(f"{public}/pocket/pocket.js").read(), assets, {}
+    return fetch("pocket/pocket.js"), assets, {}

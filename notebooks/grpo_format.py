@@ -638,21 +638,16 @@ def _(get_drawing, inspected, recorded):
 
 @app.cell(hide_code=True)
 def _():
-    load_pocket = mo.ui.run_button(label="Load the model into this page (2 MB)")
-    mo.vstack(
-        [
-            mo.md("""
-    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser, and knows sums of two-digit numbers: four replies each, and what the rewards make of them.
-    """),
-            load_pocket,
-        ]
+    load_pocket = page.load_button()
+    page.invite(
+        load_pocket, ", and knows sums of two-digit numbers: four replies each, and what the rewards make of them."
     )
     return (load_pocket,)
 
 
 @app.cell(hide_code=True)
 async def _(load_pocket):
-    tried = await page.try_it("What is 12 + 45 + 38?", "format_learns") if load_pocket.value else None
+    tried = await page.try_it(load_pocket.value, "What is 12 + 45 + 38?", "format_learns")
     tried
     return (tried,)
 

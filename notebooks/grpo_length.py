@@ -671,21 +671,14 @@ def _(RUNS, get_drawing, inspected, target_of):
 
 @app.cell(hide_code=True)
 def _():
-    load_pocket = mo.ui.run_button(label="Load the model into this page (2 MB)")
-    mo.vstack(
-        [
-            mo.md("""
-    **Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser: four texts each, and what the reward for 20 tokens makes of them.
-    """),
-            load_pocket,
-        ]
-    )
+    load_pocket = page.load_button()
+    page.invite(load_pocket, ": four texts each, and what the reward for 20 tokens makes of them.")
     return (load_pocket,)
 
 
 @app.cell(hide_code=True)
 async def _(load_pocket):
-    tried = await page.try_it("Write about the sea.", "length_learns") if load_pocket.value else None
+    tried = await page.try_it(load_pocket.value, "Write about the sea.", "length_learns")
     tried
     return (tried,)
 

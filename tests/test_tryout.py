@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from statistics import fmean
 
 import pytest
@@ -15,6 +12,7 @@ from grpo_lessons.problems import sums, texts
 from grpo_lessons.rewards import answer_reward, format_reward
 from grpo_lessons.runs import Run
 from tests.browser import CHROMIUM, ROOT, browse, failures, serve
+from tests.pages import serve_folder
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -42,11 +40,6 @@ NASTY = [
 ]
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *words):
-        pass
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page with the assets beside it, `Pocket` in `window`, and for each adapter and "" a model in `window.models`."""
@@ -54,21 +47,18 @@ def page(tmp_path_factory):
     for file in (*FILES, *(PUBLIC / f"{name}.safetensors" for name in ADAPTERS)):
         shutil.copy(file, folder)
     (folder / "index.html").write_text("<!doctype html><meta name=viewport content='width=device-width'><main></main>")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with browse(f"http://127.0.0.1:{server.server_port}/index.html") as page:
-            page.evaluate(
-                """async names => {
-                const bytes = async name => (await fetch(name)).arrayBuffer();
-                window.widget = await import("./pocket.js");
-                const [weights, tokenizer] = [await bytes("model.safetensors"), await (await fetch("tokenizer.json")).json()];
-                window.models = { "": new widget.Pocket(weights, tokenizer) };
-                for (const name of names)
-                    models[name] = new widget.Pocket(weights, tokenizer, await bytes(`${name}.safetensors`)); }""",
-                ADAPTERS,
-            )
-            yield page
-        server.shutdown()
+    with serve_folder(folder) as address, browse(f"{address}/index.html") as page:
+        page.evaluate(
+            """async names => {
+            const bytes = async name => (await fetch(name)).arrayBuffer();
+            window.widget = await import("./pocket.js");
+            const [weights, tokenizer] = [await bytes("model.safetensors"), await (await fetch("tokenizer.json")).json()];
+            window.models = { "": new widget.Pocket(weights, tokenizer) };
+            for (const name of names)
+                models[name] = new widget.Pocket(weights, tokenizer, await bytes(`${name}.safetensors`)); }""",
+            ADAPTERS,
+        )
+        yield page
 
 
 @pytest.fixture(scope="module")

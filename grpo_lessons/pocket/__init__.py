@@ -2,11 +2,12 @@
 
 import json
 import re
-import sys
 import unicodedata
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+
+from grpo_lessons.device import IN_PAGE, fetch
 
 PATH = Path(__file__).parent / "model"
 END = "<|end|>"
@@ -81,7 +82,8 @@ def _merged(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
 @lru_cache(maxsize=1)
 def _tokenizer() -> tuple[re.Pattern, dict[tuple[bytes, bytes], int]]:
     """The special tokens, as a pattern, and the rank of each merge, of the model's `tokenizer.json`."""
-    file = json.loads(_read("tokenizer.json"))
+    name = "tokenizer.json"
+    file = json.loads(fetch(f"pocket/{name}") if IN_PAGE else (PATH / name).read_text(encoding="utf-8"))
     special = "|".join(re.escape(token["content"]) for token in file["added_tokens"])
     # Byte-level: every byte is written as a character that can be seen, the others from 256 on, in their order.
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -92,12 +94,3 @@ def _tokenizer() -> tuple[re.Pattern, dict[tuple[bytes, bytes], int]]:
         return bytes(byte_of[character] for character in piece)
 
     return re.compile(f"({special})"), {(read(a), read(b)): i for i, (a, b) in enumerate(file["model"]["merges"])}
-
-
-def _read(name: str) -> str:
-    """A text of the model's folder; in a web page, whose wheel has no such files, it is fetched from the site."""
-    if sys.platform != "emscripten":
-        return (PATH / name).read_text(encoding="utf-8")
-    from pyodide.http import open_url
-
-    return open_url(f"../public/pocket/{name}").read()
