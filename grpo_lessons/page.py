@@ -6,9 +6,11 @@ Elsewhere these pieces step aside: figures are drawn at once, exercises are writ
 import asyncio
 import re
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import marimo as mo
 
@@ -37,6 +39,27 @@ _INSTEAD = {
 }
 
 
+_DRAWING_ONE = (
+    threading.Lock()
+)  # matplotlib's settings are global, and the sessions of a server are threads of one process
+
+
+def _let_sessions_start_together() -> None:
+    """Keep the sessions of `marimo run` from failing while one of them is the first to import matplotlib.
+
+    While it imports, marimo 0.25 already ends every cell of every session with `marimo._output.mpl.close_figures()`,
+    which is not there yet: such a session stops where it is, with half a lesson. Nothing is open that could be closed.
+    """
+    import marimo._output as output
+
+    if not hasattr(output, "mpl"):
+        output.mpl = SimpleNamespace(close_figures=lambda: None)  # until the import itself puts the module here
+
+
+if not IN_PAGE:
+    _let_sessions_start_together()
+
+
 def load_drawing(publish: Callable[[str], None]) -> None:
     """Fetch matplotlib into the page while the lesson is already in use; publish "ready" or "missing"."""
     if not IN_PAGE:
@@ -60,7 +83,8 @@ def load_drawing(publish: Callable[[str], None]) -> None:
 def figure(drawing: str, draw: Callable, *data) -> mo.Html:
     """A figure of `plots`, or while there is no matplotlib a word on it in its place."""
     if drawing == "ready":
-        return mo.Html(plots.to_svg(draw(*data)))
+        with _DRAWING_ONE:
+            return mo.Html(plots.to_svg(draw(*data)))
     return mo.Html(cards.page(f'<p class="note">{_INSTEAD[drawing]}</p>'))
 
 

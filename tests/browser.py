@@ -82,6 +82,7 @@ def lesson(name: str) -> Iterator:
     """A lesson as a learner opens it, in a page of its own, ready to be trained."""
     with serve("edit", f"notebooks/grpo_{name}.py") as url, browse(url) as page:
         page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        settle(page)
         yield page
 
 

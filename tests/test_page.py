@@ -1,5 +1,7 @@
 """The pieces of a web page that need no page to be tested."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -57,3 +59,14 @@ def test_a_reply_without_a_sum_in_its_question_has_no_right_answer():
     assert scores("3 + 4?").count(">1</b>") == 4 and "–" not in scores("3 + 4?")
     assert scores("who are you").count(">1</b>") == 2 and scores("who are you").count("–") == 2
     assert scores("9" * 5000 + " + 1 <script>")  # a visitor's number may be of any length
+
+
+def test_what_marimo_calls_after_every_cell_is_there_before_matplotlib_is():
+    # while one session of `marimo run` imported matplotlib, the others stopped with an AttributeError
+    code = "import sys, marimo._output, grpo_lessons.page; marimo._output.mpl.close_figures(); print('matplotlib' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.strip() == "False", ran.stderr
+    shown = "import marimo, matplotlib, matplotlib.pyplot; matplotlib.use('module://marimo._output.mpl'); matplotlib.pyplot.figure()"
+    code = f"import grpo_lessons.page; {shown}; print(marimo._output.mpl.__file__)"  # then its own, real backend
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.strip().endswith("mpl.py"), ran.stderr
