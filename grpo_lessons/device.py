@@ -1,9 +1,12 @@
 """The device: whether there is a GPU, and a line of tickets, shared by threads and processes, for one training at a time.
 
-A ticket is a locked file, so a place in the line is freed by the operating system even if its process is killed.
+A ticket is a locked file, so a place in the line is freed by the operating system even if its process is killed. Its name
+says whose it is and how long it will take.
 """
 
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -57,13 +61,26 @@ def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
     return free
 
 
+class Ticket(NamedTuple):
+    """A place in the line: whose it is ("" for nobody in particular), and the seconds it still needs, 0 for unknown."""
+
+    who: str
+    seconds: float
+
+
 @contextmanager
 def turn(
-    waiting: Callable[[int], None], should_stop: Callable[[], bool], folder: Path = FOLDER, poll: float = 0.2
+    waiting: Callable[[list[Ticket]], None],
+    should_stop: Callable[[], bool],
+    folder: Path = FOLDER,
+    poll: float = 0.2,
+    who: str = "",
+    seconds: float = 0,
 ) -> Iterator[bool]:
     """Wait for the device and hold it inside the `with` block; yields False if `should_stop` ended the waiting.
 
-    `waiting(ahead)` is called every `poll` seconds with the number of sessions in front, the running one included.
+    `waiting(in_front)` is called at first and whenever what `in_words` says of it has changed; the running session is
+    the first of those in front. `who` and `seconds` are what the others in the line are told of this one.
 
     Example:
         >>> with turn(waiting=print, should_stop=lambda: False) as mine:
@@ -71,17 +88,23 @@ def turn(
         True
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.ticket"
+    name = re.sub(r"[^A-Za-z0-9 ]", "", who)[:20]  # it stands in a file's name
+    path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}-{seconds:.0f}-{name}.ticket"
     ticket, device = FileLock(path), FileLock(folder / "device.lock")
-    mine = False
+    mine, told = False, None
     ticket.acquire()
     try:
         while not mine and not should_stop():
-            ahead = _ahead(path)
-            mine = ahead == 0 and _try(device)
+            in_front = line(folder, before=path)
+            mine = not in_front and _try(device)
             if not mine:
-                waiting(max(1, ahead))
-                time.sleep(poll)
+                in_front = in_front or [Ticket("", 0)]  # it has the device and no ticket any more
+                if (words := in_words(in_front)) != told:
+                    told = words
+                    waiting(in_front)
+                time.sleep(poll * min(5, len(in_front)))  # thirty who wait shall not keep the one who trains from it
+        if mine:
+            os.utime(path)  # its seconds count from here
         yield mine
     finally:
         device.release()
@@ -89,18 +112,53 @@ def turn(
         path.unlink(missing_ok=True)
 
 
-def in_words(ahead: int) -> str:
+def line(folder: Path = FOLDER, before: Path | None = None) -> list[Ticket]:
+    """Who is in the line, from the one that has the device to the last, or to the one before a ticket of one's own.
+
+    The tickets of a process that died are cleared away when they have come to the front.
+
+    Example:
+        >>> line(Path("no/such/folder"))
+        []
+    """
+    paths = sorted(path for path in folder.glob("*.ticket") if before is None or path.name < before.name)
+    while paths and not _is_held(paths[0]):
+        paths.pop(0)
+    found = []
+    for path in paths:
+        _, _, seconds, who = f"{path.stem}---".split("-", 3)
+        with suppress(OSError, ValueError):  # it has just gone
+            left = float(seconds or 0)
+            if not found and left:
+                left = max(1.0, left - (time.time() - path.stat().st_mtime))
+            found.append(Ticket(who.rstrip("-"), left))
+    return found
+
+
+def in_words(in_front: list[Ticket]) -> str:
     """What to tell somebody who waits.
 
-    >>> in_words(1)
+    >>> in_words([Ticket("", 0)])
     'Another training runs on this computer; yours comes after it (1 in front of you)'
+    >>> in_words([Ticket("seat 4", 12.3), Ticket("seat 9", 30)])
+    'Another training runs on this computer; yours comes after seat 4, seat 9 (2 in front of you), in about 45 s'
     """
-    return f"Another training runs on this computer; yours comes after it ({ahead} in front of you)"
+    names = [ticket.who for ticket in in_front]
+    after = ", ".join(names[:3]) + (" …" if len(names) > 3 else "") if all(names) else "it"
+    told = f"Another training runs on this computer; yours comes after {after} ({len(in_front)} in front of you)"
+    return told + wait_in_words(in_front)
 
 
-def _ahead(path: Path) -> int:
-    """How many live tickets are older; the tickets of dead processes are cleared away."""
-    return sum(_is_held(other) for other in path.parent.glob("*.ticket") if other.name < path.name)
+def wait_in_words(in_front: list[Ticket]) -> str:
+    """How long they will take together, roughly; nothing where it is not known.
+
+    >>> wait_in_words([Ticket("seat 4", 100), Ticket("seat 9", 30)])
+    ', in about 2 min'
+    """
+    if not all(ticket.seconds for ticket in in_front):
+        return ""
+    seconds = sum(ticket.seconds for ticket in in_front)
+    return f", in about {5 * math.ceil(seconds / 5)} s" if seconds < 90 else f", in about {seconds / 60:.0f} min"
 
 
 def _is_held(path: Path) -> bool:

@@ -18,6 +18,7 @@ import marimo as mo
 from grpo_lessons import cards, device, fit, keep
 from grpo_lessons.models import ReferenceLogProb
 from grpo_lessons.runs import Run
+from grpo_lessons.seat import Seat
 from grpo_lessons.sources import PRESETS, SMOLLM2, Stopped, is_here, is_pocket
 from grpo_lessons.training import (
     Settings,
@@ -69,6 +70,7 @@ class Session:
         self.halt = threading.Event()
         self.halt_measuring = threading.Event()
         self.last: Report | None = None
+        self.seat = seat()
 
     def stop(self) -> None:
         """End the session after the step under way, or a download; what was learnt is kept."""
@@ -89,7 +91,7 @@ class Session:
         self.halt.set()
         self.halt_measuring.set()
         self.halt = halt = threading.Event()
-        owner = weakref.ref(self)
+        owner, place = weakref.ref(self), self.seat
         before = self.last.run if self.last and self.last.run.metrics else None
 
         def is_current() -> bool:
@@ -104,22 +106,35 @@ class Session:
 
         def work() -> None:
             latest = Run(settings=dict(vars(settings)))
+            limit = None  # what the teacher allows
 
             def update(phase: str, run: Run) -> None:
-                nonlocal latest
+                nonlocal latest, limit
                 latest = run
+                if place and place.most_minutes and _seconds(run) > 60 * place.most_minutes:
+                    limit = f"the class's limit of {place.most_minutes:g} min"
                 say(STOPPING if halt.is_set() and run.state == "running" else phase, run)
 
             def should_stop() -> bool:
-                return halt.is_set() or not is_current()
+                return halt.is_set() or bool(limit) or not is_current() or bool(place and place.is_away)
 
             try:
                 checkpoints = folder / "unfinished" if folder and _is_own() else None
                 trained = train(
-                    **plan, on_update=update, should_stop=should_stop, checkpoints=checkpoints, resume=resume
+                    **plan,
+                    on_update=update,
+                    should_stop=should_stop,
+                    checkpoints=checkpoints,
+                    resume=resume,
+                    who=f"seat {place.number}" if place else "",
+                    seconds=_expected(plan),
                 )
+                if not _is_own():  # a server's visitor has nothing to save it with; thirty of them took 4 GB
+                    trained = Trained(trained.run)
                 done = trained.run.steps_done
-                word = "Finished" if trained.run.state == "finished" else "Stopped; what was learnt is kept"
+                word = f"Stopped{f' at {limit}' if limit else ''}; what was learnt is kept"
+                word = "Finished" if trained.run.state == "finished" else word
+                _learn_pace(plan, trained.run)
                 lost = _keep_record(trained.run, folder)
                 say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s{lost}", trained.run, trained=trained)
             except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
@@ -155,7 +170,9 @@ class Session:
             try:
                 if settings.model not in _PROBES:
                     load_libraries()
-                    with device.turn(lambda ahead: say("Measured when the training under way has ended"), should_stop):
+                    with device.turn(
+                        lambda in_front: say("Measured when the training under way has ended"), should_stop
+                    ):
                         probe = _PROBES[settings.model] = fit.measure(settings, plan["prompts"], say, should_stop)
                     better = fit.suited(settings, probe, **_extent(plan))
                     if better != settings:
@@ -174,6 +191,32 @@ class Session:
 
 
 _PROBES: dict[str, fit.Probe] = {}  # of each model on this machine: measured once
+_PACES: dict[str, float] = {}  # of each model's last training: its seconds over those that were estimated
+
+
+def _expected(plan: dict) -> float:
+    """Seconds that a training will take, as far as this process can know; 0 if it cannot."""
+    settings = plan["settings"]
+    if settings.problem or settings.model not in _PROBES:
+        return 0.0
+    estimate = fit.estimate(settings, _PROBES[settings.model], **_extent(plan)).seconds
+    return max(1.0, estimate * _PACES.get(settings.model, 1.0))
+
+
+def _learn_pace(plan: dict, run: Run) -> None:
+    """Replies are shorter than they might be: from now on expect what was seen."""
+    settings = plan["settings"]
+    if run.state == "finished" and settings.model in _PROBES:
+        estimate = fit.estimate(settings, _PROBES[settings.model], **_extent(plan)).seconds
+        _PACES[settings.model] = _seconds(run) / estimate
+
+
+def get_ready(plan: dict) -> None:
+    """Load the libraries and measure the plan's model before the first learner asks for it: for a server, in a thread."""
+    load_libraries()
+    settings = plan["settings"]
+    with device.turn(lambda in_front: None, lambda: False):
+        _PROBES[settings.model] = fit.measure(settings, plan["prompts"], lambda phase: None, lambda: False)
 
 
 @dataclass(frozen=True)
@@ -213,8 +256,8 @@ def _extent(plan: dict) -> dict:
 
 def _keep_record(run: Run, folder: Path | None) -> str:
     """Write a run's record; a word on it if that was not possible."""
-    if folder is None:
-        return ""
+    if folder is None or not run.metrics or (run.state != "finished" and seat() and (folder / "run.json").exists()):
+        return ""  # in a class a closed tab, or a second thought, takes nobody's finished run away
     try:
         folder.mkdir(parents=True, exist_ok=True)
         run.save(folder / "run.json")
@@ -238,7 +281,7 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
 
     def work() -> None:
         try:
-            with device.turn(waiting=lambda ahead: publish(("waiting", ahead)), should_stop=lambda: False):
+            with device.turn(waiting=lambda in_front: publish(("waiting", in_front)), should_stop=lambda: False):
                 progress(0, 1, 0.0)
                 load_libraries()
                 publish(("done", function(step_counter(progress))))
@@ -278,7 +321,7 @@ def _callout(words: str, kind: str) -> mo.Html:
 
 # What a learner may choose for every training, and where the choices begin and end.
 _CHOICES = {
-    "steps": lambda value: _slider("steps", 5, 60, value),
+    "steps": lambda value: _slider("steps", min(5, _most_steps()), min(60, _most_steps()), min(value, _most_steps())),
     "group_size": lambda value: _slider("group size", 1, 16, value),
     "batch_size": lambda value: _slider("completions a step", 8, 96, value),
     "accumulation": lambda value: _dropdown("parts (accumulation)", [1, 2, 4, 8], value),
@@ -469,8 +512,9 @@ def show_step(run: Run, step: int, only: Sequence[str], tags: Sequence[str] = ()
 
 
 def chosen_settings(settings: Settings, values: dict) -> Settings:
-    """The settings with what the controls now say."""
-    return replace(settings, **{name: values[name] for name in _CHOICES})
+    """The settings with what the controls now say, within what the class allows."""
+    settings = replace(settings, **{name: values[name] for name in _CHOICES})
+    return replace(settings, steps=min(settings.steps, _most_steps()))
 
 
 @dataclass(frozen=True)
@@ -626,8 +670,36 @@ def _quoted(text: str) -> str:
 # Ways of opening ---------------------------------------------------------------------------------------------------
 
 
+def seat() -> Seat | None:
+    """The learner's seat, where a class's server has opened this lesson; see `grpo_lessons.classroom`."""
+    request = None if device.IN_PAGE else mo.app_meta().request
+    return request.meta.get("seat") if request else None
+
+
+def _most_steps() -> int:
+    """How many steps a training may have: what the teacher says, if one does."""
+    here = seat()
+    return here.most_steps if here and here.most_steps else sys.maxsize
+
+
+def kept(folder: Path | None) -> Report | None:
+    """In a class, the learner's last training of this lesson, whatever has happened to the page or the server since."""
+    if folder is None or seat() is None:
+        return None
+    try:
+        run = Run.load(folder / "run.json")
+    except (OSError, ValueError):  # none yet, or a damaged one
+        return None
+    return Report(f"Your last training: {run.steps_done} steps in {_seconds(run):.0f} s", run) if run.metrics else None
+
+
 def folder(lesson: str) -> Path | None:
-    """Where a lesson writes: runs/LESSON beside the notebooks; None on a server, where visitors shall write nothing."""
+    """Where a lesson writes: runs/LESSON beside the notebooks, in a class the learner's own folder.
+
+    None on any other server, where visitors shall write nothing.
+    """
+    if here := seat():
+        return here.folder / lesson
     if not _is_own() and not command_line():
         return None
     runs = os.environ.get("GRPO_LESSONS_RUNS") or mo.notebook_dir().parent / "runs"

@@ -171,6 +171,8 @@ def train(
     choices: dict | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    who: str = "",
+    seconds: float = 0,
 ) -> Trained:
     """Train with GRPO and return the model and the record of the run.
 
@@ -188,6 +190,7 @@ def train(
         choices: what a lesson chose besides the settings, written into the record.
         checkpoints: a folder for what a killed training goes on from (see `unfinished`); emptied when it ends.
         resume: go on from the last of these checkpoints, as if nothing had happened.
+        who, seconds: what others in the line for the device are told: whose training it is, and how long it will take.
 
     Raises:
         ValueError: for settings that TRL would refuse, too few prompts, or two rewards of one name; for `resume` where
@@ -202,8 +205,10 @@ def train(
     if start:
         run = start.run
     with device.turn(
-        waiting=lambda ahead: on_update(device.in_words(ahead), run),
+        waiting=lambda in_front: on_update(device.in_words(in_front), run),
         should_stop=should_stop,
+        who=who,
+        seconds=seconds,
     ) as mine:
         if not mine:
             run.state = "stopped"

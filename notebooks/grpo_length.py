@@ -507,12 +507,12 @@ def _(words_choice):
 
 @app.cell(hide_code=True)
 def _():
-    get_report, set_report = mo.state(None)
-    get_ended, set_ended = mo.state(None)
+    folder = live.folder("length")
+    get_report, set_report = mo.state(live.kept(folder))
+    get_ended, set_ended = mo.state(live.kept(folder))
     get_measured, set_measured = mo.state(None)
     get_suited, set_suited = mo.state({})
     session = live.Session(set_report, set_ended)
-    folder = live.folder("length")
     left, resume = live.left_over(folder)
     return (
         folder,

@@ -598,12 +598,12 @@ def _(thinking_choice):
 
 @app.cell(hide_code=True)
 def _():
-    get_report, set_report = mo.state(None)
-    get_ended, set_ended = mo.state(None)
+    folder = live.folder("math")
+    get_report, set_report = mo.state(live.kept(folder))
+    get_ended, set_ended = mo.state(live.kept(folder))
     get_measured, set_measured = mo.state(None)
     get_suited, set_suited = mo.state({})
     session = live.Session(set_report, set_ended)
-    folder = live.folder("math")
     left, resume = live.left_over(folder)
     return (
         folder,

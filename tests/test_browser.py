@@ -185,7 +185,7 @@ def test_closing_the_tab_ends_the_training_and_frees_the_device():
             page.get_by_role("button", name="Train").click()
             at_step(page, 2).wait_for(timeout=60_000)
         closed = time.monotonic()
-        with device.turn(lambda ahead: None, lambda: time.monotonic() - closed > 20) as mine:
+        with device.turn(lambda in_front: None, lambda: time.monotonic() - closed > 20) as mine:
             assert mine
 
 

@@ -11,16 +11,16 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from grpo_lessons import device
-with device.turn(lambda ahead: None, lambda: False, Path(sys.argv[1])):
+with device.turn(lambda in_front: None, lambda: False, Path(sys.argv[1])):
     print("mine", flush=True)
     time.sleep(60)
 """
 
 
 def take(folder, log, name, hold=0.2, places=None):
-    def waiting(ahead):
+    def waiting(in_front):
         if places is not None:
-            places.append(ahead)
+            places.append(len(in_front))
 
     with device.turn(waiting, lambda: False, folder, poll=0.02):
         log.append((name, "in"))
@@ -52,11 +52,11 @@ def test_a_waiting_session_sees_its_place_and_moves_up(tmp_path):
 
 def test_waiting_can_be_given_up(tmp_path):
     with (
-        device.turn(lambda ahead: None, lambda: False, tmp_path) as first,
-        device.turn(lambda ahead: None, lambda: True, tmp_path) as second,
+        device.turn(lambda in_front: None, lambda: False, tmp_path) as first,
+        device.turn(lambda in_front: None, lambda: True, tmp_path) as second,
     ):
         assert first and not second
-    with device.turn(lambda ahead: None, lambda: False, tmp_path) as third:
+    with device.turn(lambda in_front: None, lambda: False, tmp_path) as third:
         assert third
 
 

@@ -1,0 +1,269 @@
+"""One server for a class: `python -m grpo_lessons.classroom`, then a browser for everybody.
+
+It serves the course's page and the live lessons. Every browser gets a seat: a signed cookie with a number, under which
+this learner's finished trainings are kept, so that neither a page loaded anew nor a server started again loses them.
+Trainings take turns; what a learner types is never executed, for lessons opened this way have no cell to write in.
+"""
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode
+
+import marimo
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from grpo_lessons import device, live
+from grpo_lessons.problems import sums
+from grpo_lessons.rewards import format_reward
+from grpo_lessons.seat import Seat
+from grpo_lessons.site import LESSONS
+from grpo_lessons.training import Settings
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+PAGES = Path(__file__).parent / "pages"
+ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone: a phone may sleep in between
+
+# Tells the server which of a browser's tabs it is; the tab keeps its name when the page is loaded anew.
+TAB = """<script>
+{ const tab = sessionStorage.grpoTab ??= Math.random().toString(36).slice(2);
+  const Plain = WebSocket;
+  window.WebSocket = class extends Plain {
+    constructor(url, ...more) { const to = new URL(url, location.href); to.searchParams.set("tab", tab); super(to, ...more); }
+  }; }
+</script>"""
+
+
+class Seats:
+    """The learners of a class: who may come in, which lessons they have open, and that each sees only their own.
+
+    Around every lesson it does what `marimo run` leaves to others. A session belongs to the browser that opened it;
+    a page that is loaded anew finds the session it had; and sessions open one after the other, which is sooner for
+    nearly all of them and keeps CPython 3.11 from failing in `ast.parse`, whose depth counter threads share.
+    """
+
+    def __init__(self, app: ASGIApp, folder: Path, most_steps: int | None, most_minutes: float | None):
+        self.app, self.folder = app, folder
+        self.limits = most_steps, most_minutes
+        self.seats: dict[tuple, Seat] = {}  # by learner, lesson and tab
+        self.sessions: dict[tuple, str] = {}  # marimo's name for a session: by the same, and by the names pages give it
+        self.opening = asyncio.Lock()
+
+    def number(self, session: dict) -> int:
+        """The seat of a browser; the next free one for a browser that has none."""
+        while "seat" not in session:
+            taken = [int(path.name[5:]) for path in self.folder.glob("seat-*") if path.name[5:].isdigit()]
+            number = max(taken, default=0) + 1
+            try:
+                (self.folder / f"seat-{number}").mkdir(parents=True)
+            except FileExistsError:
+                continue
+            session["seat"] = number
+        return session["seat"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a lesson's requests on to marimo, each with the session that belongs to it."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        number = self.number(scope["session"])
+        lesson = scope["path"].removeprefix(scope.get("root_path", "")).strip("/").split("/")[0]
+        if scope["type"] == "websocket":
+            return await self._page(scope, receive, send, number, lesson)
+        headers = []
+        for name, value in scope["headers"]:
+            if name == b"marimo-session-id":
+                owned = self.sessions.get((number, lesson, "named", value.decode("latin-1")))
+                if owned is None:
+                    return await JSONResponse({"error": "This session is not yours."}, 403)(scope, receive, send)
+                value = owned.encode()
+            headers.append((name, value))
+        await self.app(scope | {"headers": headers}, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send, number: int, lesson: str) -> None:
+        query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+        name = query.get("session_id", "")
+        key = (number, lesson, "tab", query.pop("tab", name))
+        seat = self.seats.setdefault(key, Seat(number, self.folder / f"seat-{number}", *self.limits))
+        query["session_id"] = self.sessions[number, lesson, "named", name] = self.sessions.setdefault(key, name)
+        scope = scope | {"query_string": urlencode(query).encode(), "meta": {"seat": seat}}
+        first = await receive()
+        await send({"type": "websocket.accept"})  # at once: it may be some seconds before it is this one's turn
+        seat.come()
+        opened = asyncio.Event()
+
+        async def hear() -> dict:
+            nonlocal first
+            message, first = first, None
+            return message or await receive()
+
+        async def say(message: dict) -> None:
+            text = message.get("text") or ""
+            if '"completed-run"' in text[:200]:
+                opened.set()
+            if message["type"] == "websocket.accept" or ('"banner"' in text[:200] and "Reconnected" in text):
+                return  # accepted already; and whoever reloads a page knows that
+            await send(message)
+
+        async def page() -> None:
+            try:
+                await self.app(scope, hear, say)
+            finally:
+                opened.set()
+
+        try:
+            async with self.opening:
+                serving = asyncio.create_task(page())
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(opened.wait(), 15)
+            await serving
+        finally:
+            seat.go()
+
+
+def resume_with_all_outputs() -> None:
+    """Have marimo send the whole lesson to a page that comes back to its session.
+
+    marimo 0.25 takes such a page for one that still shows everything, as after a short break of the network.
+    """
+    from marimo._server.api.endpoints.ws.ws_session_connector import ConnectionType, SessionConnector
+
+    def reconnect(self, session):
+        session.disconnect_main_consumer()
+        self.handler._reconnect_session(session, replay=True)
+        return session, ConnectionType.RESUME
+
+    SessionConnector._reconnect_session = reconnect
+
+
+def create_app(
+    folder: Path,
+    password: str | None = None,
+    show_code: bool = False,
+    most_steps: int | None = None,
+    most_minutes: float | None = None,
+) -> Starlette:
+    """The application: the course's page at `/`, a live lesson at `/NAME/`, the line for the device at `/line`.
+
+    Args:
+        folder: where the seats are kept, and what their trainings have come to.
+        password: asked of everybody once, if there is one.
+        show_code: whether the lessons' menu offers their code.
+        most_steps, most_minutes: the most that one training may take.
+
+    >>> from tempfile import mkdtemp
+    >>> [route.path for route in create_app(Path(mkdtemp())).routes]
+    ['/', '/line', '/enter', '']
+    """
+    resume_with_all_outputs()
+    lessons = marimo.create_asgi_app(include_code=show_code, session_ttl=ASLEEP, html_head=TAB)
+    for name in LESSONS:
+        lessons = lessons.with_app(path=f"/{name}", root=str(NOTEBOOKS / f"grpo_{name}.py"))
+    seats = Seats(lessons.build(), folder, most_steps, most_minutes)
+
+    def course(request: Request) -> Response:
+        cards = "".join(
+            f'<article><h2>{title}</h2><p>{about}</p><a class="go" href="{name}/?step=0">Step by step</a> <a href="{name}/">The whole lesson</a></article>'
+            for name, (title, about) in LESSONS.items()
+        )
+        page = (PAGES / "class.html").read_text(encoding="utf-8")
+        return HTMLResponse(page.replace("$lessons", cards).replace("$seat", str(seats.number(request.session))))
+
+    def waiting(request: Request) -> Response:
+        line = device.line()
+        return JSONResponse([{"who": ticket.who, "seconds": ticket.seconds} for ticket in line])
+
+    async def enter(request: Request) -> Response:
+        given = parse_qs((await request.body())[:1000].decode("utf-8", "replace")).get("password", [""])[0]
+        if password and secrets.compare_digest(given.encode(), password.encode()):
+            request.session["in"] = True
+            return RedirectResponse(".", 303)
+        await asyncio.sleep(1)  # whoever guesses shall guess slowly
+        return HTMLResponse((PAGES / "door.html").read_text(encoding="utf-8"), 401)
+
+    class Door:
+        """Lets in who has said the password once."""
+
+        def __init__(self, app: ASGIApp):
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            known = (
+                not password or scope["type"] == "lifespan" or scope["session"].get("in") or scope["path"] == "/enter"
+            )
+            if known:
+                await self.app(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                shown = HTMLResponse((PAGES / "door.html").read_text(encoding="utf-8"), 401)
+                await shown(scope, receive, send)
+
+    return Starlette(
+        routes=[
+            Route("/", course),
+            Route("/line", waiting),
+            Route("/enter", enter, methods=["POST"]),
+            Mount("/", seats),
+        ],
+        middleware=[
+            Middleware(
+                SessionMiddleware, secret_key=_secret(folder), session_cookie="grpo_class", max_age=7 * 24 * 3600
+            ),
+            Middleware(Door),
+        ],
+    )
+
+
+def _secret(folder: Path) -> str:
+    """What the cookies are signed with: kept, so that a server started again knows everybody's seat."""
+    path = folder / "secret"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve a class until Ctrl+C."""
+    parser = argparse.ArgumentParser(prog="python -m grpo_lessons.classroom", description="One server for a class.")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="0.0.0.0 lets other machines in, with a password (default: this machine only)",
+    )
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--password", help="what learners type once; made up where others can come in and none is given"
+    )
+    parser.add_argument("--show-code", action="store_true", help="the lessons' menu offers their code")
+    parser.add_argument("--steps", type=int, help="the most steps a training may have")
+    parser.add_argument("--minutes", type=float, help="the most minutes a training may take")
+    options = parser.parse_args(argv)
+    for name in ("steps", "minutes"):
+        if (value := getattr(options, name)) is not None and value <= 0:
+            parser.error(f"--{name} {value}: expected more than 0; leave it out for no limit")
+    alone = options.host in ("127.0.0.1", "localhost", "::1")
+    password = options.password or (None if alone else secrets.token_hex(4))
+    folder = Path(os.environ.get("GRPO_LESSONS_RUNS") or NOTEBOOKS.parent / "runs") / "class"
+    app = create_app(folder, password, options.show_code, options.steps, options.minutes)
+    ready = {"settings": Settings(), "rewards": [format_reward], "prompts": sums(512), "held_out": sums(96)}
+    threading.Thread(target=live.get_ready, args=(ready,), daemon=True).start()
+    print(f"The class is at http://{options.host}:{options.port}" + (f", its password: {password}" if password else ""))
+    uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
