@@ -10,7 +10,6 @@ import asyncio
 import os
 import secrets
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
@@ -260,8 +259,12 @@ def main(argv: list[str] | None = None) -> None:
     folder = Path(os.environ.get("GRPO_LESSONS_RUNS") or NOTEBOOKS.parent / "runs") / "class"
     app = create_app(folder, password, options.show_code, options.steps, options.minutes)
     ready = {"settings": Settings(), "rewards": [format_reward], "prompts": sums(512), "held_out": sums(96)}
-    threading.Thread(target=live.get_ready, args=(ready,), daemon=True).start()
-    print(f"The class is at http://{options.host}:{options.port}" + (f", its password: {password}" if password else ""))
+    print("Loading torch and TRL, and measuring the pocket model …", flush=True)
+    live.get_ready(ready)
+    print(
+        f"The class is at http://{options.host}:{options.port}" + (f", its password: {password}" if password else ""),
+        flush=True,
+    )
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
 
 

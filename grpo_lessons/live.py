@@ -212,7 +212,7 @@ def _learn_pace(plan: dict, run: Run) -> None:
 
 
 def get_ready(plan: dict) -> None:
-    """Load the libraries and measure the plan's model before the first learner asks for it: for a server, in a thread."""
+    """Load the libraries and measure the plan's model before the first learner asks for it: for a server."""
     load_libraries()
     settings = plan["settings"]
     with device.turn(lambda in_front: None, lambda: False):

@@ -45,15 +45,18 @@ _DRAWING_ONE = (
 
 
 def _let_sessions_start_together() -> None:
-    """Keep the sessions of `marimo run` from failing while one of them is the first to import matplotlib.
+    """Keep the sessions of `marimo run`, threads of one process, from failing while one of them imports a library.
 
-    While it imports, marimo 0.25 already ends every cell of every session with `marimo._output.mpl.close_figures()`,
-    which is not there yet: such a session stops where it is, with half a lesson. Nothing is open that could be closed.
+    While matplotlib is imported, marimo 0.25 already ends every cell of every session with
+    `marimo._output.mpl.close_figures()`, which is not there yet: such a session stops where it is, with half a lesson.
+    While a first training imports transformers, a session that starts asks it for a class, and fails when it gets none.
     """
     import marimo._output as output
+    from marimo._output.formatters.formatters import THIRD_PARTY_FACTORIES
 
-    if not hasattr(output, "mpl"):
-        output.mpl = SimpleNamespace(close_figures=lambda: None)  # until the import itself puts the module here
+    if not hasattr(output, "mpl"):  # nothing is open that could be closed; the import itself puts the module here
+        output.mpl = SimpleNamespace(close_figures=lambda: None)
+    THIRD_PARTY_FACTORIES.pop("transformers", None)  # it would show streams of tokens, which no lesson has
 
 
 if not IN_PAGE:

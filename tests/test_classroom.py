@@ -1,0 +1,168 @@
+"""A class on one server: who may come in, what each may do, and that nothing of anybody is lost."""
+
+import asyncio
+import json
+import re
+
+import httpx2 as httpx
+import pytest
+
+from grpo_lessons import device
+from grpo_lessons.runs import Run
+from tests.classmates import Learner, classroom
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("class")
+
+
+@pytest.fixture(scope="module")
+def host(runs):
+    with classroom(runs, "--steps", "3") as host:
+        yield host
+
+
+def together(*coroutines):
+    async def all_of_them():
+        return await asyncio.gather(*coroutines)
+
+    return asyncio.run(all_of_them())
+
+
+def test_each_has_a_seat_and_the_same_one_when_they_come_back(host):
+    with httpx.Client(base_url=f"http://{host}") as one, httpx.Client(base_url=f"http://{host}") as other:
+        seats = [re.search(r"<b>seat (\d+)</b>", client.get("/").text)[1] for client in (one, other, one)]
+    assert seats[0] == seats[2] != seats[1]
+
+
+def test_three_who_open_at_once_all_get_the_whole_lesson_and_the_class_s_limit(host):
+    learners = [Learner(host) for _ in range(3)]
+    together(*[see_it_whole(learner) for learner in learners])
+
+
+async def see_it_whole(learner):
+    await learner.open()
+    await learner.sees("What you now know")
+    assert "NameError" not in learner.text and "ancestor" not in learner.text
+    assert re.search(r"max_steps=3\b", re.sub("<[^>]*>", "", learner.text))
+    await learner.close()
+
+
+def test_nothing_that_is_sent_is_executed(host, tmp_path):
+    async def attack():
+        learner, ran = Learner(host), tmp_path / "ran"
+        await learner.open()
+        code = f"open({str(ran)!r}, 'w')"
+        for path, body in (
+            ("run", {"cellIds": ["Hbol"], "codes": [code]}),
+            ("scratchpad/run", {"code": code}),
+            ("execute", {"code": code}),
+            ("restart_session", {}),
+        ):
+            assert (await learner.request(path, body)).status_code >= 400, path
+        await learner.set("replies out of 8", 5)
+        assert not ran.exists()
+        await learner.close()
+
+    asyncio.run(attack())
+
+
+def test_the_code_stays_with_the_teacher(host):
+    async def look():
+        learner = Learner(host)
+        await learner.open()
+        ready = next(json.loads(message)["data"] for message in learner.received if '"kernel-ready"' in message[:200])
+        assert not any(ready["codes"])
+        await learner.close()
+
+    asyncio.run(look())
+
+
+def test_nobody_moves_the_controls_of_another(host):
+    async def interfere():
+        one, other = Learner(host), Learner(host)
+        await one.open()
+        await other.open()
+        body = {"objectIds": [one.find("replies out of 8")], "values": [7]}
+        answer = await other.request("set_ui_element_value", body, session=one.name)
+        assert answer.status_code == 403 and "not yours" in answer.text
+        await one.close()
+        await other.close()
+
+    asyncio.run(interfere())
+
+
+def test_a_page_that_is_loaded_anew_finds_everything_where_it_was(host):
+    async def reload():
+        before = Learner(host)
+        await before.open()
+        await before.set("replies out of 8", 5)
+        await before.train()
+        await before.sees(r"Step 1 of 3|Finished")
+        await before.close()
+        after = Learner(host, cookie=before.cookie)
+        await after.open()
+        await after.sees("Finished: 3 steps")
+        name = before.find("replies out of 8")
+        ready = next(json.loads(message)["data"] for message in after.received if '"kernel-ready"' in message[:200])
+        assert ready["resumed"] and ready["ui_values"][name] == 5
+        assert not any('"banner"' in message[:100] for message in after.received)
+        await after.set("replies out of 8", 4)
+        await after.close()
+
+    asyncio.run(reload())
+
+
+def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
+    line_of_the_class = runs / device.FOLDER.name
+
+    async def queue():
+        learners = [Learner(host) for _ in range(4)]
+        with device.turn(lambda in_front: None, lambda: False, line_of_the_class):  # nobody's turn yet
+            for learner in learners:
+                await learner.open()
+                await learner.train()
+            await learners[3].sees(r"yours comes after it \(4 in front of you\)")
+            await learners[1].close()
+            await learners[3].sees(r"\(3 in front of you\)", timeout=15)
+        stayed = [learners[0], *learners[2:]]
+        for learner in stayed:
+            await learner.sees("Finished: 3 steps")
+            await learner.close()
+        assert device.line(line_of_the_class) == []
+        return [learner.seat for learner in learners]
+
+    records = [runs / f"class/seat-{seat}/format/run.json" for seat in asyncio.run(queue())]
+    assert [record.exists() for record in records] == [True, False, True, True]
+    assert {Run.load(record).steps_done for record in records if record.exists()} == {3}
+
+
+def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_path):
+    async def train(host):
+        learner = Learner(host)
+        refused = await learner.http.get("/format/")
+        assert refused.status_code == 401 and "password" in refused.text
+        with pytest.raises(Exception, match="403"):
+            await Learner(host, cookie="grpo_class=forged").open()
+        assert (await learner.http.post("/enter", data={"password": "wrong"})).status_code == 401
+        await learner.http.post("/enter", data={"password": "open sesame"})
+        answer = await learner.http.get("/")
+        assert answer.status_code == 200
+        learner.cookie = f"grpo_class={learner.http.cookies['grpo_class']}"
+        await learner.open()
+        await learner.train()
+        await learner.sees("Finished: 2 steps", 90)
+        return learner.cookie
+
+    async def come_back(host, cookie):
+        learner = Learner(host, cookie=cookie)
+        await learner.open()
+        await learner.sees("Your last training: 2 steps")
+        await learner.close()
+
+    options = ("--password", "open sesame", "--steps", "2")
+    with classroom(tmp_path, *options) as host:
+        cookie = asyncio.run(train(host))
+    with classroom(tmp_path, *options) as host:
+        asyncio.run(come_back(host, cookie))
