@@ -707,8 +707,25 @@ def folder(lesson: str) -> Path | None:
 
 
 def lesson_link(name: str) -> str:
-    """A link to another lesson, in Markdown, that leads there from a notebook and from a page."""
+    """A link to another lesson, in Markdown, that leads there from a notebook, from a page and in a class."""
+    if seat():
+        return f"[`{name}`](../{name}/)"
     return f"[`{name}.html`]({name}.html)" if device.IN_PAGE else f"[`grpo_{name}.py`](grpo_{name}.py)"
+
+
+def stepper() -> mo.Html | None:
+    """In `marimo edit`, the bar that shows a lesson one station at a time; a page or a server has it in the page's head."""
+    if way() != "edit" or device.IN_PAGE:
+        return None
+    import anywidget
+
+    script = (mo.notebook_dir() / "public/step.html").read_text(encoding="utf-8")
+    script = script.replace("<script>", "").replace("</script>", "")
+
+    class Stepper(anywidget.AnyWidget):
+        _esm = f"{script}\nexport default {{ render() {{}} }};"
+
+    return mo.ui.anywidget(Stepper())
 
 
 def way() -> str:

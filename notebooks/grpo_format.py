@@ -1,7 +1,7 @@
 import marimo
 
 __generated_with = "0.25.2"
-app = marimo.App(width="medium", app_title="GRPO: teach a model a format")
+app = marimo.App(width="medium", app_title="GRPO: teach a model a format", html_head_file="public/step.html")
 
 with app.setup(hide_code=True):
     import re
@@ -77,7 +77,13 @@ def _(QUESTION, REPLIES):
 def _():
     mo.md("""
     Nobody corrected a reply. The model tried, some tries happened to be better, and those are the ones it learns from.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 2 · Play with the reward
 
     Everything hangs on that number. Below are eight replies to one question, and three ways to reward them.
@@ -357,7 +363,13 @@ def _():
     TRL calls a reward with lists, one entry for each completion, and with every other column of the data set by name; hence `**kwargs`.
     For a conversational prompt a completion is not a string but a list of messages, on which `re.match` fails and `len` is always 1;
     `completion_text` takes care of both.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 6 · The configuration
 
     Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
@@ -596,7 +608,13 @@ def _():
     TRL's own `reward_std` is taken over the whole batch, so it can look healthy when every group is dead. {word("dead", "Dead groups")}
     (`frac_reward_zero_std`) are many at both ends: when all fail, and when all succeed. *Entropy*, how undecided the model is about its next token, falls as it makes up its mind.
     `kl`, how far it has moved from where it began, is logged when beta is above 0. The loss is not shown: in GRPO its value does not tell whether the model improves.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 8 · Look inside
 
     **When did it get the idea?** Move through the steps of the run above, once it has ended, and read one group of each: a live one, where there was one.
@@ -715,7 +733,13 @@ def _():
     mo.md("""
     Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *anything* in the two blocks.
     What stops the cheat is a second reward that looks at the answer: *strict + answer* in station 6.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 10 · Two runs that fail
 
     **The first learns nothing.** The same model, the same settings, the same strict reward; only the tags differ: `<code>` and `<explanation>`,
@@ -1207,6 +1231,12 @@ def _():
     get_drawing, set_drawing = mo.state(page.DRAWING)
     page.load_drawing(set_drawing)
     return (get_drawing,)
+
+
+@app.cell(hide_code=True)
+def _():
+    live.stepper()
+    return
 
 
 if __name__ == "__main__":

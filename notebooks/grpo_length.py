@@ -1,7 +1,7 @@
 import marimo
 
 __generated_with = "0.25.2"
-app = marimo.App(width="medium", app_title="GRPO: teach a model a length")
+app = marimo.App(width="medium", app_title="GRPO: teach a model a length", html_head_file="public/step.html")
 
 with app.setup(hide_code=True):
     import math
@@ -69,10 +69,16 @@ def _(RUNS):
 
 @app.cell(hide_code=True)
 def _():
-    mo.md(f"""
+    mo.md("""
     The length is right. What happened to the sentences? This lesson shows how a model learns from nothing but a number, why it did *this*
     to its sentences, and what would have seen it.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
     ## 1 · The loop in one picture
 
     The method is **GRPO**, Group Relative Policy Optimization. Take a prompt and let the model write several **completions**: a **group**.
@@ -104,7 +110,13 @@ def _():
     so that each token of a text becomes a little more or less likely, and the next group is sampled from a model that is a little different.
 
     So you need four things: **prompts**, a **reward function**, a **configuration**, a **trainer**. The rest of this lesson is the second one, and what comes of it.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 2 · Twenty *what*?
 
     "The ideal length is 20", says many a tutorial, and writes `len(completion)`. **Which of the four texts below is best, if 20 is the number of
@@ -326,7 +338,13 @@ def _():
     The formula: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2. Without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783), which finds that it
     favours prompts that are nearly always right or nearly always wrong. The standard deviation is the one with $G-1$, as in TRL.
     ///
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
     ## 5 · The reward's code
 
     TRL calls a reward with lists, one entry for each completion, and expects a list of numbers back. This is the one we train with:
@@ -632,7 +650,13 @@ def _():
     a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy*
     says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0.
     A second training stays above the first, which is then dashed.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 8 · Look inside
 
     **When do the sentences begin to break?** Move through the steps of the run above, once it has ended, and read.
@@ -1261,6 +1285,12 @@ def _():
     get_drawing, set_drawing = mo.state(page.DRAWING)
     page.load_drawing(set_drawing)
     return (get_drawing,)
+
+
+@app.cell(hide_code=True)
+def _():
+    live.stepper()
+    return
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 import marimo
 
 __generated_with = "0.25.2"
-app = marimo.App(width="medium", app_title="GRPO: reward the answer, and watch thinking appear")
+app = marimo.App(
+    width="medium", app_title="GRPO: reward the answer, and watch thinking appear", html_head_file="public/step.html"
+)
 
 with app.setup(hide_code=True):
     import re
@@ -74,10 +76,16 @@ def _(recorded):
 
 @app.cell(hide_code=True)
 def _():
-    mo.md(f"""
+    mo.md("""
     ✓ is right, ✗ wrong; these are the first questions on which it did not think before. Nobody asked for a thought, and nobody paid for one. By the end of this lesson you will know why it happens, when it does not, and how far this is
     from what was reported of DeepSeek-R1.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
     ## 1 · The loop in one picture
 
     As in the other lessons: one prompt, a **group** of replies, a {word("reward")} for each, compare *within the group*, push what did better
@@ -101,7 +109,13 @@ def _(GOLD, QUESTION, REPLIES):
 def _():
     mo.md("""
     Keep that in mind. First, the check itself: it sounds simple, and is where most such runs go wrong.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 2 · Is that the right answer?
 
     The tempting way is to compare two strings. Below are replies and the right answers, as a data set might have them.
@@ -159,7 +173,13 @@ def _(answered, golds):
 def _():
     mo.md("""
     As numbers, exactly, as fractions: no rounding, no string. What gives no number, or several, has no value, and earns nothing.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 3 · Where is the answer?
 
     A reply is more than its answer. Many tutorials call a function `extract_final_answer` and never show it. Build it: **switch the steps on
@@ -248,7 +268,13 @@ def _():
     A thought must not count: a model that writes down several numbers and commits to none would be paid for luck. Our lessons use the finished
     function, `grpo_lessons.text.final_answer`: the same steps, safe against hostile text (no regular expression runs wild on a megabyte of
     `<think>`), and with two blocks that disagree it takes neither.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 4 · Nearly right
 
     Why not pay for nearly right? Eight replies to *What is 12 + 45 + 38?*, right answer 95. **Widen the tolerance until a blind guess pays as much as a sum worked out.**
@@ -472,7 +498,13 @@ def _():
     At first *right without format* and *wrong in the format* are worth the same. In a sum, points and weight are one thing: 100 points for the format drown the answer.
     `normalize_then_sum` gives each reward the same spread first, so that points do not matter and the weight alone decides ([GDPO](https://arxiv.org/abs/2601.05242)).
     At equal points a small weight says, with either, that the answer matters more.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 7 · The configuration
 
     Set up your own training. The first choice is the *difficulty*, the next the rewards; the code follows, and *Train* runs it where there is torch.
@@ -723,7 +755,13 @@ def _():
     (At step 1 they may lie apart: the line is about eight questions, the dot about ninety-six.) With the settings as they first stood, *replies that think* is counted and never paid.
     *Length* follows it: thoughts take tokens. {word("dead", "Dead groups")} become many at the end: what was a
     hard question is now too easy, and teaches nothing more. *Entropy*, how undecided the model is about its next token, falls; *KL* is how far it has moved from where it began.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 9 · Look inside
 
     **Who is pushed up?** Move through the steps, and look for the thought (`<think>` with something in it).
@@ -840,7 +878,13 @@ def _():
     its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* no reward looks at what stands in a thought, and thinking spreads because it leads to right results.
     *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of
     under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. How much large models invent is an open question.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 10 · Strict and lenient
 
     *Lenient* finds an answer anywhere in the reply, *strict* only in its `<answer>` block. Reports of "accuracy" often mean the second. **Put every answer into its block, as a format reward would have it: which number rises, and what has been learnt
@@ -901,7 +945,13 @@ def _(get_drawing, inspected, recorded):
 def _():
     mo.md("""
     Report both. A gap between them is a matter of format, and cheap to close; a rise of the strict number alone is not a rise of ability.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 11 · Runs that fail
 
     The same training, with one change each; dashed, the run that works. **Before you choose one: will its groups be alive?**
@@ -1324,6 +1374,12 @@ def _():
     get_drawing, set_drawing = mo.state(page.DRAWING)
     page.load_drawing(set_drawing)
     return (get_drawing,)
+
+
+@app.cell(hide_code=True)
+def _():
+    live.stepper()
+    return
 
 
 if __name__ == "__main__":

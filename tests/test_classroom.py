@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 
 import httpx2 as httpx
@@ -9,7 +10,9 @@ import pytest
 
 from grpo_lessons import device
 from grpo_lessons.runs import Run
+from tests.browser import CHROMIUM, browse, failures, press
 from tests.classmates import Learner, classroom
+from tests.pages import outside
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +169,49 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
         cookie = asyncio.run(train(host))
     with classroom(tmp_path, *options) as host:
         asyncio.run(come_back(host, cookie))
+
+
+@pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")
+def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_changes_nothing(host):
+    with outside() as (proxy, asked), browse(f"http://{host}/", 1280, 720, proxy=proxy) as page:
+        wrong = []
+        page.on(
+            "console",
+            lambda message: wrong.append(f"{message.text} {message.location}") if message.type == "error" else None,
+        )
+        page.get_by_role("article").filter(has_text="Teach a model a format").get_by_text("Step by step").click()
+        page.get_by_role("heading", name="Teach a model a format").wait_for(timeout=60_000)
+        place = page.get_by_role("combobox", name="Station")
+        page.wait_for_function("document.querySelectorAll('#gl-bar option').length === 16")
+        assert page.get_by_role("heading", level=2).count() == 0 and page.url.endswith("?step=0")
+        page.get_by_role("button", name="Next").click()
+        page.get_by_role("heading", name="1 · The loop in one picture").wait_for()
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        page.get_by_role("heading", name="3 · From rewards").wait_for()
+        press(page, "replies out of 8 that earn 1", "ArrowRight")  # here the arrow belongs to the slider
+        page.get_by_text("+1.62").first.wait_for(timeout=10_000)
+        assert page.url.endswith("?step=3") and page.get_by_role("heading", level=2).count() == 1
+
+        page.reload()
+        page.get_by_role("heading", name="3 · From rewards").wait_for(timeout=60_000)
+        page.get_by_text("+1.62").first.wait_for(timeout=10_000)
+        assert page.get_by_role("slider").first.get_attribute("aria-valuenow") == "2"
+        assert page.get_by_text("+2.47").filter(visible=True).count() == 0
+        assert page.get_by_text("Reconnected").count() == 0
+
+        small = page.get_by_role("heading", level=2).bounding_box()["height"]
+        page.get_by_role("button", name="Large type").click()
+        page.wait_for_function(
+            f"document.querySelector('h2[id^=\"3-\"]').getBoundingClientRect().height > {small * 1.05}"
+        )
+        place.select_option(label="14 · Keep it")
+        page.get_by_role("heading", name="14 · Keep it").wait_for()
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.getElementById('gl-bar').getBoundingClientRect().right <= innerWidth")
+        page.keyboard.press("PageDown")
+        page.get_by_role("button", name="Show the whole lesson").click()
+        page.wait_for_function(
+            "!location.search.includes('step') && document.querySelectorAll('#gl-bar button').length === 1"
+        )
+        assert failures(page) == [] and wrong == [] and asked == []

@@ -1,6 +1,7 @@
 """Every lesson as a program: it runs, it is light, its exercises tell right from wrong, its recordings are real."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,16 @@ def test_figures_take_the_colour_of_the_page():
     ):
         svg = plots.to_svg(figure)
         assert "currentColor" in svg and "#000000" not in svg and "#ffffff" not in svg
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_station_begins_with_a_cell_and_they_are_counted_through(name):
+    text = (ROOT / f"notebooks/grpo_{name}.py").read_text(encoding="utf-8")
+    cells = [re.findall(r'^ *(?:mo\.vstack\(\[mo\.md\(f?r?")?## (.*)', cell, re.M) for cell in text.split("@app.")]
+    headings = [heading for each in cells for heading in each]
+    assert all(len(each) <= 1 for each in cells)
+    assert [heading.partition(" ·")[0] for heading in headings] == [
+        *map(str, range(1, len(headings))),
+        "What you now know",
+    ]
+    assert not re.search(r"\S\n\n    ## ", text)  # what stands before a heading belongs to the station before
