@@ -333,13 +333,19 @@ def _():
     With tolerance 0 the two that think stand out. At 10 five guesses of six are paid as much as they, and only the last one is pushed down; from 23 on the group is dead.
     Partial credit never dies, and pushes a near guess {up}, too. Neither is wrong in itself: for a measurement a tolerance is what you mean. But the model will
     learn to be *as good as it pays to be*. Station 11 shows a run with a tolerance of 20.
+    """.format(up=word("up", "up"))
+    )
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## 5 · A reward that never complains
 
     Here is a reward with a bug. It runs, it returns numbers, and a training with it starts without an error. **All four replies are right. What do they earn? Now take the
     `except` away.**
-    """.format(up=word("up", "up"))
-    )
+    """)
     return
 
 

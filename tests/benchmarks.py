@@ -1,6 +1,6 @@
 """The figures of the README, measured in one run: `python tests/benchmarks.py` (about an hour, a quiet machine).
 
-`python tests/benchmarks.py smollm2` measures the real model only, `python tests/benchmarks.py page` the web page only.
+`python tests/benchmarks.py smollm2` measures the real model only, `page` the web page only, `class` a class of thirty.
 
 Not a test: machines are shared and noisy, so nothing here asserts; it prints a table of what was asked and what was found.
 """
@@ -25,6 +25,7 @@ from grpo_lessons.rewards import LengthReward, format_reward, reward_name  # noq
 from grpo_lessons.training import Settings, load_libraries, train  # noqa: E402
 from tests import pages  # noqa: E402
 from tests.browser import browse, press, serve, settle  # noqa: E402
+from tests.classmates import Learner, classroom  # noqa: E402
 
 MARK = 0.95
 
@@ -322,14 +323,87 @@ def row(figure: str, asked: str, found) -> None:
     print(f"| {figure} | {asked} | {found} |", flush=True)
 
 
+def class_rows(learners: int = 30) -> None:
+    """Thirty on one server: all open the lesson at once, move controls while trainings run, train; ten close their tabs."""
+    with tempfile.TemporaryDirectory() as folder, classroom(Path(folder)) as host:
+        memory = [0]
+
+        def watch() -> None:
+            import psutil
+
+            server = next(
+                each for each in psutil.net_connections("tcp") if each.laddr.port == int(host[10:]) and each.pid
+            )
+            while memory[0] >= 0:
+                memory[0] = max(memory[0], psutil.Process(server.pid).memory_info().rss)
+                time.sleep(0.5)
+
+        threading.Thread(target=watch, daemon=True).start()
+        opened, idle, busy, freed, done = asyncio.run(_class(host, learners))
+        records = len([*Path(folder).glob("class/seat-*/format/run.json")])
+    row(
+        "class: thirty open a lesson at once: first, median, last (s)",
+        "",
+        [round(opened[i], 1) for i in (0, learners // 2, -1)],
+    )
+    for words, seconds in (("no training", idle), ("one training runs", busy)):
+        found = [round(1000 * at(sorted(seconds), share)) for share in (0.5, 0.95)]
+        row(f"… a control answers, {words}: median, 95 % (ms; {len(seconds)} moves)", "≤ 300, ≤ 1000", found)
+    row("… ten closed tabs free their places (s)", "≤ 15", round(freed, 1))
+    row(
+        "… trainings queued by those who stayed, finished, recorded",
+        f"{learners - 10} each",
+        [learners - 10, done, records],
+    )
+    row("… memory of the server at most (GB)", "≤ 4", round(memory[0] / 1e9, 2))
+
+
+def at(values: list[float], share: float) -> float:
+    """The value below which a share of the sorted values lies."""
+    return values[int(share * (len(values) - 1))]
+
+
+async def _class(host: str, many: int) -> tuple[list[float], list[float], list[float], float, int]:
+    everybody = [Learner(host) for _ in range(many)]
+    opened = sorted(await asyncio.gather(*[learner.open() for learner in everybody]))
+
+    async def play(learner: Learner, seconds: float, took: list[float]) -> None:
+        chance = random.Random(learner.name)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            await asyncio.sleep(chance.uniform(1, 7))  # somebody who looks at what has changed
+            label, low, high = chance.choice([("replies out of 8", 0, 8), ("G, the group size", 2, 16)])
+            took.append(await learner.set(label, chance.randint(low, high)))
+
+    idle, busy = [], []
+    await asyncio.gather(*[play(learner, 30, idle) for learner in everybody])
+    for learner in everybody:
+        await learner.set("All eight replies of a group earn 0", "Nothing at all")
+    await asyncio.gather(*[learner.train() for learner in everybody])
+    await asyncio.sleep(10)
+    await asyncio.gather(*[play(learner, 60, busy) for learner in everybody])
+    gone, closed = [each for each in everybody if "in front of you" in each.text][-10:], time.monotonic()
+    await asyncio.gather(*[learner.close() for learner in gone])
+    names = {f"seat {learner.seat}" for learner in gone}
+    while names & {place["who"] for place in (await everybody[0].http.get("/line")).json()}:
+        await asyncio.sleep(0.2)
+    freed = time.monotonic() - closed
+    stayed = [learner for learner in everybody if learner not in gone]
+    await asyncio.gather(*[learner.sees("Finished: 25 steps", 900) for learner in stayed])
+    return opened, idle, busy, freed, len(stayed)
+
+
 def main() -> None:
     print("| figure | asked | found |\n| --- | --- | --- |")
     if sys.argv[1:] == ["page"]:
         return page_rows()
+    if sys.argv[1:] == ["class"]:
+        return class_rows()
     real_models()
     if sys.argv[1:] == ["smollm2"]:
         return
     page_rows()
+    class_rows()
     page = in_the_browser()
     row("opening to the first control (s)", "≤ 3", [round(seconds, 2) for seconds in page["opened"]])
     changes = f"{statistics.median(page['changed']):.0f} of {len(page['changed'])}"
