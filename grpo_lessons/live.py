@@ -1,6 +1,7 @@
 """The marimo pieces that lessons share: a session under way, a question answered at every choice, an exercise's verdict."""
 
 import inspect
+import json
 import linecache
 import os
 import re
@@ -711,6 +712,15 @@ def lesson_link(name: str) -> str:
     if seat():
         return f"[`{name}`](../{name}/)"
     return f"[`{name}.html`]({name}.html)" if device.IN_PAGE else f"[`grpo_{name}.py`](grpo_{name}.py)"
+
+
+def speaker_notes(stations: Sequence[tuple[int, int, str, str]]) -> mo.Html:
+    """What the notes of `step.html` are made of, not shown in the lesson: one entry for each station, the first for the top.
+
+    Args:
+        stations: minutes in a plan of 45, minutes in one of 90 (0: left out), what to ask, what to expect.
+    """
+    return mo.Html(f'<div class="gl-notes" hidden data-notes="{escape(json.dumps(stations), quote=True)}"></div>')
 
 
 def stepper() -> mo.Html | None:

@@ -1235,6 +1235,112 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
+    # For the speaker: a station's minutes of 45 and of 90, what to ask, what to expect.
+    live.speaker_notes(
+        [
+            (
+                3,
+                4,
+                "What would you show a model to teach it this shape?",
+                "Examples, says everybody. Here nobody shows one: a number for each reply is all it gets.",
+            ),
+            (
+                2,
+                4,
+                "Who corrects a wrong reply?",
+                "Nobody. Some tries happen to be better than their siblings, and those are made more likely.",
+            ),
+            (
+                6,
+                9,
+                "Which replies earn something they should not, under each of the rewards?",
+                "Tutorial pays twenty-one x in full and empty tags half; tag count pays swapped blocks; strict pays one reply in eight.",
+            ),
+            (
+                7,
+                10,
+                "Before the slider moves: how many of eight should succeed for one success to be pushed hardest?",
+                "Many say four. It is one, +2.47. At 0 and at 8 nobody moves; at 7 the lone failure is pushed down as hard.",
+            ),
+            (
+                4,
+                6,
+                "With p = 0.18, how large must a group be for most groups to be alive?",
+                "Four: then 45 % are dead, and at eight 20 %.",
+            ),
+            (
+                4,
+                7,
+                "Which of the replies still fools pattern A when all three switches are on?",
+                "The one with every tag twice: the pattern runs across them. The strict reward counts.",
+            ),
+            (
+                2,
+                4,
+                "How many prompts does a step draw, and how many replies does it sample?",
+                "8 prompts of 8 replies are 64. Have everybody change one setting only.",
+            ),
+            (
+                6,
+                10,
+                "Before anybody presses Train: what will happen to right answers, which nobody checks?",
+                "Most say nothing, or worse. They become more frequent. Train once on the projector; then everybody queues, some 15 s each.",
+            ),
+            (
+                3,
+                6,
+                "At which step did it get the idea?",
+                "By step 14 or so nearly every reply succeeds. Then most groups are dead again: there is nothing left to learn.",
+            ),
+            (
+                3,
+                6,
+                "Who earns most without answering the question?",
+                "Two blocks of rubbish earn 1: the reward does not read what stands inside.",
+            ),
+            (
+                2,
+                6,
+                "Two runs fail. Which of them would you notice?",
+                "The first: its reward is 0 all along. The second looks perfect, and only the held-out answers tell.",
+            ),
+            (
+                1,
+                5,
+                "An instruction or an example: which of the two groups can teach?",
+                "The one with the example has successes. Without it every group is dead.",
+            ),
+            (
+                0,
+                3,
+                "What of our library does this need?",
+                "Nothing: it is plain TRL. In a short lesson, something to read at home.",
+            ),
+            (
+                0,
+                7,
+                "Exercise one: where does a dot stop?",
+                "At a new line. Exercises are written in marimo edit or in the web page; a class's server runs nobody's code.",
+            ),
+            (
+                0,
+                1,
+                "What is left of a training?",
+                "A small adapter beside the model. In marimo edit it can be saved, merged and pushed.",
+            ),
+            (
+                2,
+                2,
+                "What does a model learn: what we meant, or what we paid for?",
+                "What is paid for. The next lesson pays for answers only.",
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
     live.stepper()
     return
 

@@ -1289,6 +1289,107 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
+    # For the speaker: a station's minutes of 45 and of 90, what to ask, what to expect.
+    live.speaker_notes(
+        [
+            (
+                3,
+                4,
+                "Read the right column twice. What has the model learnt, and what has it lost?",
+                "The length is right nearly everywhere, and the sentences fall apart. Leave it open: station 9 answers.",
+            ),
+            (
+                3,
+                5,
+                "What will stand in each column, before it is uncovered?",
+                "A reward for each text, the group's mean, and a push: up for what is above it, down for what is below.",
+            ),
+            (
+                5,
+                8,
+                "Which text is best if 20 counts tokens? And if it is what len counts?",
+                "One word, three units: tokens, characters, messages. Where messages are counted, every text earns the same and nothing is learnt.",
+            ),
+            (
+                5,
+                8,
+                "Which shapes have a summit where you want it?",
+                "Not all have one: some pay most for an empty text or for an endless one. Station 10 shows where such a model goes.",
+            ),
+            (
+                4,
+                6,
+                "When does group A stop teaching?",
+                "Never, until the hair is gone: divided by the spread, 0.01 pushes nearly as hard as 1.",
+            ),
+            (
+                3,
+                6,
+                "What does TRL hand to a reward, and in which unit does this one count?",
+                "Lists, one entry for each completion. It counts tokens, and the end token is one of them.",
+            ),
+            (
+                2,
+                4,
+                "Which setting will you change, and what do you expect of it?",
+                "One at a time, and say it aloud first. The code follows the choice.",
+            ),
+            (
+                7,
+                10,
+                "Before anybody presses Train: what will become of the sentences?",
+                "They fall apart: sense is not paid for. Train once on the projector; then everybody queues, some 20 s each.",
+            ),
+            (
+                3,
+                6,
+                "When do the sentences begin to break?",
+                "On the way to the right length: a row of odd tokens is easier to count than a sentence.",
+            ),
+            (
+                5,
+                8,
+                "What would have seen it, and which remedy keeps the sentences?",
+                "Reading the replies, or how likely the starting model finds them. A price for straying keeps them: with beta 0.1, 99 % real words instead of 85 %.",
+            ),
+            (
+                2,
+                6,
+                "Before you choose a run: where will its length go?",
+                "To wherever the reward is highest: to the cut-off, or to nothing at all.",
+            ),
+            (
+                1,
+                4,
+                "Does a real model do the same?",
+                "In ten steps SmolLM2's error falls from 19 tokens to under 5. It takes minutes on two cores: show the recording.",
+            ),
+            (
+                0,
+                3,
+                "What of our library does this need?",
+                "Nothing: it is plain TRL. In a short lesson, something to read at home.",
+            ),
+            (
+                0,
+                8,
+                "Exercise one: what is the reward of a text that is far too long?",
+                "Not below −1. Exercises are written in marimo edit or in the web page; a class's server runs nobody's code.",
+            ),
+            (
+                0,
+                2,
+                "What is left of a training?",
+                "A small adapter beside the model. In marimo edit it can be saved, merged and pushed.",
+            ),
+            (2, 2, "What did the number not see?", "Everything but the length. The next lesson pays for a format."),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
     live.stepper()
     return
 

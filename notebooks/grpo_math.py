@@ -1319,10 +1319,16 @@ def _(asked, folder, get_ended, keep, keep_choice):
 
 @app.cell(hide_code=True)
 def _():
-    mo.md(f"""
+    mo.md("""
     For school mathematics in words, `dataset_name: openai/gsm8k` has a column `answer` that `answer_reward` reads as it stands (it looks behind `####`), and a column `question` to be
     renamed to `prompt`. That wants a model of half a billion weights and a GPU.
+    """)
+    return
 
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(f"""
     ## What you now know
 
     Check answers by value; let bugs raise; choose questions that are sometimes right. Then reward the result, and whatever leads to it spreads, thinking included.
@@ -1380,6 +1386,118 @@ def _():
     get_drawing, set_drawing = mo.state(page.DRAWING)
     page.load_drawing(set_drawing)
     return (get_drawing,)
+
+
+@app.cell(hide_code=True)
+def _():
+    # For the speaker: a station's minutes of 45 and of 90, what to ask, what to expect.
+    live.speaker_notes(
+        [
+            (
+                3,
+                4,
+                "What has changed between the columns, besides the answers?",
+                "The replies begin to think. Nobody paid for that.",
+            ),
+            (
+                3,
+                4,
+                "Two of these four replies are right. What else tells them apart?",
+                "How they got there. Whatever stands in front of a right answer is pushed up with it.",
+            ),
+            (
+                5,
+                8,
+                "Where does a comparison of strings say the wrong thing?",
+                "72 and 72.0, 1,234 and 1234: equal by value, not as text.",
+            ),
+            (
+                4,
+                7,
+                "How would you find the answer in a free reply?",
+                "The last number is a fair guess, an answer block is surer, and a number inside a thought never counts.",
+            ),
+            (
+                4,
+                6,
+                "How wide must the tolerance be for a blind guess to pay as much as a sum worked out?",
+                "At 10 five guesses of six are paid in full; from 23 on the group is dead.",
+            ),
+            (
+                3,
+                7,
+                "All four replies are right. What do they earn?",
+                "A bug, and an except that hides it. Rewards should raise.",
+            ),
+            (
+                3,
+                6,
+                "Somebody pays the format in percent, 100 points instead of 1. Which replies are pushed up?",
+                "Those in the format, right or wrong: the larger scale drowns the smaller.",
+            ),
+            (
+                2,
+                4,
+                "Which setting will you change, and what do you expect of it?",
+                "One at a time, and say it aloud first. The code follows the choice.",
+            ),
+            (
+                7,
+                10,
+                "Before anybody presses Train: what will happen to the share of replies that think first?",
+                "From a third to nearly all. Train once on the projector; then everybody queues, half a minute each.",
+            ),
+            (
+                4,
+                8,
+                "Who is pushed up, and why the thinkers?",
+                "They are right more often. A small, honest version of what DeepSeek-R1 reports, and not the same.",
+            ),
+            (
+                2,
+                5,
+                "Put every answer into its block: which number rises, and what has been learnt about adding?",
+                "The strict one rises, the lenient one does not: nothing has been learnt about adding.",
+            ),
+            (
+                2,
+                5,
+                "Before you choose a run: will its groups be alive?",
+                "Where nobody or everybody succeeds, they are not. And a tolerance of 20 pays for guesses.",
+            ),
+            (
+                1,
+                4,
+                "Does a real model do the same?",
+                "SmolLM2 goes from 12 % to 59 % of the sums, and the intervals are apart. It takes minutes: show the recording.",
+            ),
+            (
+                0,
+                4,
+                "Who earns most without adding?",
+                "Let the best text be read aloud, and have the class mend the reward.",
+            ),
+            (
+                0,
+                5,
+                "Exercise one: which number of a reply is its answer?",
+                "Exercises are written in marimo edit or in the web page; a class's server runs nobody's code.",
+            ),
+            (
+                0,
+                1,
+                "What is left of a training?",
+                "A small adapter beside the model. In marimo edit it can be saved, merged and pushed.",
+            ),
+            (
+                2,
+                2,
+                "A run of yours does not learn. What do you ask first?",
+                "Are the groups alive? Is anything cut off? Do the held-out replies get better? What do the texts say?",
+            ),
+        ]
+    )
+    return
 
 
 @app.cell(hide_code=True)

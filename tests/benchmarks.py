@@ -5,12 +5,15 @@
 Not a test: machines are shared and noisy, so nothing here asserts; it prints a table of what was asked and what was found.
 """
 
+import asyncio
 import json
+import random
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path

@@ -200,6 +200,18 @@ def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_chan
         assert page.get_by_text("+2.47").filter(visible=True).count() == 0
         assert page.get_by_text("Reconnected").count() == 0
 
+        with page.expect_popup() as opened:
+            page.keyboard.press("s")
+        notes = opened.value
+        notes.get_by_text("Many say four. It is one").wait_for()
+        notes.keyboard.press("ArrowRight")  # the speaker turns the page from here
+        page.get_by_role("heading", name="4 · How large a group?").wait_for()
+        assert "45 % are dead" in notes.locator(".now").inner_text()
+        notes.get_by_role("combobox").select_option(label="90 minutes")
+        notes.get_by_text("the plan leaves this station at 33 min").wait_for()
+        notes.close()
+        page.get_by_role("button", name="Back").click()
+
         small = page.get_by_role("heading", level=2).bounding_box()["height"]
         page.get_by_role("button", name="Large type").click()
         page.wait_for_function(

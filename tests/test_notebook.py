@@ -1,5 +1,6 @@
 """Every lesson as a program: it runs, it is light, its exercises tell right from wrong, its recordings are real."""
 
+import ast
 import json
 import re
 import subprocess
@@ -113,3 +114,7 @@ def test_every_station_begins_with_a_cell_and_they_are_counted_through(name):
         "What you now know",
     ]
     assert not re.search(r"\S\n\n    ## ", text)  # what stands before a heading belongs to the station before
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    notes = next(call for call in calls if ast.unparse(call.func) == "live.speaker_notes").args[0]
+    short, long, asked, expected = zip(*ast.literal_eval(notes), strict=True)
+    assert len(short) == 1 + len(headings) and (sum(short), sum(long)) == (45, 90) and all(asked) and all(expected)
