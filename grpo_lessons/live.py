@@ -1,5 +1,6 @@
 """The marimo pieces that lessons share: a session under way, a question answered at every choice, an exercise's verdict."""
 
+import gc
 import inspect
 import json
 import linecache
@@ -130,8 +131,9 @@ class Session:
                     who=f"seat {place.number}" if place else "",
                     seconds=_expected(plan),
                 )
-                if not _is_own():  # a server's visitor has nothing to save it with; thirty of them took 4 GB
+                if not _is_own():  # a server's visitor has nothing to save it with; twenty of them took 4 GB
                     trained = Trained(trained.run)
+                    gc.collect()  # the model stands in a circle of references
                 done = trained.run.steps_done
                 word = f"Stopped{f' at {limit}' if limit else ''}; what was learnt is kept"
                 word = "Finished" if trained.run.state == "finished" else word
