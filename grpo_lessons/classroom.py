@@ -8,6 +8,7 @@ Trainings take turns; what a learner types is never executed, for lessons opened
 import argparse
 import asyncio
 import ctypes
+import json
 import os
 import secrets
 import sys
@@ -89,6 +90,11 @@ class Seats:
                     return await JSONResponse({"error": "This session is not yours."}, 403)(scope, receive, send)
                 value = owned.encode()
             headers.append((name, value))
+        if scope["method"] == "POST":
+            body = await Request(scope, receive).body()
+            if problem := _unfit(body):
+                return await JSONResponse({"error": problem}, 413)(scope, receive, send)
+            receive = _again(body, receive)
         await self.app(scope | {"headers": headers}, receive, send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send, number: int, lesson: str) -> None:
@@ -130,6 +136,42 @@ class Seats:
             await serving
         finally:
             seat.go()
+
+
+MOST_BYTES, MOST = 100_000, 10_000  # of a request, and what a control may say: a lesson's largest are far below
+
+
+def _unfit(body: bytes) -> str:
+    """What is wrong with a request that no control of a lesson can have sent; "" if nothing is.
+
+    >>> _unfit(b'{"values": [7]}'), _unfit(b'{"values": [1e12]}')
+    ('', 'A value of 1e12: expected at most 10,000.')
+    """
+    if len(body) > MOST_BYTES:
+        return f"{len(body):,} bytes: expected at most {MOST_BYTES:,}."
+
+    def check(number: str) -> float:
+        if not abs(value := float(number)) <= MOST:
+            raise ValueError(f"A value of {number[:20]}: expected at most {MOST:,}.")
+        return value
+
+    try:
+        json.loads(body or b"null", parse_int=check, parse_float=check, parse_constant=check)
+    except RecursionError:
+        return "Nested too deep."
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A receive that yields a body that has been read, then what comes after it."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> dict:
+        return pending.pop() if pending else await receive()
+
+    return next_message
 
 
 def resume_with_all_outputs() -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -326,39 +327,79 @@ def row(figure: str, asked: str, found) -> None:
     print(f"| {figure} | {asked} | {found} |", flush=True)
 
 
-def class_rows(learners: int = 30) -> None:
-    """Thirty on one server: all open the lesson at once, move controls while trainings run, train; ten close their tabs."""
-    with tempfile.TemporaryDirectory() as folder, classroom(Path(folder)) as host:
-        memory = [0]
-
-        def watch() -> None:
-            import psutil
-
-            server = next(
-                each for each in psutil.net_connections("tcp") if each.laddr.port == int(host[10:]) and each.pid
-            )
-            while memory[0] >= 0:
-                memory[0] = max(memory[0], psutil.Process(server.pid).memory_info().rss)
-                time.sleep(0.5)
-
-        threading.Thread(target=watch, daemon=True).start()
-        opened, idle, busy, freed, done = asyncio.run(_class(host, learners))
+def class_rows(connections: int = 27, browsers: int = 3) -> None:
+    """Thirty on one server, some of them in a real Chromium: open the lesson, move controls, answer, train; ten close their tabs."""
+    with tempfile.TemporaryDirectory() as folder, classroom(Path(folder)) as host, ExitStack() as stack:
+        found, memory = {}, [0.0]
+        lessons = [stack.enter_context(browse(f"http://{host}/format/?step=3")) for _ in range(browsers)]
+        others = threading.Thread(target=lambda: found.update(asyncio.run(_class(host, connections))))
+        others.start()
+        threading.Thread(target=_watch, args=(int(host.split(":")[1]), memory), daemon=True).start()
+        seen = _in_chromium(lessons, others)
         records = len([*Path(folder).glob("class/seat-*/format/run.json")])
+    opened = found["opened"]
     row(
-        "class: thirty open a lesson at once: first, median, last (s)",
+        f"class: {connections} more open a lesson at once: first, median, last (s)",
         "",
-        [round(opened[i], 1) for i in (0, learners // 2, -1)],
+        [opened[0], at(opened, 0.5), opened[-1]],
     )
-    for words, seconds in (("no training", idle), ("one training runs", busy)):
-        found = [round(1000 * at(sorted(seconds), share)) for share in (0.5, 0.95)]
-        row(f"… a control answers, {words}: median, 95 % (ms; {len(seconds)} moves)", "≤ 300, ≤ 1000", found)
-    row("… ten closed tabs free their places (s)", "≤ 15", round(freed, 1))
+    for words, name in (("no training", "idle"), ("one training runs", "busy")):
+        times = sorted(found[name])
+        answers = [round(1000 * at(times, share)) for share in (0.5, 0.95)]
+        row(f"… a control answers, {words}: median, 95 % (ms; {len(times)} moves)", "≤ 300, ≤ 1000", answers)
+    answers = [round(1000 * at(sorted(seen["took"]), share)) for share in (0.5, 0.95)]
     row(
-        "… trainings queued by those who stayed, finished, recorded",
-        f"{learners - 10} each",
-        [learners - 10, done, records],
+        f"… on the screen of {browsers} Chromiums beside them, trainings or not ({len(seen['took'])} moves)",
+        "≤ 300, ≤ 1000",
+        answers,
+    )
+    row("… ten closed tabs free their places (s)", "≤ 15", round(found["freed"], 1))
+    row(
+        "… trainings of those who stayed, finished, recorded",
+        "as many",
+        [found["stayed"] + browsers, found["stayed"] + seen["finished"], records],
     )
     row("… memory of the server at most (GB)", "≤ 4", round(memory[0] / 1e9, 2))
+
+
+def _watch(port: int, most: list[float]) -> None:
+    import psutil
+
+    server = next(each for each in psutil.net_connections("tcp") if each.laddr.port == port and each.status == "LISTEN")
+    with suppress(psutil.NoSuchProcess):  # the class is over
+        while True:
+            most[0] = max(most[0], psutil.Process(server.pid).memory_info().rss)
+            time.sleep(0.5)
+
+
+def _in_chromium(lessons: list, others: threading.Thread) -> dict:
+    """Move a slider of every page in turn, and train in each, until the others have finished."""
+    took = []
+    for page in lessons:
+        page.get_by_text("+2.47").first.wait_for(timeout=120_000)
+        page.goto(page.url.replace("step=3", "step=7"))
+        page.get_by_role("button", name="Train").wait_for(timeout=120_000)
+        settle(page)
+        page.get_by_role("button", name="Train").click()
+        page.get_by_role("combobox", name="Station").select_option(label="3 · From rewards to advantages")
+    right = True
+    while others.is_alive():
+        for page in lessons:
+            shown = page.get_by_text(re.compile("^group mean")).inner_text()
+            began = time.monotonic()
+            press(page, "replies out of 8 that earn 1", "ArrowRight" if right else "ArrowLeft")
+            page.wait_for_function(
+                "shown => document.getElementById('App').innerText.match(/group mean \\S+/)[0] !== shown",
+                arg=shown,
+                polling=20,
+            )
+            took.append(time.monotonic() - began)
+        right = not right
+        time.sleep(3)
+    for page in lessons:
+        page.get_by_role("combobox", name="Station").select_option(label="7 · Train")
+        page.get_by_text("Finished: 25 steps").wait_for(timeout=300_000)
+    return {"took": took, "finished": len(lessons)}
 
 
 def at(values: list[float], share: float) -> float:
@@ -366,9 +407,9 @@ def at(values: list[float], share: float) -> float:
     return values[int(share * (len(values) - 1))]
 
 
-async def _class(host: str, many: int) -> tuple[list[float], list[float], list[float], float, int]:
+async def _class(host: str, many: int) -> dict:
     everybody = [Learner(host) for _ in range(many)]
-    opened = sorted(await asyncio.gather(*[learner.open() for learner in everybody]))
+    opened = sorted(round(took, 1) for took in await asyncio.gather(*[learner.open() for learner in everybody]))
 
     async def play(learner: Learner, seconds: float, took: list[float]) -> None:
         chance = random.Random(learner.name)
@@ -393,7 +434,7 @@ async def _class(host: str, many: int) -> tuple[list[float], list[float], list[f
     freed = time.monotonic() - closed
     stayed = [learner for learner in everybody if learner not in gone]
     await asyncio.gather(*[learner.sees("Finished: 25 steps", 900) for learner in stayed])
-    return opened, idle, busy, freed, len(stayed)
+    return {"opened": opened, "idle": idle, "busy": busy, "freed": freed, "stayed": len(stayed)}
 
 
 def main() -> None:

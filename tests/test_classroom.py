@@ -71,6 +71,28 @@ def test_nothing_that_is_sent_is_executed(host, tmp_path):
     asyncio.run(attack())
 
 
+def test_what_no_control_can_say_is_refused_and_hostile_text_keeps_nobody_waiting(host):
+    async def attack():
+        learner, other = Learner(host), Learner(host)
+        await learner.open()
+        await other.open()
+        name = learner.find("replies out of 8")
+        for value in (10**9, -1e300, float("nan"), "x" * 200_000):
+            body = json.dumps({"objectIds": [name], "values": [value]}).encode()
+            headers = {"Cookie": learner.cookie, "Marimo-Session-Id": learner.name}
+            answer = await learner.http.post("/format/api/kernel/set_ui_element_value", content=body, headers=headers)
+            assert answer.status_code == 413 and "expected at most" in answer.text, value
+        text = ("<think></think><answer>" * 4000)[:90_000]  # cubic for the tutorial's regular expression
+        slow = asyncio.create_task(learner.set("Your reply", text))
+        await asyncio.sleep(0.05)
+        assert await other.set("replies out of 8", 6) < 2
+        await slow
+        await learner.close()
+        await other.close()
+
+    asyncio.run(attack())
+
+
 def test_the_code_stays_with_the_teacher(host):
     async def look():
         learner = Learner(host)
