@@ -81,6 +81,8 @@ class Seats:
         number = self.number(scope["session"])
         lesson = scope["path"].removeprefix(scope.get("root_path", "")).strip("/").split("/")[0]
         if scope["type"] == "websocket":
+            if not scope["path"].endswith(f"/{lesson}/ws"):
+                return await send({"type": "websocket.close", "code": 1008})
             return await self._page(scope, receive, send, number, lesson)
         headers = []
         for name, value in scope["headers"]:
@@ -91,7 +93,11 @@ class Seats:
                 value = owned.encode()
             headers.append((name, value))
         if scope["method"] == "POST":
-            body = await Request(scope, receive).body()
+            body = b""
+            async for part in Request(scope, receive).stream():
+                body += part
+                if len(body) > MOST_BYTES:
+                    break
             if problem := _unfit(body):
                 return await JSONResponse({"error": problem}, 413)(scope, receive, send)
             receive = _again(body, receive)
@@ -102,7 +108,8 @@ class Seats:
         name = query.get("session_id", "")
         key = (number, lesson, "tab", query.pop("tab", name))
         seat = self.seats.setdefault(key, Seat(number, self.folder / f"seat-{number}", *self.limits))
-        query["session_id"] = self.sessions[number, lesson, "named", name] = self.sessions.setdefault(key, name)
+        own = self.sessions.setdefault(key, f"s_{secrets.token_hex(8)}")  # a name that nobody else can know
+        query["session_id"] = self.sessions[number, lesson, "named", name] = own
         scope = scope | {"query_string": urlencode(query).encode(), "meta": {"seat": seat}}
         first = await receive()
         await send({"type": "websocket.accept"})  # at once: it may be some seconds before it is this one's turn
@@ -116,7 +123,7 @@ class Seats:
 
         async def say(message: dict) -> None:
             text = message.get("text") or ""
-            if '"completed-run"' in text[:200]:
+            if '"completed-run"' in text[:200] or '"reconnected"' in text[:200]:
                 opened.set()
             if message["type"] == "websocket.accept" or ('"banner"' in text[:200] and "Reconnected" in text):
                 return  # accepted already; and whoever reloads a page knows that
@@ -148,7 +155,7 @@ def _unfit(body: bytes) -> str:
     ('', 'A value of 1e12: expected at most 10,000.')
     """
     if len(body) > MOST_BYTES:
-        return f"{len(body):,} bytes: expected at most {MOST_BYTES:,}."
+        return f"The request is too long: expected at most {MOST_BYTES:,} bytes."
 
     def check(number: str) -> float:
         if not abs(value := float(number)) <= MOST:

@@ -282,12 +282,19 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
     def progress(*so_far) -> None:
         publish(("running", so_far))
 
+    place = seat()
+
     def work() -> None:
         try:
-            with device.turn(waiting=lambda in_front: publish(("waiting", in_front)), should_stop=lambda: False):
-                progress(0, 1, 0.0)
-                load_libraries()
-                publish(("done", function(step_counter(progress))))
+            with device.turn(
+                waiting=lambda in_front: publish(("waiting", in_front)),
+                should_stop=lambda: bool(place and place.is_away),
+                who=f"seat {place.number}" if place else "",
+            ) as mine:
+                if mine:
+                    progress(0, 1, 0.0)
+                    load_libraries()
+                    publish(("done", function(step_counter(progress))))
         except Exception as error:  # as above: whatever it is, the reader must be told
             publish(("failed", explain(error)))
             traceback.print_exc()
@@ -362,9 +369,13 @@ def _is_script(lesson: str = "") -> bool:
 
 
 def model_menu() -> mo.ui.dictionary:
-    """The models to choose from, the one of the command line or of this device first; see `chosen_model`."""
-    value = command_line().get("model") or (SMOLLM2 if device.gpu() else "pocket")
-    names = list(dict.fromkeys([*(MODELS if _is_own() else PRESETS), value]))
+    """The models to choose from, the one of the command line or of this device first; see `chosen_model`.
+
+    A class that shares a CPU has the pocket model only: one training of SmolLM2 would keep thirty waiting for minutes.
+    """
+    value = command_line().get("model") or (SMOLLM2 if device.gpu() and not seat() else "pocket")
+    offered = MODELS if _is_own() else PRESETS if device.gpu() or not seat() else ["pocket"]
+    names = list(dict.fromkeys([*offered, value]))
     menu = {"preset": mo.ui.dropdown(names, value=value, label="model")}
     if _is_own():  # a visitor of a server shall not fill its disk
         menu["other"] = mo.ui.text(label="or a Hub id, or a folder", max_length=200, full_width=False)

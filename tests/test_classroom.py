@@ -112,8 +112,14 @@ def test_nobody_moves_the_controls_of_another(host):
         body = {"objectIds": [one.find("replies out of 8")], "values": [7]}
         answer = await other.request("set_ui_element_value", body, session=one.name)
         assert answer.status_code == 403 and "not yours" in answer.text
-        await one.close()
-        await other.close()
+        await one.set("replies out of 8", 7)
+        thief = Learner(host)
+        thief.name = one.name  # opens a session under another's name
+        await thief.open()
+        ready = next(json.loads(message)["data"] for message in thief.received if '"kernel-ready"' in message[:200])
+        assert not ready["resumed"] and ready["ui_values"] == {}
+        for learner in (one, other, thief):
+            await learner.close()
 
     asyncio.run(interfere())
 
@@ -128,6 +134,9 @@ def test_a_page_that_is_loaded_anew_finds_everything_where_it_was(host):
         await before.close()
         after = Learner(host, cookie=before.cookie)
         await after.open()
+        newcomer = Learner(host)
+        assert await newcomer.open() < 8  # a page that comes back keeps nobody waiting
+        await newcomer.close()
         await after.sees("Finished: 3 steps")
         name = before.find("replies out of 8")
         ready = next(json.loads(message)["data"] for message in after.received if '"kernel-ready"' in message[:200])
