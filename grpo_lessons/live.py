@@ -738,7 +738,7 @@ def speaker_notes(stations: Sequence[tuple[int, int, str, str]]) -> mo.Html:
 
 def stepper() -> mo.Html | None:
     """In `marimo edit`, the bar that shows a lesson one station at a time; a page or a server has it in the page's head."""
-    if way() != "edit" or device.IN_PAGE:
+    if way() != "edit" or device.IN_PAGE or mo.app_meta().request is None:  # without a request: an export
         return None
     import anywidget
 

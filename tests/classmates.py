@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
@@ -45,6 +46,12 @@ def classroom(runs: Path, *options: str, port: int = 0) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+def run(coroutine):
+    """What a coroutine returns, run in a thread of its own: Playwright keeps a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 class Learner:

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -38,8 +37,7 @@ NPM = shutil.which("npm")
 def make_distribution(folder: Path) -> Path:
     """What a Pyodide distribution has of files that a lesson needs, in a folder."""
     subprocess.run([NPM, "pack", "--silent", f"pyodide@{PYODIDE_VERSION}"], cwd=folder, check=True, capture_output=True)
-    with tarfile.open(next(folder.glob("pyodide-*.tgz"))) as package:
-        package.extractall(folder, filter="data")
+    shutil.unpack_archive(next(folder.glob("pyodide-*.tgz")), folder)
     index = folder / "package"
     lock = json.loads((index / "pyodide-lock.json").read_text())
     entry = lock["packages"]["pyyaml"]

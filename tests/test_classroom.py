@@ -11,7 +11,7 @@ import pytest
 from grpo_lessons import device
 from grpo_lessons.runs import Run
 from tests.browser import CHROMIUM, browse, failures, press
-from tests.classmates import Learner, classroom
+from tests.classmates import Learner, classroom, run
 from tests.pages import outside
 
 
@@ -30,7 +30,7 @@ def together(*coroutines):
     async def all_of_them():
         return await asyncio.gather(*coroutines)
 
-    return asyncio.run(all_of_them())
+    return run(all_of_them())
 
 
 def test_each_has_a_seat_and_the_same_one_when_they_come_back(host):
@@ -68,7 +68,7 @@ def test_nothing_that_is_sent_is_executed(host, tmp_path):
         assert not ran.exists()
         await learner.close()
 
-    asyncio.run(attack())
+    run(attack())
 
 
 def test_what_no_control_can_say_is_refused_and_hostile_text_keeps_nobody_waiting(host):
@@ -90,7 +90,7 @@ def test_what_no_control_can_say_is_refused_and_hostile_text_keeps_nobody_waitin
         await learner.close()
         await other.close()
 
-    asyncio.run(attack())
+    run(attack())
 
 
 def test_the_code_stays_with_the_teacher(host):
@@ -101,7 +101,7 @@ def test_the_code_stays_with_the_teacher(host):
         assert not any(ready["codes"])
         await learner.close()
 
-    asyncio.run(look())
+    run(look())
 
 
 def test_nobody_moves_the_controls_of_another(host):
@@ -121,7 +121,7 @@ def test_nobody_moves_the_controls_of_another(host):
         for learner in (one, other, thief):
             await learner.close()
 
-    asyncio.run(interfere())
+    run(interfere())
 
 
 def test_a_page_that_is_loaded_anew_finds_everything_where_it_was(host):
@@ -145,7 +145,7 @@ def test_a_page_that_is_loaded_anew_finds_everything_where_it_was(host):
         await after.set("replies out of 8", 4)
         await after.close()
 
-    asyncio.run(reload())
+    run(reload())
 
 
 def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
@@ -167,7 +167,7 @@ def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
         assert device.line(line_of_the_class) == []
         return [learner.seat for learner in learners]
 
-    records = [runs / f"class/seat-{seat}/format/run.json" for seat in asyncio.run(queue())]
+    records = [runs / f"class/seat-{seat}/format/run.json" for seat in run(queue())]
     assert [record.exists() for record in records] == [True, False, True, True]
     assert {Run.load(record).steps_done for record in records if record.exists()} == {3}
 
@@ -197,9 +197,9 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
 
     options = ("--password", "open sesame", "--steps", "2")
     with classroom(tmp_path, *options) as host:
-        cookie = asyncio.run(train(host))
+        cookie = run(train(host))
     with classroom(tmp_path, *options) as host:
-        asyncio.run(come_back(host, cookie))
+        run(come_back(host, cookie))
 
 
 @pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")
