@@ -60,7 +60,8 @@ class Learner:
     def __init__(self, host: str, lesson: str = "format", cookie: str = "", tab: str = "first"):
         self.host, self.lesson, self.cookie, self.tab = host, lesson, cookie, tab
         self.name = "s_" + "".join(random.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=6))
-        self.http = httpx.AsyncClient(base_url=f"http://{host}", timeout=60)
+        fresh = httpx.Limits(max_keepalive_connections=0)  # the server may be closing a kept one: a browser asks again
+        self.http = httpx.AsyncClient(base_url=f"http://{host}", timeout=60, limits=fresh)
         self.outputs: dict[str, str] = {}
         self.received, self.runs = [], 0
         self.changed = asyncio.Event()
