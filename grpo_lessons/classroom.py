@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
-import marimo
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -30,10 +29,10 @@ from grpo_lessons import device, live
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
 from grpo_lessons.seat import Seat
+from grpo_lessons.server import NOTEBOOKS, live_lessons
 from grpo_lessons.site import LESSONS
 from grpo_lessons.training import Settings
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PAGES = Path(__file__).parent / "pages"
 ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone: a phone may sleep in between
 
@@ -216,10 +215,8 @@ def create_app(
     ['/', '/line', '/enter', '']
     """
     resume_with_all_outputs()
-    lessons = marimo.create_asgi_app(include_code=show_code, session_ttl=ASLEEP, html_head=TAB)
-    for name in LESSONS:
-        lessons = lessons.with_app(path=f"/{name}", root=str(NOTEBOOKS / f"grpo_{name}.py"))
-    seats = Seats(lessons.build(), folder, most_steps, most_minutes)
+    lessons = live_lessons(include_code=show_code, session_ttl=ASLEEP, html_head=TAB)
+    seats = Seats(lessons, folder, most_steps, most_minutes)
 
     def course(request: Request) -> Response:
         cards = "".join(

@@ -199,19 +199,21 @@ _PACES: dict[str, float] = {}  # of each model's last training: its seconds over
 
 def _expected(plan: dict) -> float:
     """Seconds that a training will take, as far as this process can know; 0 if it cannot."""
+    return max(1.0, estimate * _PACES.get(plan["settings"].model, 1.0)) if (estimate := _estimated(plan)) else 0.0
+
+
+def _estimated(plan: dict) -> float:
+    """The same by what was measured of the model alone; 0 if nothing was."""
     settings = plan["settings"]
     if settings.problem or settings.model not in _PROBES:
         return 0.0
-    estimate = fit.estimate(settings, _PROBES[settings.model], **_extent(plan)).seconds
-    return max(1.0, estimate * _PACES.get(settings.model, 1.0))
+    return fit.estimate(settings, _PROBES[settings.model], **_extent(plan)).seconds
 
 
 def _learn_pace(plan: dict, run: Run) -> None:
     """Replies are shorter than they might be: from now on expect what was seen."""
-    settings = plan["settings"]
-    if run.state == "finished" and settings.model in _PROBES:
-        estimate = fit.estimate(settings, _PROBES[settings.model], **_extent(plan)).seconds
-        _PACES[settings.model] = _seconds(run) / estimate
+    if run.state == "finished" and (estimate := _estimated(plan)):
+        _PACES[plan["settings"].model] = _seconds(run) / estimate
 
 
 def get_ready(plan: dict) -> None:

@@ -39,9 +39,8 @@ _INSTEAD = {
 }
 
 
-_DRAWING_ONE = (
-    threading.Lock()
-)  # matplotlib's settings are global, and the sessions of a server are threads of one process
+# One figure at a time: matplotlib's settings are global, and the sessions of a server are threads of one process.
+_DRAWING_ONE = threading.Lock()
 
 
 def _let_sessions_start_together() -> None:

@@ -21,15 +21,20 @@ iframe{{width:100%;height:82vh;border:1px solid rgba(128,134,145,.4);border-radi
 <iframe src="../live/{name}/?embed=true" title="{title}" sandbox="allow-scripts allow-same-origin allow-forms allow-popups allow-downloads"></iframe></html>"""
 
 
+def live_lessons(**options):
+    """The live lessons as an application, each at `/NAME/`; the options are those of `marimo.create_asgi_app`."""
+    lessons = marimo.create_asgi_app(**options)
+    for name in LESSONS:
+        lessons = lessons.with_app(path=f"/{name}", root=str(NOTEBOOKS / f"grpo_{name}.py"))
+    return lessons.build()
+
+
 def create_app() -> FastAPI:
     """The application: a page for each lesson at `/lessons/NAME`, the live lesson itself mounted at `/live/NAME/`.
 
     >>> [route.path for route in create_app().routes if route.path.startswith(("/lessons", "/live"))]
     ['/lessons/{name}', '/live']
     """
-    lessons = marimo.create_asgi_app()
-    for name in LESSONS:
-        lessons = lessons.with_app(path=f"/{name}", root=str(NOTEBOOKS / f"grpo_{name}.py"))
     app = FastAPI(title="GRPO Lessons")
     links = "".join(f'<a href="{name}">{title}</a>' for name, (title, _) in LESSONS.items())
 
@@ -43,7 +48,7 @@ def create_app() -> FastAPI:
             return HTMLResponse(f"No such lesson. There are: {', '.join(LESSONS)}.", status_code=404)
         return HTMLResponse(PAGE.format(title=LESSONS[name][0], name=name, links=links))
 
-    app.mount("/live", lessons.build())
+    app.mount("/live", live_lessons())
     return app
 
 

@@ -490,8 +490,9 @@ def _(arithmetic_choice):
 @app.cell(hide_code=True)
 def _():
     folder = live.folder("format")
-    get_report, set_report = mo.state(live.kept(folder))
-    get_ended, set_ended = mo.state(live.kept(folder))
+    _last = live.kept(folder)
+    get_report, set_report = mo.state(_last)
+    get_ended, set_ended = mo.state(_last)
     get_measured, set_measured = mo.state(None)
     get_suited, set_suited = mo.state({})
     session = live.Session(set_report, set_ended)

@@ -22,12 +22,17 @@ FLAGS = (
 )
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
 def serve(mode: str, notebook: str, *options: str, cwd: Path = ROOT) -> Iterator[str]:
     """`marimo MODE NOTEBOOK` as a learner starts it; yields its address and ends it, kernels included."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     marimo = Path(sys.executable).with_name("marimo")
     command = [marimo, mode, notebook, "--headless", "--no-token", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:

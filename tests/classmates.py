@@ -20,16 +20,13 @@ from urllib.parse import urlencode
 import httpx2 as httpx  # what huggingface_hub brings
 import websockets
 
-ROOT = Path(__file__).parents[1]
+from tests.browser import ROOT, free_port
 
 
 @contextmanager
-def classroom(runs: Path, *options: str, port: int = 0) -> Iterator[str]:
+def classroom(runs: Path, *options: str) -> Iterator[str]:
     """`python -m grpo_lessons.classroom`, with a line for the device and runs of its own; yields its host and port, then kills it."""
-    if not port:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    port = free_port()
     runs.mkdir(parents=True, exist_ok=True)
     room = os.environ | {"GRPO_LESSONS_RUNS": str(runs), "TMPDIR": str(runs)}
     command = [sys.executable, "-m", "grpo_lessons.classroom", "--port", str(port), *options]
