@@ -131,7 +131,7 @@ class Session:
                     who=f"seat {place.number}" if place else "",
                     seconds=_expected(plan),
                 )
-                if not _is_own():  # a server's visitor has nothing to save it with; twenty of them took 4 GB
+                if not _is_own() and trained.model:  # a server's visitor cannot save it; twenty of them took 4 GB
                     trained = Trained(trained.run)
                     gc.collect()  # the model stands in a circle of references
                 done = trained.run.steps_done
