@@ -138,7 +138,7 @@ class Session:
                 word = f"Stopped{f' at {limit}' if limit else ''}; what was learnt is kept"
                 word = "Finished" if trained.run.state == "finished" else word
                 _learn_pace(plan, trained.run)
-                lost = _keep_record(trained.run, folder)
+                lost = _keep_record(trained.run, folder, place)
                 say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s{lost}", trained.run, trained=trained)
             except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
                 latest.state = "failed"
@@ -259,9 +259,9 @@ def _extent(plan: dict) -> dict:
     return {"held_out": len(plan["held_out"]), "judged": judged}
 
 
-def _keep_record(run: Run, folder: Path | None) -> str:
+def _keep_record(run: Run, folder: Path | None, place: Seat | None = None) -> str:
     """Write a run's record; a word on it if that was not possible."""
-    if folder is None or not run.metrics or (run.state != "finished" and seat() and (folder / "run.json").exists()):
+    if folder is None or not run.metrics or (run.state != "finished" and place and (folder / "run.json").exists()):
         return ""  # in a class a closed tab, or a second thought, takes nobody's finished run away
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -278,13 +278,14 @@ def _seconds(run: Run) -> float:
 def in_background(function: Callable[[object], object], publish: Callable[[tuple[str, object]], None]) -> None:
     """Run a slow function in a thread, with the device to itself; publish (state, what there is to say), see `outcome`.
 
-    The function is given a callback for a trainer, which publishes its progress.
+    The function is given a callback for a trainer, which publishes its progress, and ends it where a class's limit is.
     """
+    place, most = seat(), _most_steps()
 
-    def progress(*so_far) -> None:
-        publish(("running", so_far))
-
-    place = seat()
+    def progress(done: int, total: int, seconds: float) -> bool:
+        publish(("running", (done, min(total, most), seconds)))
+        late = place and (place.is_away or (place.most_minutes and seconds > 60 * place.most_minutes))
+        return done >= most or bool(late)
 
     def work() -> None:
         try:
@@ -371,12 +372,9 @@ def _is_script(lesson: str = "") -> bool:
 
 
 def model_menu() -> mo.ui.dictionary:
-    """The models to choose from, the one of the command line or of this device first; see `chosen_model`.
-
-    A class that shares a CPU has the pocket model only: one training of SmolLM2 would keep thirty waiting for minutes.
-    """
+    """The models to choose from, the one of the command line or of this device first; see `chosen_model`."""
     value = command_line().get("model") or (SMOLLM2 if device.gpu() and not seat() else "pocket")
-    offered = MODELS if _is_own() else PRESETS if device.gpu() or not seat() else ["pocket"]
+    offered = MODELS if _is_own() else ["pocket"] if has_pocket_only() else PRESETS
     names = list(dict.fromkeys([*offered, value]))
     menu = {"preset": mo.ui.dropdown(names, value=value, label="model")}
     if _is_own():  # a visitor of a server shall not fill its disk
@@ -570,7 +568,9 @@ def where_to_write() -> str:
         return "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser."
     if way() == "edit":
         return "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it."
-    return "They are written in cells: open this lesson with `marimo edit` to do them."
+    return (
+        "They are answered in code, and a server runs nobody's: do them in `marimo edit`, or in the course's web page."
+    )
 
 
 def shown_code(thing: object) -> mo.Html | None:
@@ -686,10 +686,19 @@ def _quoted(text: str) -> str:
 # Ways of opening ---------------------------------------------------------------------------------------------------
 
 
+_ROOM = threading.local()  # on a server every lesson that is open has a thread of its own
+
+
 def seat() -> Seat | None:
-    """The learner's seat, where a class's server has opened this lesson; see `grpo_lessons.classroom`."""
-    request = None if device.IN_PAGE else mo.app_meta().request
-    return request.meta.get("seat") if request else None
+    """The learner's seat, where a class's server has opened this lesson; see `grpo_lessons.classroom`. For cells only."""
+    if not device.IN_PAGE and (request := mo.app_meta().request) and "seat" in request.meta:
+        _ROOM.seat = request.meta["seat"]  # the request that opens a lesson has it, later ones do not
+    return getattr(_ROOM, "seat", None)
+
+
+def has_pocket_only() -> bool:
+    """In a class that shares a CPU: one training of SmolLM2 would keep thirty waiting for minutes."""
+    return bool(seat()) and not device.gpu()
 
 
 def _most_steps() -> int:

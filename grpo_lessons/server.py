@@ -22,10 +22,18 @@ iframe{{width:100%;height:82vh;border:1px solid rgba(128,134,145,.4);border-radi
 
 
 def live_lessons(**options):
-    """The live lessons as an application, each at `/NAME/`; the options are those of `marimo.create_asgi_app`."""
+    """The live lessons as an application, each at `/NAME/`; the options are those of `marimo.create_asgi_app`.
+
+    Light or dark as the visitor's system is: this machine's own marimo settings are not theirs.
+    """
+
+    def as_theirs(app):
+        app.state.config_manager = app.state.config_manager.with_overrides({"display": {"theme": "system"}})
+        return app
+
     lessons = marimo.create_asgi_app(**options)
     for name in LESSONS:
-        lessons = lessons.with_app(path=f"/{name}", root=str(NOTEBOOKS / f"grpo_{name}.py"))
+        lessons = lessons.with_app(path=f"/{name}", root=str(NOTEBOOKS / f"grpo_{name}.py"), middleware=[as_theirs])
     return lessons.build()
 
 

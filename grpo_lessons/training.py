@@ -540,8 +540,11 @@ def _examiner(run: Run, answer: Callable[[], Evaluation], every: int):
     return Examiner()
 
 
-def step_counter(said: Callable[[int, int, float], None]):
-    """A callback for any trainer that says after every step: (steps done, steps in all, seconds since the first began)."""
+def step_counter(said: Callable[[int, int, float], bool]):
+    """A callback for any trainer that says after every step: (steps done, steps in all, seconds since the first began).
+
+    The trainer stops when `said` returns True.
+    """
     from transformers import TrainerCallback
 
     class Counter(TrainerCallback):
@@ -549,7 +552,8 @@ def step_counter(said: Callable[[int, int, float], None]):
             self.started = time.perf_counter()
 
         def on_step_end(self, args, state, control, **kwargs):
-            said(state.global_step, state.max_steps, time.perf_counter() - self.started)
+            if said(state.global_step, state.max_steps, time.perf_counter() - self.started):
+                control.should_training_stop = True
 
     return Counter()
 

@@ -1007,16 +1007,15 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    which_model = mo.ui.dropdown(
-        {
-            "pocket (ships with the course)": str(pocket.PATH),
-            "SmolLM2-135M-Instruct (Hub)": "HuggingFaceTB/SmolLM2-135M-Instruct",
-            "Qwen2.5-0.5B-Instruct (Hub, a GPU)": "Qwen/Qwen2.5-0.5B-Instruct",
-        },
-        value="pocket (ships with the course)",
-        label="model",
-    )
-    which_texts = mo.ui.dropdown(["made here", "mlabonne/smoltldr (Hub)"], value="made here", label="texts")
+    _models = {
+        "pocket (ships with the course)": str(pocket.PATH),
+        "SmolLM2-135M-Instruct (Hub)": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "Qwen2.5-0.5B-Instruct (Hub, a GPU)": "Qwen/Qwen2.5-0.5B-Instruct",
+    }
+    _texts = ["made here", "mlabonne/smoltldr (Hub)"]
+    _offered = 1 if live.has_pocket_only() else None
+    which_model = mo.ui.dropdown(dict([*_models.items()][:_offered]), value=next(iter(_models)), label="model")
+    which_texts = mo.ui.dropdown(_texts[:_offered], value=_texts[0], label="texts")
     run_summaries = mo.ui.run_button(label="Run the exercise")
     get_summaries, set_summaries = mo.state(None)
     live.unless_in_page(which_model, which_texts, run_summaries)

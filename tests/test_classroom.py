@@ -148,6 +148,21 @@ def test_a_page_that_is_loaded_anew_finds_everything_where_it_was(host):
     run(reload())
 
 
+def test_no_training_is_longer_than_the_class_allows_whatever_is_asked_for(host):
+    async def ask():
+        learner = Learner(host)
+        await learner.open()
+        await learner.set("u003esteps", 60)  # more than its slider has
+        await learner.train()
+        await learner.set("Run these four steps", 1)  # an exercise that trains, too: five steps
+        await learner.sees("Finished: 3 steps")
+        rewards = (await learner.sees(r"Reward of each step: ((?:<strong>[\d.]+</strong>(?:, )?)+)"))[1]
+        await learner.close()
+        return re.findall(r"\d\.\d\d", rewards)
+
+    assert len(run(ask())) == 3
+
+
 def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
     line_of_the_class = runs / device.FOLDER.name
 

@@ -6,6 +6,8 @@ import time
 from grpo_lessons.live import Question, Session
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
+from grpo_lessons.runs import Run
+from grpo_lessons.seat import Seat
 from grpo_lessons.training import Settings
 
 
@@ -90,6 +92,20 @@ def test_a_session_that_nobody_holds_any_more_ends():
     listener = Listener()  # the device is free for the next
     listener.start(steps=1)
     listener.wait(lambda: listener.endings, 30)
+
+
+def test_in_a_class_a_stopped_training_takes_no_finished_one_away(tmp_path):
+    listener = Listener()
+    listener.session.seat = Seat(1, tmp_path)
+    listener.session.seat.come()
+    listener.session.start(plan(2), tmp_path)
+    listener.wait(lambda: listener.endings)
+    listener.session.start(plan(100), tmp_path)
+    listener.wait(lambda: listener.said[-1].run.steps_done >= 3)
+    listener.session.stop()
+    listener.wait(lambda: len(listener.endings) == 2)
+    assert listener.endings[1].run.state == "stopped"
+    assert Run.load(tmp_path / "run.json").steps_done == 2
 
 
 def test_every_choice_of_a_prediction_has_its_answer():
