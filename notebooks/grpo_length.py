@@ -134,6 +134,7 @@ def _():
             "messages: len(completion), in a conversation": "messages",
         },
         value="tokens: len(completion_ids[i])",
+        inline=True,
         label="What is counted",
     )
     counted
@@ -245,7 +246,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    shape = mo.ui.radio(SHAPES, value="distance", label="Shape")
+    shape = mo.ui.radio(SHAPES, value="distance", inline=True, label="Shape")
     target = mo.ui.slider(4, 50, value=20, show_value=True, label="target")
     mo.vstack([shape, target])
     return shape, target
@@ -842,7 +843,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(FAILURES):
-    failure = mo.ui.radio(list(FAILURES), value="longer is better", label="The run")
+    failure = mo.ui.radio(list(FAILURES), value="longer is better", inline=True, label="The run")
     failure
     return (failure,)
 

@@ -472,6 +472,7 @@ def _():
     aggregation = mo.ui.radio(
         ["sum_then_normalize", "normalize_then_sum"],
         value="sum_then_normalize",
+        inline=True,
         label="`multi_objective_aggregation`",
     )
     mo.vstack([points, weight, aggregation])
@@ -968,7 +969,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(FAILURES):
-    failure = mo.ui.radio(list(FAILURES), value="too hard: four numbers", label="The run")
+    failure = mo.ui.radio(list(FAILURES), value="too hard: four numbers", inline=True, label="The run")
     failure
     return (failure,)
 
