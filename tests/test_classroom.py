@@ -272,4 +272,7 @@ def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_chan
         page.wait_for_function(
             "!location.search.includes('step') && document.querySelectorAll('#gl-bar button').length === 1"
         )
+        page.evaluate("document.getElementById('App').scrollTop = 3000")
+        page.reload()
+        page.wait_for_function("document.getElementById('App')?.scrollTop === 3000")
         assert failures(page) == [] and wrong == [] and asked == []
