@@ -101,16 +101,19 @@ def measured(pieces: Sequence[str], measures: Sequence[str]) -> str:
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
+NOTHING = 1e-3  # an advantage as small as this is no push
+
+
 def direction(advantage: float) -> str:
     """Where an advantage pushes: "up", "down", or "dead" for nowhere."""
-    return "dead" if abs(advantage) < 1e-6 else "up" if advantage > 0 else "down"
+    return "dead" if abs(advantage) < NOTHING else "up" if advantage > 0 else "down"
 
 
 def push(advantage: float) -> str:
     """An advantage with its sign, an arrow and its colour."""
     way = direction(advantage)
     arrow = {"up": "↑ ", "down": "↓ ", "dead": "· "}[way]
-    return f'<b class="{way}">{arrow}{signed(advantage) if way != "dead" else "0.00"}</b>'
+    return f'<b class="{way}">{arrow}{signed(advantage)}</b>'
 
 
 def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True) -> str:
@@ -143,10 +146,10 @@ def _short(value: float | None) -> str:
 def signed(number: float) -> str:
     """A number with its sign and a real minus, with more digits where two would show nothing.
 
-    >>> signed(0.5), signed(-1)
-    ('+0.50', '−1.00')
+    >>> signed(0.5), signed(-1), signed(0.0025), signed(1e-5)
+    ('+0.50', '−1.00', '+0.0025', '0.00')
     """
-    return _minus(f"{number:+.{2 if abs(number) >= 0.005 else 6}f}")
+    return _minus(f"{number:+.{2 if abs(number) >= 0.005 else 4}f}") if abs(number) >= NOTHING else "0.00"
 
 
 def _minus(text: str) -> str:
@@ -428,5 +431,5 @@ def run_panel(
     elif run.metrics:
         parts.append(curves({"this run": run}, watch=watch))
     elif before:  # waiting, or refused: what there was stays in sight
-        parts.append(curves({"the run before": before}, watch=watch))
+        parts.append(curves({names[1] if names else "the run before": before}, watch=watch))
     return "".join([*parts, f'<p class="note">{escape(run.label)}</p>' if run.provenance else ""])

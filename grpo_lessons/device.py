@@ -1,7 +1,7 @@
 """The device: whether there is a GPU, and a line of tickets, shared by threads and processes, for one training at a time.
 
 A ticket is a locked file, so a place in the line is freed by the operating system even if its process is killed. Its name
-says whose it is and how long it will take.
+says whose it is, its times how long it will take: from when that was said to when it will be over.
 """
 
 import math
@@ -75,26 +75,32 @@ def turn(
     folder: Path = FOLDER,
     poll: float = 0.2,
     who: str = "",
-    seconds: float = 0,
-) -> Iterator[bool]:
-    """Wait for the device and hold it inside the `with` block; yields False if `should_stop` ended the waiting.
+    seconds: Callable[[], float] = lambda: 0,
+) -> Iterator[Callable[[float], None] | None]:
+    """Wait for the device and hold it inside the `with` block; yields None if `should_stop` ended the waiting.
 
     `waiting(in_front)` is called at first and whenever what `in_words` says of it has changed; the running session is
-    the first of those in front. `who` and `seconds` are what the others in the line are told of this one.
+    the first of those in front. `who`, and the seconds that it will take, are what the others in the line are told of
+    this one; `seconds` is asked while it waits, and whoever has the device calls what was yielded with those left.
 
     Example:
         >>> with turn(waiting=print, should_stop=lambda: False) as mine:
-        ...     mine
-        True
+        ...     mine(20)
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9 ]", "", who)[:20]  # it stands in a file's name
-    path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}-{seconds:.0f}-{name}.ticket"
+    path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}-{name}.ticket"
     ticket, device = FileLock(path), FileLock(folder / "device.lock")
     mine, told = False, None
+
+    def tell(left: float) -> None:
+        now = time.time()
+        os.utime(path, (now, now + left))
+
     ticket.acquire()
     try:
         while not mine and not should_stop():
+            tell(seconds())
             in_front = line(folder, before=path)
             mine = not in_front and _try(device)
             if not mine:
@@ -103,9 +109,7 @@ def turn(
                     told = words
                     waiting(in_front)
                 time.sleep(poll * min(5, len(in_front)))  # thirty who wait shall not keep the one who trains from it
-        if mine:
-            os.utime(path)  # its seconds count from here
-        yield mine
+        yield tell if mine else None
     finally:
         device.release()
         ticket.release()
@@ -126,12 +130,12 @@ def line(folder: Path = FOLDER, before: Path | None = None) -> list[Ticket]:
         paths.pop(0)
     found = []
     for path in paths:
-        _, _, seconds, who = f"{path.stem}---".split("-", 3)
-        with suppress(OSError, ValueError):  # it has just gone
-            left = float(seconds or 0)
-            if not found and left:
-                left = max(1.0, left - (time.time() - path.stat().st_mtime))
-            found.append(Ticket(who.rstrip("-"), left))
+        with suppress(OSError):  # it has just gone
+            said, over = path.stat().st_atime, path.stat().st_mtime
+            left = over - said
+            if not found and left:  # the one that has the device
+                left = max(1.0, over - time.time())
+            found.append(Ticket(path.stem.split("-", 2)[2], left))
     return found
 
 

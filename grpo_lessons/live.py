@@ -12,6 +12,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import marimo as mo
 
 from grpo_lessons import cards, device, fit, keep
 from grpo_lessons.models import ReferenceLogProb
+from grpo_lessons.rewards import reward_name
 from grpo_lessons.runs import Run
 from grpo_lessons.seat import Seat
 from grpo_lessons.sources import PRESETS, SMOLLM2, Stopped, is_here, is_pocket
@@ -55,8 +57,9 @@ class Report:
         return panel if self.error is None else mo.vstack([failed(self.error), panel])
 
     def show_group(self, tags: Sequence[str] = ()) -> mo.Html | None:
-        """The newest sampled group, if there is one."""
-        return mo.Html(cards.page(cards.group_panel(self.run.groups[-1], tags))) if self.run.groups else None
+        """The newest sampled group, if there is one; while there is no step yet, of the run whose curves are shown."""
+        groups = self.run.groups or (self.before.groups if self.before and not self.run.metrics else [])
+        return mo.Html(cards.page(cards.group_panel(groups[-1], tags))) if groups else None
 
 
 class Session:
@@ -113,6 +116,7 @@ class Session:
             def update(phase: str, run: Run) -> None:
                 nonlocal latest, limit
                 latest = run
+                _learn_pace(plan, run)
                 if place and place.most_minutes and _seconds(run) > 60 * place.most_minutes:
                     limit = f"the class's limit of {place.most_minutes:g} min"
                 say(STOPPING if halt.is_set() and run.state == "running" else phase, run)
@@ -129,7 +133,7 @@ class Session:
                     checkpoints=checkpoints,
                     resume=resume,
                     who=f"seat {place.number}" if place else "",
-                    seconds=_expected(plan),
+                    seconds=lambda: _expected(plan),
                 )
                 if not _is_own() and trained.model:  # a server's visitor cannot save it; twenty of them took 4 GB
                     trained = Trained(trained.run)
@@ -137,7 +141,6 @@ class Session:
                 done = trained.run.steps_done
                 word = f"Stopped{f' at {limit}' if limit else ''}; what was learnt is kept"
                 word = "Finished" if trained.run.state == "finished" else word
-                _learn_pace(plan, trained.run)
                 lost = _keep_record(trained.run, folder, place)
                 say(f"{word}: {done} steps in {_seconds(trained.run):.0f} s{lost}", trained.run, trained=trained)
             except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
@@ -194,12 +197,12 @@ class Session:
 
 
 _PROBES: dict[str, fit.Probe] = {}  # of each model on this machine: measured once
-_PACES: dict[str, float] = {}  # of each model's last training: its seconds over those that were estimated
+_PACES: dict[tuple, float] = {}  # of each model and rewards: a training's seconds over those that were estimated
 
 
 def _expected(plan: dict) -> float:
     """Seconds that a training will take, as far as this process can know; 0 if it cannot."""
-    return max(1.0, estimate * _PACES.get(plan["settings"].model, 1.0)) if (estimate := _estimated(plan)) else 0.0
+    return max(1.0, estimate * _PACES.get(_kind(plan), 1.0)) if (estimate := _estimated(plan)) else 0.0
 
 
 def _estimated(plan: dict) -> float:
@@ -211,9 +214,13 @@ def _estimated(plan: dict) -> float:
 
 
 def _learn_pace(plan: dict, run: Run) -> None:
-    """Replies are shorter than they might be: from now on expect what was seen."""
-    if run.state == "finished" and (estimate := _estimated(plan)):
-        _PACES[plan["settings"].model] = _seconds(run) / estimate
+    """Replies are shorter than they might be: expect what is seen, from the third step of the first training on."""
+    if run.steps_done > 2 and (estimate := _estimated(plan)):
+        _PACES[_kind(plan)] = _seconds(run) / (estimate * run.steps_done / plan["settings"].steps)
+
+
+def _kind(plan: dict) -> tuple:
+    return plan["settings"].model, *map(reward_name, plan["rewards"])
 
 
 def get_ready(plan: dict) -> None:
@@ -246,7 +253,7 @@ def show_cost(measured: Measured | None, plan: dict) -> mo.Html:
     if measured.probe is None:
         return mo.Html(cards.page(cards.progress(measured.phase)))
     if settings.problem:
-        return mo.md("")
+        return mo.callout(mo.md(settings.problem), kind="danger")
     cost = fit.estimate(settings, measured.probe, **_extent(plan))
     if cost.fits:
         return mo.md(f"{cost} *Measured on {measured.probe.hardware}.*")
@@ -282,8 +289,11 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
     """
     place, most = seat(), _most_steps()
 
-    def progress(done: int, total: int, seconds: float) -> bool:
-        publish(("running", (done, min(total, most), seconds)))
+    def progress(done: int, total: int, seconds: float, tell: Callable[[float], None] = lambda left: None) -> bool:
+        total = min(total, most)
+        publish(("running", (done, total, seconds)))
+        if done:
+            tell(seconds / done * (total - done))
         late = place and (place.is_away or (place.most_minutes and seconds > 60 * place.most_minutes))
         return done >= most or bool(late)
 
@@ -293,11 +303,11 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
                 waiting=lambda in_front: publish(("waiting", in_front)),
                 should_stop=lambda: bool(place and place.is_away),
                 who=f"seat {place.number}" if place else "",
-            ) as mine:
-                if mine:
+            ) as tell:
+                if tell:
                     progress(0, 1, 0.0)
                     load_libraries()
-                    publish(("done", function(step_counter(progress))))
+                    publish(("done", function(step_counter(partial(progress, tell=tell)))))
         except Exception as error:  # as above: whatever it is, the reader must be told
             publish(("failed", explain(error)))
             traceback.print_exc()
@@ -390,7 +400,8 @@ def chosen_model(menu: dict) -> str:
 def about_model(name: str) -> mo.Html:
     """What the choice of a model costs, in a line."""
     if is_pocket(name):
-        return mo.md("The tiny model that ships with this course: half a minute to a minute on any laptop.")
+        most = f" In this class a training has at most {_most_steps()} steps." if _most_steps() < sys.maxsize else ""
+        return mo.md(f"The tiny model that ships with this course: half a minute to a minute on any laptop.{most}")
     if device.IN_PAGE:
         there = ""
     elif is_here(name):
@@ -420,7 +431,8 @@ def controls(settings: Settings, **own) -> mo.ui.dictionary:
     if unknown := [name for name in given if name not in known]:
         raise SystemExit(f"--{unknown[0].replace('_', '-')}: no such setting. There are: {', '.join(sorted(known))}.")
     settings = replace(settings, **{name: given_or(getattr(settings, name), name) for name in _CHOICES})
-    shared = {name: control(getattr(settings, name)) for name, control in _CHOICES.items()}
+    offered = [name for name in _CHOICES if name != "use_vllm" or _is_own()]  # a visitor cannot install it
+    shared = {name: _CHOICES[name](getattr(settings, name)) for name in offered}
     return mo.ui.dictionary(own | shared)
 
 
@@ -501,10 +513,14 @@ def unless_in_page(*buttons: mo.Html) -> mo.Html | None:
     return None if device.IN_PAGE else mo.hstack(buttons, justify="start", align="center", wrap=True)
 
 
-def recorded(run: Run) -> Report:
-    """What the panel shows before there is a session."""
-    how = "Press Play to see it happen." if device.IN_PAGE else "Press Train to see it happen live."
-    return Report(f"A recording. {how}", run)
+def or_recorded(report: Report | None, run: Run) -> Report:
+    """What the panel shows: a recorded run, until a session has something of its own to show."""
+    if report is None:
+        how = "Press Play to see it happen." if device.IN_PAGE else "Press Train to see it happen live."
+        return Report(f"A recording. {how}", run)
+    if report.run.metrics or report.before:
+        return report
+    return replace(report, before=run, names=("", "a recording, until yours begins"))
 
 
 def step_slider(run: Run) -> mo.ui.slider:
@@ -527,7 +543,7 @@ def show_step(run: Run, step: int, only: Sequence[str], tags: Sequence[str] = ()
 
 def chosen_settings(settings: Settings, values: dict) -> Settings:
     """The settings with what the controls now say, within what the class allows."""
-    settings = replace(settings, **{name: values[name] for name in _CHOICES})
+    settings = replace(settings, **{name: values[name] for name in _CHOICES if name in values})
     return replace(settings, steps=min(settings.steps, _most_steps()))
 
 

@@ -172,7 +172,7 @@ def train(
     checkpoints: Path | None = None,
     resume: bool = False,
     who: str = "",
-    seconds: float = 0,
+    seconds: Callable[[], float] = lambda: 0,
 ) -> Trained:
     """Train with GRPO and return the model and the record of the run.
 
@@ -190,7 +190,8 @@ def train(
         choices: what a lesson chose besides the settings, written into the record.
         checkpoints: a folder for what a killed training goes on from (see `unfinished`); emptied when it ends.
         resume: go on from the last of these checkpoints, as if nothing had happened.
-        who, seconds: what others in the line for the device are told: whose training it is, and how long it will take.
+        who, seconds: what others in the line for the device are told while it waits: whose training it is, and how long
+            it will take. From the first step on they are told what is seen.
 
     Raises:
         ValueError: for settings that TRL would refuse, too few prompts, or two rewards of one name; for `resume` where
@@ -209,14 +210,21 @@ def train(
         should_stop=should_stop,
         who=who,
         seconds=seconds,
-    ) as mine:
-        if not mine:
+    ) as tell:
+        if not tell:
             run.state = "stopped"
             return Trained(run)
+
+        def update(phase: str, run: Run) -> None:
+            if run.metrics:
+                left = run.metrics[-1]["seconds"] / run.steps_done * (settings.steps - run.steps_done)
+                tell(max(1.0, left))  # 0 would say that nobody knows
+            on_update(phase, run)
+
         plan = _Plan(settings, rewards, prompts, held_out, judges or rewards, sample_every, evaluate_every)
         try:
             with _checkpointing(checkpoints, resume) as folder:
-                return _train(plan, run, on_update, should_stop, folder, start)
+                return _train(plan, run, update, should_stop, folder, start)
         except sources.Stopped:
             run.state = "stopped"
             return Trained(run)

@@ -61,7 +61,7 @@ def _():
 
     The method is **GRPO**, Group Relative Policy Optimization. Take one prompt and let the model write several completions: a **group**.
     A {word("reward")} function gives each one a number. Then compare *within the group*: what did better than its siblings is made
-    {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference is the **advantage**. Repeat.
+    {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference, scaled (station 3), is the **advantage**. Repeat.
     """)
     return
 
@@ -76,7 +76,7 @@ def _(QUESTION, REPLIES):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    Nobody corrected a reply. The model tried, some tries happened to be better, and those are the ones it learns from.
+    Nobody corrected a reply. The model tried; what happened to be better than the rest will come more often, what was worse less often.
     """)
     return
 
@@ -164,7 +164,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    successes = mo.ui.slider(0, 8, value=1, show_value=True, label="replies out of 8 that earn 1")
+    successes = mo.ui.slider(0, 8, value=4, show_value=True, label="replies out of 8 that earn 1")
     scale = mo.ui.radio(["group", "none"], value="group", inline=True, label="`scale_rewards`")
     mo.hstack([successes, scale], justify="start", gap=2, wrap=True)
     return scale, successes
@@ -265,7 +265,7 @@ def _(p):
     | 2–3 | {p_dead(p.value, 2):.0%} – {p_dead(p.value, 3):.0%} | often too small: the mean of two says little |
     | 4–8 | {p_dead(p.value, 4):.0%} – {p_dead(p.value, 8):.0%} | enough for simple tasks such as a format |
     | 8–16 | {p_dead(p.value, 8):.0%} – {p_dead(p.value, 16):.0%} | for reasoning, where a success is rare |
-    | larger | under {p_dead(p.value, 16):.0%} | costs more; a better prompt or an easier reward may be cheaper |
+    | larger | fewer than {p_dead(p.value, 16):.1%} | costs more; a better prompt or an easier reward may be cheaper |
 
     Set p to 0.01: even sixteen leave 85 % of the groups dead. And at p = 0 no group size helps; station 10 shows such a run.
     """)
@@ -468,11 +468,11 @@ def _():
             ),
             "They become rarer: the model forgets how to add": (
                 False,
-                "It can happen, when nothing holds the model to what it could do before. Here `beta` does; station 10 shows a run without it.",
+                "They rise: the format makes it think first. What you fear can happen when nothing holds the model to what it could do before. Here `beta` does; station 10 shows a run without it.",
             ),
             "They become more frequent": (
                 True,
-                "The format makes it think first, and thinking it adds far better. A side effect, not a goal: see *before and after* below.",
+                "The format makes it think first, and thinking it adds far better. A side effect, not a goal: see *before and after*.",
             ),
         },
     )
@@ -591,7 +591,7 @@ def _(folder, left, resume, session):
 
 @app.cell(hide_code=True)
 def _(get_report, model, real, recorded):
-    report = get_report() or live.recorded(recorded if is_pocket(model) else real)
+    report = live.or_recorded(get_report(), recorded if is_pocket(model) else real)
     report.show()
     return (report,)
 
@@ -618,7 +618,7 @@ def _():
     mo.md("""
     ## 8 · Look inside
 
-    **When did it get the idea?** Move through the steps of the run above, once it has ended, and read one group of each: a live one, where there was one.
+    **When did it get the idea?** Move through the steps of the run of station 7, once it has ended, and read a group of each.
     """)
     return
 
@@ -833,7 +833,7 @@ def _(real):
     ## 11 · A real model
 
     The pocket model knew the shape as one habit among a dozen. A real one has never seen it. **SmolLM2-135M-Instruct** is a hundred and fifty times as large
-    and follows instructions, so we ask for the format in words. Dashed below: four steps of that run; any more would look the same.
+    and follows instructions, so we ask for the format in words. Dashed below: four steps of that run, each as flat as the last.
     Solid: the same with **one example** in the prompt. It goes from {real.before.mean("format_reward"):.0%} to {real.after.mean("format_reward"):.0%} on held-out questions.
     """)
     return
@@ -879,7 +879,7 @@ def _(get_drawing, real):
 def _():
     mo.md(f"""
     An instruction that a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some forty tokens and brings the first successes.
-    To see it live on your own machine, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
+    To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """)
     return
 
@@ -949,7 +949,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     get_minimal, set_minimal = mo.state(None)
-    run_minimal = mo.ui.run_button(label="Run these four steps")
+    run_minimal = mo.ui.run_button(label="Run all of it")
     live.unless_in_page(run_minimal)
     return get_minimal, run_minimal, set_minimal
 

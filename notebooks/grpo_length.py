@@ -622,7 +622,7 @@ def _(folder, left, resume, session):
 
 @app.cell(hide_code=True)
 def _(RUNS, get_report, model, real, target_of):
-    report = get_report() or live.recorded(RUNS["beta = 0"] if is_pocket(model) else real)
+    report = live.or_recorded(get_report(), RUNS["beta = 0"] if is_pocket(model) else real)
     report.show(
         [
             Curve("reward", "reward", "reward"),
@@ -661,7 +661,7 @@ def _():
     mo.md("""
     ## 8 · Look inside
 
-    **When do the sentences begin to break?** Move through the steps of the run above, once it has ended, and read.
+    **When do the sentences begin to break?** Move through the steps of the run of station 7, once it has ended, and read.
     """)
     return
 
@@ -726,7 +726,7 @@ def _():
     mo.md(f"""
     ## 9 · What would have seen it?
 
-    The {word("reward")} was blind, so something else has to look. Two remedies, both recorded, over the run above: `beta`, which charges the model for every
+    The {word("reward")} was blind, so something else has to look. Two remedies, both recorded, over the run of station 7: `beta`, which charges the model for every
     step away from where it began, and a second reward that pays for real words. **Which one keeps the sentences?**
     """)
     return
@@ -948,7 +948,7 @@ def _(real):
     And its sentences? `beta` is 0 here, too, and so far they hold, though they begin to stray: the perplexity goes from {_perplexity[0]} to {_perplexity[1]}, not to thousands. A real model has
     many ways to write a sentence of twenty tokens, and finds them within ten steps. Train longer, or with a larger learning rate: what becomes of them then?
 
-    To see it live on your own machine, choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
+    To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """)
     return
 

@@ -256,7 +256,7 @@ def _(PLACES, switches):
                     )
                 )
             ),
-            mo.md(f"**{_wrong} of {len(_rows)} replies are read wrongly.**" if _wrong else "**All are read right.**"),
+            mo.md(f"**Read wrongly: {_wrong} of {len(_rows)} replies.**" if _wrong else "**All are read right.**"),
         ]
     )
     return
@@ -735,7 +735,7 @@ def _(folder, left, resume, session):
 
 @app.cell(hide_code=True)
 def _(get_report, model, real, recorded):
-    report = get_report() or live.recorded(recorded if is_pocket(model) else real)
+    report = live.or_recorded(get_report(), recorded if is_pocket(model) else real)
     report.show(
         [
             Curve("reward", "reward", "reward"),
@@ -1084,7 +1084,7 @@ def _():
     No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand:
     less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.
 
-    To see it live on your own machine, choose **smollm2-135m** in station 7 and train: some minutes on a laptop, faster on a GPU.
+    To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 7 and train: some minutes on a laptop, faster on a GPU.
     """)
     return
 

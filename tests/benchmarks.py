@@ -376,7 +376,7 @@ def _in_chromium(lessons: list, others: threading.Thread) -> dict:
     """Move a slider of every page in turn, and train in each, until the others have finished."""
     took = []
     for page in lessons:
-        page.get_by_text("+2.47").first.wait_for(timeout=120_000)
+        page.get_by_text("+0.94").first.wait_for(timeout=120_000)
         page.goto(page.url.replace("step=3", "step=7"))
         page.get_by_role("button", name="Train").wait_for(timeout=120_000)
         settle(page)

@@ -50,6 +50,33 @@ def test_a_waiting_session_sees_its_place_and_moves_up(tmp_path):
     assert places[0] == 2 and places[-1] == 1
 
 
+def test_all_are_told_whose_turn_it_is_and_for_how_long_still(tmp_path):
+    with device.turn(lambda in_front: None, lambda: False, tmp_path, who="seat 1", seconds=lambda: 40) as tell:
+        told, needs = [], [90]
+        stop = threading.Event()
+        line = {"folder": tmp_path, "poll": 0.02, "who": "seat <2>", "seconds": lambda: needs[0]}
+
+        def wait():
+            with device.turn(told.append, stop.is_set, **line):
+                pass
+
+        waits = threading.Thread(target=wait)
+        waits.start()
+        time.sleep(0.2)
+        first, second = device.line(tmp_path)
+        assert (first.who, second.who) == ("seat 1", "seat 2") and 38 < first.seconds <= 40
+        assert abs(second.seconds - 90) < 0.01
+        tell(12)  # faster than expected, and so will the next one be
+        needs[0] = 30
+        time.sleep(0.2)
+        first, second = device.line(tmp_path)
+        assert 10 < first.seconds <= 12 and abs(second.seconds - 30) < 0.01
+        assert [round(each[0].seconds) for each in told] == [40, 12]
+        stop.set()
+        waits.join()
+    assert device.line(tmp_path) == []
+
+
 def test_waiting_can_be_given_up(tmp_path):
     with (
         device.turn(lambda in_front: None, lambda: False, tmp_path) as first,
