@@ -11,7 +11,9 @@ import ctypes
 import gc
 import json
 import os
+import re
 import secrets
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -37,9 +39,10 @@ from grpo_lessons.training import Settings
 PAGES = Path(__file__).parent / "pages"
 ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone: a phone may sleep in between
 
-# Tells the server which of a browser's tabs it is; the tab keeps its name when the page is loaded anew.
+# Tells the server which of a browser's tabs it is, and the lesson that it is in a class. A tab keeps its name when the
+# page is loaded anew.
 TAB = """<script>
-{ const tab = sessionStorage.grpoTab ??= Math.random().toString(36).slice(2);
+{ window.grpoClass = "../"; const tab = sessionStorage.grpoTab ??= Math.random().toString(36).slice(2);
   const Plain = WebSocket;
   window.WebSocket = class extends Plain {
     constructor(url, ...more) { const to = new URL(url, location.href); to.searchParams.set("tab", tab); super(to, ...more); }
@@ -55,9 +58,16 @@ class Seats:
     nearly all of them and keeps CPython 3.11 from failing in `ast.parse`, whose depth counter threads share.
     """
 
-    def __init__(self, app: ASGIApp, folder: Path, most_steps: int | None, most_minutes: float | None):
+    def __init__(
+        self,
+        app: ASGIApp,
+        folder: Path,
+        most_steps: int | None = None,
+        most_minutes: float | None = None,
+        all_teach: bool = False,
+    ):
         self.app, self.folder = app, folder
-        self.limits = most_steps, most_minutes
+        self.limits, self.all_teach = (most_steps, most_minutes), all_teach
         self.seats: dict[tuple, Seat] = {}  # by learner, lesson and tab
         self.sessions: dict[tuple, str] = {}  # marimo's name for a session: by the same, and by the names pages give it
         self.opening = asyncio.Lock()
@@ -107,7 +117,8 @@ class Seats:
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         name = query.get("session_id", "")
         key = (number, lesson, "tab", query.pop("tab", name))
-        seat = self.seats.setdefault(key, Seat(number, self.folder / f"seat-{number}", *self.limits))
+        teaches = self.all_teach or scope["session"].get("teaches", False)
+        seat = self.seats.setdefault(key, Seat(number, self.folder / f"seat-{number}", *self.limits, teaches))
         own = self.sessions.setdefault(key, f"s_{secrets.token_hex(8)}")  # a name that nobody else can know
         query["session_id"] = self.sessions[number, lesson, "named", name] = own
         scope = scope | {"query_string": urlencode(query).encode(), "meta": {"seat": seat}}
@@ -199,6 +210,7 @@ def resume_with_all_outputs() -> None:
 def create_app(
     folder: Path,
     password: str | None = None,
+    teacher: str | None = None,
     show_code: bool = False,
     most_steps: int | None = None,
     most_minutes: float | None = None,
@@ -208,20 +220,22 @@ def create_app(
     Args:
         folder: where the seats are kept, and what their trainings have come to.
         password: asked of everybody once, if there is one.
+        teacher: whoever opens `/teacher/` and this word once may come in, and sees the speaker's notes; None: all see them.
         show_code: whether the lessons' menu offers their code.
         most_steps, most_minutes: the most that one training may take.
 
     >>> from tempfile import mkdtemp
     >>> [route.path for route in create_app(Path(mkdtemp())).routes]
-    ['/', '/line', '/enter', '']
+    ['/', '/line', '/enter', '/teacher/{word}', '']
     """
     resume_with_all_outputs()
     lessons = live_lessons(include_code=show_code, session_ttl=ASLEEP, html_head=TAB)
-    seats = Seats(lessons, folder, most_steps, most_minutes)
+    seats = Seats(lessons, folder, most_steps, most_minutes, all_teach=teacher is None)
+    door = (PAGES / "door.html").read_text(encoding="utf-8")
 
     def course(request: Request) -> Response:
         cards = "".join(
-            f'<article><h2>{title}</h2><p>{about}</p><a class="go" href="{name}/?step=0">Step by step</a> <a href="{name}/">The whole lesson</a></article>'
+            f'<article><h2>{title}</h2><p>{about}</p><a class="go" href="{name}/?step=0">Step by step</a> <a class="whole" href="{name}/">The whole lesson</a></article>'
             for name, (title, about) in LESSONS.items()
         )
         page = (PAGES / "class.html").read_text(encoding="utf-8")
@@ -232,12 +246,20 @@ def create_app(
         return JSONResponse([{"who": ticket.who, "seconds": ticket.seconds} for ticket in line])
 
     async def enter(request: Request) -> Response:
-        given = parse_qs((await request.body())[:1000].decode("utf-8", "replace")).get("password", [""])[0]
-        if password and secrets.compare_digest(given.encode(), password.encode()):
+        said = parse_qs((await request.body())[:1000].decode("utf-8", "replace"))
+        given, to = (said.get(name, [""])[0].strip() for name in ("password", "to"))
+        if password and secrets.compare_digest(given.encode(), password.strip().encode()):
             request.session["in"] = True
-            return RedirectResponse(".", 303)
+            return RedirectResponse(to if re.match(r"/(?![/\\])", to) else "/", 303)  # of this server
         await asyncio.sleep(1)  # whoever guesses shall guess slowly
-        return HTMLResponse((PAGES / "door.html").read_text(encoding="utf-8"), 401)
+        return HTMLResponse(door.replace("hidden", ""), 401)
+
+    async def teach(request: Request) -> Response:
+        if teacher and secrets.compare_digest(request.path_params["word"].encode(), teacher.encode()):
+            request.session.update({"in": True, "teaches": True})
+            return RedirectResponse("..", 303)
+        await asyncio.sleep(1)
+        return HTMLResponse(door, 401)
 
     class Door:
         """Lets in who has said the password once."""
@@ -246,22 +268,21 @@ def create_app(
             self.app = app
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            known = (
-                not password or scope["type"] == "lifespan" or scope["session"].get("in") or scope["path"] == "/enter"
-            )
-            if known:
+            path = scope.get("path", "")
+            asks = path == "/enter" or path.startswith("/teacher/")
+            if not password or scope["type"] == "lifespan" or asks or scope["session"].get("in"):
                 await self.app(scope, receive, send)
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             else:
-                shown = HTMLResponse((PAGES / "door.html").read_text(encoding="utf-8"), 401)
-                await shown(scope, receive, send)
+                await HTMLResponse(door, 401)(scope, receive, send)
 
     return Starlette(
         routes=[
             Route("/", course),
             Route("/line", waiting),
             Route("/enter", enter, methods=["POST"]),
+            Route("/teacher/{word}", teach),
             Mount("/", seats),
         ],
         middleware=[
@@ -290,6 +311,16 @@ def _share_the_heap() -> None:
             ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX
 
 
+def _on_the_network(host: str) -> str:
+    """What to type on another machine to come to this one."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses the way out
+        return probe.getsockname()[0]
+    return socket.gethostname()
+
+
 def main(argv: list[str] | None = None) -> None:
     """Serve a class until Ctrl+C."""
     parser = argparse.ArgumentParser(prog="python -m grpo_lessons.classroom", description="One server for a class.")
@@ -313,15 +344,16 @@ def main(argv: list[str] | None = None) -> None:
     alone = options.host in ("127.0.0.1", "localhost", "::1")
     password = options.password or (None if alone else secrets.token_hex(4))
     folder = Path(os.environ.get("GRPO_LESSONS_RUNS") or NOTEBOOKS.parent / "runs") / "class"
-    app = create_app(folder, password, options.show_code, options.steps, options.minutes)
+    teacher = secrets.token_hex(4) if password else None
+    app = create_app(folder, password, teacher, options.show_code, options.steps, options.minutes)
     ready = {"settings": Settings(), "rewards": [format_reward], "prompts": sums(512), "held_out": sums(96)}
     print("Loading torch and TRL, and measuring the pocket model …", flush=True)
     live.get_ready(ready)
     gc.freeze()  # half a million objects of the libraries: every full collection took 0.14 s over them
-    print(
-        f"The class is at http://{options.host}:{options.port}" + (f", its password: {password}" if password else ""),
-        flush=True,
-    )
+    address = f"http://{_on_the_network(options.host)}:{options.port}"
+    print(f"The class is at {address}" + (f", its password: {password}" if password else ""), flush=True)
+    if teacher:
+        print(f"Yours, with the speaker's notes: {address}/teacher/{teacher}", flush=True)
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
 
 

@@ -754,12 +754,16 @@ def lesson_link(name: str) -> str:
     return f"[`{name}.html`]({name}.html)" if device.IN_PAGE else f"[`grpo_{name}.py`](grpo_{name}.py)"
 
 
-def speaker_notes(stations: Sequence[tuple[int, int, str, str]]) -> mo.Html:
+def speaker_notes(stations: Sequence[tuple[int, int, str, str]]) -> mo.Html | None:
     """What the notes of `step.html` are made of, not shown in the lesson: one entry for each station, the first for the top.
+
+    They have all the answers: in a class only the teacher gets them.
 
     Args:
         stations: minutes in a plan of 45, minutes in one of 90 (0: left out), what to ask, what to expect.
     """
+    if (here := seat()) and not here.is_teacher:
+        return None
     return mo.Html(f'<div class="gl-notes" hidden data-notes="{escape(json.dumps(stations), quote=True)}"></div>')
 
 

@@ -17,12 +17,14 @@ class Seat:
         number: the learner's, the same in every tab of their browser.
         folder: where the records of this learner's trainings are kept.
         most_steps, most_minutes: how long a training may be; None for as long as the lesson allows.
+        is_teacher: whether the speaker's notes, which have all the answers, are theirs to see.
     """
 
     number: int
     folder: Path
     most_steps: int | None = None
     most_minutes: float | None = None
+    is_teacher: bool = False
     connections: int = 0
     left: float = 0.0  # when the last connection ended, on time.monotonic's clock
 

@@ -194,15 +194,37 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
         assert refused.status_code == 401 and "password" in refused.text
         with pytest.raises(Exception, match="403"):
             await Learner(host, cookie="grpo_class=forged").open()
-        assert (await learner.http.post("/enter", data={"password": "wrong"})).status_code == 401
-        await learner.http.post("/enter", data={"password": "open sesame"})
+        wrong = await learner.http.post("/enter", data={"password": "wrong"})
+        assert (
+            wrong.status_code == 401 and '<p role="alert" >' in wrong.text and '<p role="alert" hidden>' in refused.text
+        )
+        for to, leads in (
+            ("/format/?step=4", "/format/?step=4"),
+            ("//elsewhere.org", "/"),
+            ("http://elsewhere.org", "/"),
+        ):
+            entered = await learner.http.post(
+                "/enter", data={"password": " open sesame", "to": to}
+            )  # copied, with a blank
+            assert entered.status_code == 303 and entered.headers["location"] == leads
         answer = await learner.http.get("/")
         assert answer.status_code == 200
         learner.cookie = f"grpo_class={learner.http.cookies['grpo_class']}"
         await learner.open()
         await learner.train()
         await learner.sees("Finished: 2 steps", 90)
+        assert "gl-notes" not in learner.text  # they have the answers
         return learner.cookie
+
+    async def teach(host, word):
+        learner = Learner(host)
+        assert (await learner.http.get("/teacher/wrong")).status_code == 401
+        answer = await learner.http.get(f"/teacher/{word}")
+        assert answer.status_code == 303
+        learner.cookie = f"grpo_class={answer.cookies['grpo_class']}"
+        await learner.open()
+        await learner.sees("gl-notes")
+        await learner.close()
 
     async def come_back(host, cookie):
         learner = Learner(host, cookie=cookie)
@@ -213,6 +235,7 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
     options = ("--password", "open sesame", "--steps", "2")
     with classroom(tmp_path, *options) as host:
         cookie = run(train(host))
+        run(teach(host, re.search(r"/teacher/(\w+)", (tmp_path / "server.log").read_text())[1]))
     with classroom(tmp_path, *options) as host:
         run(come_back(host, cookie))
 
