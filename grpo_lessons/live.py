@@ -584,9 +584,12 @@ def where_to_write() -> str:
         return "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser."
     if way() == "edit":
         return "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it."
-    return (
-        "They are answered in code, and a server runs nobody's: do them in `marimo edit`, or in the course's web page."
-    )
+    return "A server runs nobody's code: find what is wrong by reading, and mend it in `marimo edit`, or in the course's web page."
+
+
+def exercise(function: Callable, editor: mo.Html | None) -> mo.Html | None:
+    """An exercise's function: where a page's visitor writes it, or where neither cell nor editor is, as it stands."""
+    return shown_code(function) if editor is None else editor
 
 
 def shown_code(thing: object) -> mo.Html | None:

@@ -989,7 +989,7 @@ def my_format_reward(completions, **kwargs):
 @app.cell(hide_code=True)
 def _():
     my_format_reward_code = page.editor(my_format_reward)
-    my_format_reward_code
+    live.exercise(my_format_reward, my_format_reward_code)
     return (my_format_reward_code,)
 
 
@@ -1051,7 +1051,7 @@ def my_advantages(rewards):
 @app.cell(hide_code=True)
 def _():
     my_advantages_code = page.editor(my_advantages)
-    my_advantages_code
+    live.exercise(my_advantages, my_advantages_code)
     return (my_advantages_code,)
 
 
@@ -1092,7 +1092,7 @@ def my_diagnosis(log):
 @app.cell(hide_code=True)
 def _():
     my_diagnosis_code = page.editor(my_diagnosis)
-    my_diagnosis_code
+    live.exercise(my_diagnosis, my_diagnosis_code)
     return (my_diagnosis_code,)
 
 
@@ -1255,13 +1255,13 @@ def _():
                 6,
                 9,
                 "Which replies earn something they should not, under each of the rewards?",
-                "Tutorial pays twenty-one x in full and empty tags half; tag count pays swapped blocks; strict pays one reply in eight.",
+                "Tag count pays the empty thought, the x, the chatter and the swapped blocks in full; tutorial the x and the chatter, and an honest short program half; strict pays one in eight.",
             ),
             (
                 7,
                 10,
-                "Before the slider moves: how many of eight should succeed for one success to be pushed hardest?",
-                "Many say four. It is one, +2.47. At 0 and at 8 nobody moves; at 7 the lone failure is pushed down as hard.",
+                "The slider stands at four. How many of eight should succeed for one success to be pushed hardest?",
+                "Many say four, +0.94. It is one, +2.47. At 0 and at 8 nobody moves; at 7 the lone failure is pushed down as hard.",
             ),
             (
                 4,
@@ -1279,19 +1279,19 @@ def _():
                 2,
                 4,
                 "How many prompts does a step draw, and how many replies does it sample?",
-                "8 prompts of 8 replies are 64. Have everybody change one setting only.",
+                "8 prompts of 8 replies are 64. For a class: every row its own reward or seed, one thing at a time, so that there is something to compare.",
             ),
             (
                 6,
                 10,
                 "Before anybody presses Train: what will happen to right answers, which nobody checks?",
-                "Most say nothing, or worse. They become more frequent. Train once on the projector; then everybody queues, some 15 s each.",
+                "Most say nothing, or worse. They become more frequent: the format makes it think. Train on the projector first, some 15 s; then one for each row, while you go on.",
             ),
             (
                 3,
                 6,
                 "At which step did it get the idea?",
-                "By step 14 or so nearly every reply succeeds. Then most groups are dead again: there is nothing left to learn.",
+                "In the recording between steps 2 and 5: from 0.27 to 0.77. From step 13 on most groups are dead, for everybody succeeds: there is little left to learn.",
             ),
             (
                 3,
@@ -1320,8 +1320,8 @@ def _():
             (
                 0,
                 7,
-                "Exercise one: where does a dot stop?",
-                "At a new line. Exercises are written in marimo edit or in the web page; a class's server runs nobody's code.",
+                "Exercise one: which replies does this pattern misjudge?",
+                "A dot stops at a new line; empty blocks and chatter behind pass; and in a conversation it raises. Mended in marimo edit or the web page: a class's server runs nobody's code.",
             ),
             (
                 0,

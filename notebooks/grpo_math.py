@@ -397,7 +397,8 @@ def _(bare):
         except Exception as error:  # what the reader came to see
             return mo.callout(mo.md(f"`{type(error).__name__}: {error}`"), kind="danger")
 
-    _without() if bare.value else mo.md(f"Rewards of four right replies: `{forgiving_reward(_four, ['95'] * 4)}`")
+    _shown = " · ".join(f"`{_text}`" for _text in _texts)
+    _without() if bare.value else mo.md(f"Replies: {_shown}\n\nRewards: `{forgiving_reward(_four, ['95'] * 4)}`")
     return
 
 
@@ -1175,7 +1176,7 @@ def my_final_answer(text):
 @app.cell(hide_code=True)
 def _():
     my_final_answer_code = page.editor(my_final_answer)
-    my_final_answer_code
+    live.exercise(my_final_answer, my_final_answer_code)
     return (my_final_answer_code,)
 
 
@@ -1219,7 +1220,7 @@ def my_answer_reward(completions, answers):
 @app.cell(hide_code=True)
 def _():
     my_answer_reward_code = page.editor(my_answer_reward)
-    my_answer_reward_code
+    live.exercise(my_answer_reward, my_answer_reward_code)
     return (my_answer_reward_code,)
 
 
@@ -1267,7 +1268,7 @@ def my_dead_share(p, size):
 @app.cell(hide_code=True)
 def _():
     my_dead_share_code = page.editor(my_dead_share)
-    my_dead_share_code
+    live.exercise(my_dead_share, my_dead_share_code)
     return (my_dead_share_code,)
 
 
@@ -1411,49 +1412,49 @@ def _():
                 5,
                 8,
                 "Where does a comparison of strings say the wrong thing?",
-                "72 and 72.0, 1,234 and 1234: equal by value, not as text.",
+                "72.0 and 72, 1,234 and 1234, 3/4 and 0.75 are equal by value, not as text. Of a text around it the number is read; two numbers, 72 or 73, are no answer.",
             ),
             (
                 4,
                 7,
                 "How would you find the answer in a free reply?",
-                "The last number is a fair guess, an answer block is surer, and a number inside a thought never counts.",
+                "The last number alone misreads five of the seven. A block or a box is surer, a number in a thought never counts; with all five switches on all are read right.",
             ),
             (
                 4,
                 6,
-                "How wide must the tolerance be for a blind guess to pay as much as a sum worked out?",
-                "At 10 five guesses of six are paid in full; from 23 on the group is dead.",
+                "How wide must the tolerance be for guesses to pay as much as a sum worked out?",
+                "From 2 on the first are paid in full, at 10 five of six; from 23 on all, and the group is dead.",
             ),
             (
                 3,
                 7,
                 "All four replies are right. What do they earn?",
-                "A bug, and an except that hides it. Rewards should raise.",
+                "Four times 0. completion is a list of messages, ['content'] of it raises, and the except calls that a wrong answer. On a bug a reward should raise; 0 is for wrong answers.",
             ),
             (
                 3,
                 6,
                 "Somebody pays the format in percent, 100 points instead of 1. Which replies are pushed up?",
-                "Those in the format, right or wrong: the larger scale drowns the smaller.",
+                "sum_then_normalize: those in the format, right (+0.87) or wrong. normalize_then_sum: the points do not matter, +1.22 for both, −1.22 for neither. A weight of 0.1 leaves the format a tenth of the say.",
             ),
             (
                 2,
                 4,
                 "Which setting will you change, and what do you expect of it?",
-                "One at a time, and say it aloud first. The code follows the choice.",
+                "One thing at a time, said aloud first. For a class: every row its own difficulty, tolerance or seed, so that there is something to compare.",
             ),
             (
                 7,
                 10,
-                "Before anybody presses Train: what will happen to the share of replies that think first?",
-                "From a third to nearly all. Train once on the projector; then everybody queues, half a minute each.",
+                "Before anybody presses Train: what will happen to the share of replies that think, and why, if nobody pays for it?",
+                "From a third to nearly all: a thought stands in front of right answers. Train on the projector first, some 35 s; then one for each row, while you go on.",
             ),
             (
                 4,
                 8,
                 "Who is pushed up, and why the thinkers?",
-                "They are right more often. A small, honest version of what DeepSeek-R1 reports, and not the same.",
+                "At step 1 some lucky guesses, too. On the whole those who think: see Why, they are right far more often. A small, honest version of what DeepSeek-R1 reports, and not the same.",
             ),
             (
                 2,
@@ -1470,8 +1471,8 @@ def _():
             (
                 1,
                 4,
-                "Does a real model do the same?",
-                "SmolLM2 goes from 12 % to 59 % of the sums, and the intervals are apart. It takes minutes: show the recording.",
+                "Does a real model begin to think, too?",
+                "Not here, but it learns: from 12 % to 59 % of the sums, and the intervals are apart. It takes minutes on two cores: show the recording.",
             ),
             (
                 0,
@@ -1482,8 +1483,8 @@ def _():
             (
                 0,
                 5,
-                "Exercise one: which number of a reply is its answer?",
-                "Exercises are written in marimo edit or in the web page; a class's server runs nobody's code.",
+                "Exercise three: replies are right with p = 0.5. How many groups of four are dead?",
+                "One in eight: one in sixteen all right, as many all wrong. The code is mended in marimo edit or the web page: a class's server runs nobody's code.",
             ),
             (
                 0,

@@ -272,7 +272,7 @@ def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_chan
         with page.expect_popup() as opened:
             page.keyboard.press("s")
         notes = opened.value
-        notes.get_by_text("Many say four. It is one").wait_for()
+        notes.get_by_text("Many say four, +0.94. It is one").wait_for()
         notes.keyboard.press("ArrowRight")  # the speaker turns the page from here
         page.get_by_role("heading", name="4 · How large a group?").wait_for()
         assert "45 % are dead" in notes.locator(".now").inner_text()
