@@ -33,7 +33,7 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .facts{display:flex;flex-wrap:wrap;gap:.25rem .8rem;align-items:baseline;font-variant-numeric:tabular-nums}
 .gl .name{opacity:.75;font-size:.8rem}.gl b.reward{color:var(--reward)}.gl b.up{color:var(--up)}.gl b.down{color:var(--down)}
 .gl b.dead{color:var(--dead)}.gl b.held-out{color:var(--held-out)}.gl b.policy{color:var(--policy)}
-.gl .curves{display:grid;gap:.6rem 1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,13.5rem),1fr))}
+.gl .curves{display:grid;gap:.6rem 1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,16rem),1fr))}
 .gl .curve svg{display:block;width:100%;height:auto;overflow:visible}
 .gl .curve header{display:flex;justify-content:space-between;gap:.5rem;font-size:.82rem}
 .gl .bar{height:.5rem;border-radius:.25rem;background:var(--soft);overflow:hidden;margin:.35rem 0}
@@ -333,7 +333,7 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
     values += [] if curve.goal is None else [curve.goal]
     low = min(values) if curve.span[0] is None else min(curve.span[0], *values)
     high = max(low + 1e-9, max(values) if curve.span[1] is None else max(curve.span[1], *values))
-    width, height, left, bottom = 220, 96, 30, 14
+    width, height, left, bottom = 220, 96, 34, 15
     colour = COLOURS[curve.colour]
 
     def spot(step, value):
@@ -352,7 +352,7 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
         line = f'<line x1="{left}" x2="{width - 4}" y1="{y}" y2="{y}" stroke="{COLOURS["reward"]}" stroke-dasharray="2 3"/>'
         drawn += (
             line
-            + f'<text x="{width - 4}" y="{float(y) - 3:.1f}" text-anchor="end" font-size="9" fill="{COLOURS["reward"]}">target</text>'
+            + f'<text x="{width - 4}" y="{float(y) - 3:.1f}" text-anchor="end" font-size="11" fill="{COLOURS["reward"]}">target</text>'
         )
     for i, each in enumerate(series):
         style = (
@@ -373,7 +373,7 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
     chosen = [value for step, value in series[0] if at is None or step == at]
     now = f'<b style="color:{colour}">{_short(chosen[-1])}</b>' if chosen else ""
     dots = f' <b class="held-out">● held-out {_short(points[-1][1])}</b>' if points and at is None else ""
-    ink = 'font-size="9" fill="currentColor" opacity=".7"'
+    ink = 'font-size="11" fill="currentColor" opacity=".7"'
     return (
         f'<div class="curve"><header><span>{escape(curve.title)}</span><span>{now}{dots}</span></header>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(curve.title)} over the steps">'

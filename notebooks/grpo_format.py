@@ -186,7 +186,7 @@ def _():
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
 
     With `scale_rewards="none"` (Dr. GRPO) the division is left out: a lone success still stands out, but at 0.88 instead of 2.47, and nearly equal rewards stay nearly without a push.
-    The update raises the chance of each token of a reply in proportion to its $A_i$.
+    The update moves the chance of each token of a reply, up or down, in proportion to its $A_i$.
 
     /// details | Where this comes from, and what the clipping does
     Advantages: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783).
