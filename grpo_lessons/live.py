@@ -247,7 +247,7 @@ def show_cost(measured: Measured | None, plan: dict) -> mo.Html:
     if device.IN_PAGE:
         return mo.md("")
     if measured is None or measured.model != settings.model:
-        return mo.md("*What this training costs is measured once you have predicted; it will stand here.*")
+        return mo.md("*Predict first: what this training costs is measured then, and stands here.*")
     if measured.error:
         return failed(measured.error)
     if measured.probe is None:

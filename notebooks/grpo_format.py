@@ -42,7 +42,7 @@ def _(recorded):
     and no step of that training showed it an example. It knew the shape as one habit among a dozen; all it got was a number for each of its own
     replies: **1** if the shape was right, **0** if not.
 
-    Here are the same questions, asked before and after. Its sums are often wrong before, too. Nobody will correct them; keep an eye on them.
+    Here are the same questions, asked before and after. Its sums are often wrong at first. Nobody will correct them; keep an eye on them.
     """)
     return
 
@@ -113,7 +113,7 @@ def _(which_reward):
     mo.md(
         {
             "strict": """**Strict** pays 1 only for the two blocks in order, each once, with something in each and nothing around them.
-            One reply in eight earns it. Honest, but a model that never stumbles on the format never earns a thing.""",
+            One reply in eight earns it. Honest, but a model that never happens to write the format never earns a thing.""",
             "tag count": """**Tag count** pays a quarter for each of the four tags that occurs exactly once. A model can earn a part of it on
             the way, which helps it to start. It does not see order or content: empty thoughts and swapped blocks are paid in full.""",
             "tutorial": """**Tutorial** is a reward often found in tutorials: 1.0 if both blocks are there and the first has more than 20 characters, 0.5 if it is shorter, else 0.
@@ -702,8 +702,9 @@ def _():
 @app.cell(hide_code=True)
 def _():
     attempt = mo.ui.text_area(
-        value="<think>xxxxxxxxxxxxxxxxxxxxx</think><answer>no idea</answer>",
+        value="I would rather not say.",
         rows=3,
+        debounce=400,
         max_length=2000,
         full_width=True,
         label="Your reply",

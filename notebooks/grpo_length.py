@@ -184,6 +184,7 @@ def _(counted):
 def _():
     own = mo.ui.text(
         value="The lighthouse costs 1,250 dollars.",
+        debounce=400,
         max_length=300,
         full_width=True,
         label="See a text of your own in tokens",
@@ -802,6 +803,7 @@ def _():
     attempt = mo.ui.text_area(
         value="sea sea sea sea sea sea sea sea sea sea sea sea",
         rows=3,
+        debounce=400,
         max_length=2000,
         full_width=True,
         label="Your text",

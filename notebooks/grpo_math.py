@@ -129,12 +129,15 @@ def _():
 def _():
     answered = mo.ui.array(
         [
-            mo.ui.text(value=_reply, max_length=200, full_width=True)
+            mo.ui.text(value=_reply, max_length=200, debounce=400, full_width=True)
             for _reply in ("72.0", "1,234", "-5", r"\frac{3}{4}", "$72.", "about 72", "72 or 73")
         ]
     )
     golds = mo.ui.array(
-        [mo.ui.text(value=_gold, max_length=40) for _gold in ("72", "1234", "−5", "0.75", "72", "72", "72")]
+        [
+            mo.ui.text(value=_gold, max_length=40, debounce=400)
+            for _gold in ("72", "1234", "−5", "0.75", "72", "72", "72")
+        ]
     )
     mo.hstack(
         [
@@ -1103,7 +1106,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     attempt = mo.ui.text_area(
-        value="Somewhere around 100.", rows=3, max_length=2000, full_width=True, label="Your reply"
+        value="Somewhere around 100.", rows=3, debounce=400, max_length=2000, full_width=True, label="Your reply"
     )
     generous = mo.ui.slider(0, 30, value=10, show_value=True, label="tolerance of the third grader")
     mo.vstack(

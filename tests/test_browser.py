@@ -182,7 +182,8 @@ def test_closing_the_tab_ends_the_training_and_frees_the_device():
     with serve("run", LESSON, "--session-ttl", "1") as url:
         with browse(url) as page:
             page.get_by_role("button", name="Train").wait_for(timeout=60_000)
-            assert page.get_by_text("def my_format_reward").count() == 0  # nothing that a visitor types is run
+            assert page.get_by_text("def my_format_reward").count() == 1  # to be read:
+            assert page.locator("marimo-code-editor").count() == 0  # nothing that a visitor types is run
             press(page, "steps", "End")
             page.get_by_role("button", name="Train").click()
             at_step(page, 2).wait_for(timeout=60_000)

@@ -41,7 +41,7 @@ def test_an_edited_answer_is_compared_anew(page):
 
 
 def test_with_every_step_of_the_extraction_all_replies_are_read_right(page):
-    page.get_by_text("5 of 7 replies are read wrongly.").wait_for(timeout=10_000)
+    page.get_by_text("Read wrongly: 5 of 7 replies.").wait_for(timeout=10_000)
     for label in ("#### 72", "\\boxed{72}", "<answer>72</answer>", "thoughts do not count"):
         page.locator("marimo-switch").filter(has_text=label).get_by_role("switch").click()
     page.get_by_text("All are read right.").wait_for(timeout=10_000)
