@@ -103,11 +103,7 @@ class Seats:
                 value = owned.encode()
             headers.append((name, value))
         if scope["method"] == "POST":
-            body = b""
-            async for part in Request(scope, receive).stream():
-                body += part
-                if len(body) > MOST_BYTES:
-                    break
+            body = await _body(Request(scope, receive), MOST_BYTES)
             if problem := _unfit(body):
                 return await JSONResponse({"error": problem}, 413)(scope, receive, send)
             receive = _again(body, receive)
@@ -182,6 +178,16 @@ def _unfit(body: bytes) -> str:
     return ""
 
 
+async def _body(request: Request, most: int) -> bytes:
+    """What a request brings; of one that is too long, a little more than the most."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            break
+    return body
+
+
 def _again(body: bytes, receive: Receive) -> Receive:
     """A receive that yields a body that has been read, then what comes after it."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
@@ -246,13 +252,13 @@ def create_app(
         return JSONResponse([{"who": ticket.who, "seconds": ticket.seconds} for ticket in line])
 
     async def enter(request: Request) -> Response:
-        said = parse_qs((await request.body())[:1000].decode("utf-8", "replace"))
+        said = parse_qs((await _body(request, 1000)).decode("utf-8", "replace"))
         given, to = (said.get(name, [""])[0].strip() for name in ("password", "to"))
         if password and secrets.compare_digest(given.encode(), password.strip().encode()):
             request.session["in"] = True
             return RedirectResponse(to if re.match(r"/(?![/\\])", to) else "/", 303)  # of this server
         await asyncio.sleep(1)  # whoever guesses shall guess slowly
-        return HTMLResponse(door.replace("hidden", ""), 401)
+        return HTMLResponse(door.replace(" hidden>", ">"), 401)
 
     async def teach(request: Request) -> Response:
         if teacher and secrets.compare_digest(request.path_params["word"].encode(), teacher.encode()):

@@ -7,6 +7,7 @@ a bad setting or a bad gold answer is a ValueError.
 import logging
 import math
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -248,14 +249,22 @@ def gold_value(gold) -> Fraction | str:
     return text if value is None else value
 
 
+_sympy = (
+    threading.RLock()
+)  # its objects share what is worked out of them, and two threads at once contradict each other
+
+
 def _same_expression(found: str, gold: str) -> bool:
     given = _parse(found)  # first: most replies are no formula, and math-verify takes seconds to import
     expected = _parse(gold.rpartition("####")[2].strip()) if given else ()
-    if not expected or _differ(expected[0], given[0]):
+    if not expected:
         return False
     from math_verify import verify
 
-    return bool(verify(list(expected), list(given), float_rounding=12, timeout_seconds=None))
+    with _sympy:
+        return not _differ(expected[0], given[0]) and bool(
+            verify(list(expected), list(given), float_rounding=12, timeout_seconds=None)
+        )
 
 
 def _differ(first, second) -> bool:
@@ -280,8 +289,9 @@ def _parse(text: str) -> tuple:
     # Its time limits use signals, which work in the main thread only (not in `marimo run`); _is_tame is our limit, and
     # its warning that limits are off would only frighten a reader.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
-    found = parse(f"\\boxed{{{text}}}", parsing_timeout=None)
-    finite = [reading for reading in found if getattr(reading, "is_finite", None) is not False]
+    with _sympy:
+        found = parse(f"\\boxed{{{text}}}", parsing_timeout=None)
+        finite = [reading for reading in found if getattr(reading, "is_finite", None) is not False]
     return tuple(finite) if any(not isinstance(reading, str) for reading in finite) else ()
 
 

@@ -66,7 +66,7 @@ def test_a_reader_is_told_what_to_lower():
 def test_what_is_known_of_one_model_is_not_said_of_another():
     plan = {"settings": REAL, "held_out": [], "judges": []}
     for measured in (None, live.Measured("other", "", PROBE), live.Measured("other", "", error="No.")):
-        assert "once you have predicted" in live.show_cost(measured, plan).text
+        assert "Predict first" in live.show_cost(measured, plan).text
     assert "No." in live.show_cost(live.Measured("m", "", error="No."), plan).text
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grpo_lessons import rewards
 from grpo_lessons.rewards import (
     AnswerReward,
     FormatReward,
@@ -346,6 +347,29 @@ def test_64_different_formulas_take_less_than_a_second(form):
         started = time.process_time()
         answer_reward(completions=replies, answer=[gold] * 64)
         assert time.process_time() - started < 1.0
+
+
+def test_formulas_are_judged_in_several_threads_at_once():
+    from sympy.core.cache import clear_cache
+
+    answer_reward(completions=["\\boxed{\\pi}"], answer=["\\sqrt{2}"])
+    until, raised = time.monotonic() + 4, []
+
+    def judge():
+        try:
+            while time.monotonic() < until and not raised:
+                rewards._parse.cache_clear()
+                clear_cache()
+                assert answer_reward(completions=["<answer>2^2*0</answer>"], answer=["\\sqrt{2}"]) == [0.0]
+        except Exception as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=judge) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert raised == []
 
 
 def test_a_formula_is_judged_in_a_thread_too():
