@@ -246,14 +246,14 @@ def show_cost(measured: Measured | None, plan: dict) -> mo.Html:
     settings = plan["settings"]
     if device.IN_PAGE:
         return mo.md("")
+    if settings.problem:
+        return mo.callout(mo.md(settings.problem), kind="danger")
     if measured is None or measured.model != settings.model:
         return mo.md("*Predict first: what this training costs is measured then, and stands here.*")
     if measured.error:
         return failed(measured.error)
     if measured.probe is None:
         return mo.Html(cards.page(cards.progress(measured.phase)))
-    if settings.problem:
-        return mo.callout(mo.md(settings.problem), kind="danger")
     cost = fit.estimate(settings, measured.probe, **_extent(plan))
     if cost.fits:
         return mo.md(f"{cost} *Measured on {measured.probe.hardware}.*")
