@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from statistics import fmean
 
+from grpo_lessons.device import seconds_left
 from grpo_lessons.groups import is_dead
 from grpo_lessons.palette import COLOURS
 from grpo_lessons.runs import Completion, Group, Run, told_apart
@@ -399,7 +400,7 @@ def group_panel(group: Group, tags: Sequence[str] = ()) -> str:
 
 def progress(phase: str, done: int = 0, total: int = 1, seconds: float = 0.0) -> str:
     """Something under way: the phase in words, a bar, and the time left, counted from the first step on."""
-    left = f" · about {max(1, round(seconds / done * (total - done)))} s left" if done and seconds else ""
+    left = f" · about {left:.0f} s left" if (left := seconds_left(done, total, seconds)) else ""
     bar = f'<div class="bar"><i style="width:{100 * done / total:.0f}%"></i></div>' if done else _BUSY
     return f"<p>{escape(phase)}{left}</p>{bar}"
 

@@ -153,6 +153,15 @@ def in_words(in_front: list[Ticket]) -> str:
     return told + wait_in_words(in_front)
 
 
+def seconds_left(done: int, total: int, seconds: float) -> float:
+    """Seconds that something still takes at the pace it has had, at least one; 0, for unknown, before its first step.
+
+    >>> seconds_left(5, 25, 10.0), seconds_left(0, 25, 0.0)
+    (40.0, 0.0)
+    """
+    return max(1.0, seconds / done * (total - done)) if done and seconds else 0.0
+
+
 def wait_in_words(in_front: list[Ticket]) -> str:
     """How long they will take together, roughly; nothing where it is not known.
 

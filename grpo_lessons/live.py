@@ -132,7 +132,7 @@ class Session:
                     should_stop=should_stop,
                     checkpoints=checkpoints,
                     resume=resume,
-                    who=f"seat {place.number}" if place else "",
+                    who=place.name if place else "",
                     seconds=lambda: _expected(plan),
                 )
                 if not _is_own() and trained.model:  # a server's visitor cannot save it; twenty of them took 4 GB
@@ -292,8 +292,7 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
     def progress(done: int, total: int, seconds: float, tell: Callable[[float], None] = lambda left: None) -> bool:
         total = min(total, most)
         publish(("running", (done, total, seconds)))
-        if done:
-            tell(seconds / done * (total - done))
+        tell(device.seconds_left(done, total, seconds))
         late = place and (place.is_away or (place.most_minutes and seconds > 60 * place.most_minutes))
         return done >= most or bool(late)
 
@@ -302,7 +301,7 @@ def in_background(function: Callable[[object], object], publish: Callable[[tuple
             with device.turn(
                 waiting=lambda in_front: publish(("waiting", in_front)),
                 should_stop=lambda: bool(place and place.is_away),
-                who=f"seat {place.number}" if place else "",
+                who=place.name if place else "",
             ) as tell:
                 if tell:
                     progress(0, 1, 0.0)

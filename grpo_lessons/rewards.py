@@ -249,9 +249,8 @@ def gold_value(gold) -> Fraction | str:
     return text if value is None else value
 
 
-_sympy = (
-    threading.RLock()
-)  # its objects share what is worked out of them, and two threads at once contradict each other
+# Sympy's objects share what is worked out of them, and two threads at once contradict each other.
+_sympy = threading.Lock()
 
 
 def _same_expression(found: str, gold: str) -> bool:

@@ -28,6 +28,11 @@ class Seat:
     connections: int = 0
     left: float = 0.0  # when the last connection ended, on time.monotonic's clock
 
+    @property
+    def name(self) -> str:
+        """What the others in the line are told of whose training it is."""
+        return f"seat {self.number}"
+
     def come(self) -> None:
         """A page of this tab has connected."""
         self.connections += 1

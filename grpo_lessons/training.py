@@ -217,8 +217,7 @@ def train(
 
         def update(phase: str, run: Run) -> None:
             if run.metrics:
-                left = run.metrics[-1]["seconds"] / run.steps_done * (settings.steps - run.steps_done)
-                tell(max(1.0, left))  # 0 would say that nobody knows
+                tell(device.seconds_left(run.steps_done, settings.steps, run.metrics[-1]["seconds"]))
             on_update(phase, run)
 
         plan = _Plan(settings, rewards, prompts, held_out, judges or rewards, sample_every, evaluate_every)

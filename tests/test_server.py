@@ -1,7 +1,6 @@
 """The example server: the live lessons in frames of somebody's own page, with real training."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,16 +9,14 @@ import urllib.request
 
 import pytest
 
-from tests.browser import CHROMIUM, browse
+from tests.browser import CHROMIUM, browse, free_port
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs Chromium")
 
 
 @pytest.fixture(scope="module")
 def address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     code = f"import uvicorn; from grpo_lessons.server import create_app; uvicorn.run(create_app(), port={port})"
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
