@@ -88,7 +88,15 @@ class LengthReward:
         else:
             _check_length("completion_ids", completion_ids, texts)
             lengths = [len(ids or ()) for ids in completion_ids]
-        return [max(-1.0, -abs(n - self.target) / self.target) for n in lengths]
+        return [self.pays(n) for n in lengths]
+
+    def pays(self, n: int) -> float:
+        """The reward of a length in the reward's own unit, tokens or characters.
+
+        >>> LengthReward(target=20).pays(25)
+        -0.25
+        """
+        return max(-1.0, -abs(n - self.target) / self.target)
 
 
 @dataclass(frozen=True)

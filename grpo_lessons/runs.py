@@ -5,7 +5,7 @@ Plain data, JSON in and out, so that a run recorded anywhere can be shown anywhe
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -98,6 +98,11 @@ class Run:
         return len(self.metrics)
 
     @property
+    def seconds(self) -> float:
+        """From the beginning of the first step to the end of the last one so far."""
+        return self.metrics[-1].get("seconds", 0.0) if self.metrics else 0.0
+
+    @property
     def label(self) -> str:
         """One line on where the run comes from, to stand beside every figure made of it."""
         seed, where = self.settings.get("seed"), self.provenance
@@ -110,6 +115,10 @@ class Run:
             f"peak {where['peak memory']}" if "peak memory" in where else None,
         ]
         return " · ".join(part for part in parts if part)
+
+    def snapshot(self) -> "Run":
+        """A copy that no longer grows, to hand to another thread."""
+        return replace(self, metrics=list(self.metrics), groups=list(self.groups))
 
     def series(self, metric: str) -> list[tuple[int, float]]:
         """The (step, value) pairs of a metric; steps that did not log it are left out."""
@@ -153,6 +162,15 @@ class Run:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def seconds_left(done: int, total: int, seconds: float) -> float:
+    """Seconds that something still takes at the pace it has had, at least one; 0, for unknown, before its first step.
+
+    >>> seconds_left(5, 25, 10.0), seconds_left(0, 25, 0.0)
+    (40.0, 0.0)
+    """
+    return max(1.0, seconds / done * (total - done)) if done and seconds else 0.0
 
 
 def told_apart(first: Run, second: Run) -> tuple[str, str]:

@@ -1,12 +1,16 @@
-"""The figures of the README, measured in one run: `python tests/benchmarks.py` (about an hour, a quiet machine).
+"""The course's figures, measured: `python tests/benchmarks.py [NAME …]`, all recipes without a name (hours, a quiet machine).
 
-`python tests/benchmarks.py smollm2` measures the real model only, `page` the web page only, `class` a class of thirty.
+A recipe prints what was asked and what it has found, and when it has finished replaces its section of tests/FIGURES.md;
+`--help` lists them.
 
-Not a test: machines are shared and noisy, so nothing here asserts; it prints a table of what was asked and what was found.
+Not a test: machines are shared and noisy, so nothing here asserts.
 """
 
+import argparse
 import asyncio
 import json
+import os
+import platform
 import random
 import re
 import statistics
@@ -15,60 +19,176 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from grpo_lessons import cards, models  # noqa: E402
+from grpo_lessons import cards, curves  # noqa: E402
+from grpo_lessons.groups import interval  # noqa: E402
 from grpo_lessons.problems import sums  # noqa: E402
-from grpo_lessons.record import RUNS  # noqa: E402
 from grpo_lessons.rewards import LengthReward, format_reward, reward_name  # noqa: E402
-from grpo_lessons.training import Settings, load_libraries, train  # noqa: E402
-from tests import pages  # noqa: E402
-from tests.browser import browse, press, serve, settle  # noqa: E402
-from tests.classmates import Learner, classroom  # noqa: E402
+from grpo_lessons.training import Plan, Settings, Watch, models, train  # noqa: E402
+from grpo_lessons.training.machine import load_libraries  # noqa: E402
+from notebooks.record import RUNS  # noqa: E402
+from tests.support import pages  # noqa: E402
+from tests.support.browser import browse, press, serve, settle  # noqa: E402
+from tests.support.classmates import Learner, classroom  # noqa: E402
 
 MARK = 0.95
+SEEDS = range(5)
 
 
-def draw(phase, run) -> None:
+# The table ---------------------------------------------------------------------------------------------------------
+
+FIGURES = Path(__file__).with_name("FIGURES.md")
+HEAD = "# Figures"  # of a file that is not there yet
+TABLE = "| figure | asked | found |\n| --- | --- | --- |"
+_rows: list[str] = []  # of the recipe that runs
+
+
+def row(figure: str, asked: str, found) -> None:
+    """One line of the table, as soon as it is measured."""
+    cells = [str(each).replace("|", "\\|") for each in (figure, asked, found)]
+    _rows.append(f"| {' | '.join(cells)} |")
+    print(_rows[-1], flush=True)
+
+
+def sections(text: str) -> dict[str, str]:
+    """A file of figures by its headings, in their order; what stands above the first has the name "".
+
+    >>> sections("# Figures\\n\\n## page\\n\\n| a |\\n\\n## class\\n\\n| b |\\n")
+    {'': '# Figures', 'page': '| a |', 'class': '| b |'}
+    """
+    first, *others = re.split(r"^## ", text, flags=re.MULTILINE)
+    named = (other.partition("\n") for other in others)
+    return {"": first.strip()} | {name.strip(): body.strip() for name, _, body in named}
+
+
+def joined(parts: dict[str, str]) -> str:
+    """The file again: the recipes' sections in the order of `RECIPES`, behind them whatever else there is.
+
+    >>> joined(sections("# Figures\\n\\n## by hand\\n\\n| a |\\n\\n## page\\n\\n| b |\\n"))
+    '# Figures\\n\\n## page\\n\\n| b |\\n\\n## by hand\\n\\n| a |\\n'
+    """
+    order = [*RECIPES]
+    names = sorted(filter(None, parts), key=lambda name: order.index(name) if name in order else len(order))
+    return "\n\n".join([parts[""], *(f"## {name}\n\n{parts[name]}" for name in names)]) + "\n"
+
+
+def write_section(name: str, load: float) -> None:
+    """Put the rows of a recipe into its section; all other sections stay as they are.
+
+    `load`: the machine's when the recipe began, for a reader to judge how quiet it was.
+    """
+    parts = sections(FIGURES.read_text(encoding="utf-8") if FIGURES.exists() else HEAD)
+    packages = ", ".join(f"{each} {version(each)}" for each in ("torch", "trl", "marimo"))
+    where = f"{os.cpu_count()} CPU cores ({platform.machine()}), {packages}; load {load:.1f} when it began"
+    parts[name] = "\n".join([f"Measured {date.today()} on {where}.", "", TABLE, *_rows])
+    FIGURES.write_text(joined(parts), encoding="utf-8")
+
+
+def at(values: list[float], share: float) -> float:
+    """The value below which a share of the values lies."""
+    return sorted(values)[int(share * (len(values) - 1))]
+
+
+# The lessons' trainings --------------------------------------------------------------------------------------------
+
+
+def in_fresh_process(call: str):
+    """The JSON that a call of this module prints in a process of its own: imports count, and no two trainings meet.
+
+    Raises: RuntimeError with what the process said if it fails.
+    """
+    code = f"import json; from tests import benchmarks as b; print(json.dumps({call}))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{call}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def draw(phase: str, run) -> None:
     """What the notebook draws after every step."""
-    cards.page(cards.run_panel(phase, run))
+    cards.page(curves.status(phase, run), curves.panel(run, None))
     if run.groups:
         cards.page(cards.group_panel(run.groups[-1], ("think", "answer")))
 
 
 def learn(name: str, seed: int, mark: float, target: int | None = None, questions: int = 0) -> dict:
-    """One session of a lesson from the press of Train, imports included, with its recipe in `record`.
+    """One session of a lesson from the press of Train, imports included, as it is recorded in `notebooks.record`.
 
     Returns the step and the second at which the reward of a step reached `mark`, the second of the end, and the means
     of the judges on held-out prompts, before and after. `target` replaces that of the length lesson;
     `questions` is for more held-out sums than the 96 of a lesson, of which the mean is off by three in a hundred.
     """
-    plan = RUNS[name] | {"settings": replace(RUNS[name]["settings"], seed=seed)}
+    plan = RUNS[name].with_settings(seed=seed)
     if target:
-        plan |= {"rewards": [LengthReward(target)], "judges": [LengthReward(target), *plan["judges"][1:]]}
+        reward = LengthReward(target)
+        plan = replace(plan, rewards=[reward], judges=[reward, *plan.judges[1:]])
     if questions:
-        plan["held_out"] = sums(questions, split="held-out")
+        plan = replace(plan, held_out=sums(questions, split="held-out"))
     pressed, found = time.perf_counter(), {}
 
-    def watch(phase, run):
+    def update(phase, run):
         draw(phase, run)
         if run.metrics and run.metrics[-1]["reward"] >= mark and not found:
             found.update(step=run.steps_done, seconds=round(time.perf_counter() - pressed, 1))
 
-    run = train(**plan, on_update=watch).run
+    run = train(plan, Watch(update=update)).run
     means = {
         f"{when} {reward_name(judge)}": round(getattr(run, when).mean(reward_name(judge)), 3)
-        for judge in plan["judges"]
+        for judge in plan.judges
         for when in ("before", "after")
     }
-    speed = {"tokens/s": round(run.metrics[-1]["num_tokens"] / run.metrics[-1]["seconds"])}
+    speed = {"tokens/s": round(run.metrics[-1]["num_tokens"] / run.seconds), "held out": len(plan.held_out)}
     return found | means | speed | {"end": round(time.perf_counter() - pressed, 1), **run.provenance}
 
+
+def learn_all(call: str) -> list[dict]:
+    """A call of `learn` for each of `SEEDS`, which takes the place of SEED."""
+    return [in_fresh_process(f"b.learn({call.replace('SEED', str(seed))})") for seed in SEEDS]
+
+
+def length_rows() -> None:
+    """The length lesson on the pocket model: three targets, and what beta holds."""
+    for target in (10, 40, 20):
+        seeds = learn_all(f"'length_learns', SEED, -0.1, {target}")
+        step = f"length {target}: step at which a step's mean error is ≤ 10 %, seeds 0–4"
+        row(step, "≤ 50", [each.get("step") for each in seeds])
+        row("… seconds from the press to that step", "≤ 40", [each.get("seconds") for each in seeds])
+        errors = [abs(each["after length_reward"]) for each in seeds]
+        row("… held-out error in the end, share of the target", "≤ 0.1", errors)
+    held = in_fresh_process("b.learn('length_held', 0, -0.1)")
+    for name in ("vocabulary_reward", "reference_logprob"):
+        row(f"beta 0 and 0.1, seed 0: {name}, held-out", "", [seeds[0][f"after {name}"], held[f"after {name}"]])
+
+
+def format_rows() -> None:
+    """The format lesson on the pocket model."""
+    seeds, name = learn_all("'format_learns', SEED, b.MARK"), "format_reward"
+    row(f"format: step at which the reward reaches {MARK}, seeds 0–4", "≤ 25", [each.get("step") for each in seeds])
+    row("… seconds from the press to that step", "≤ 30", [each.get("seconds") for each in seeds])
+    row("… held-out", "", [f"{each[f'before {name}']} → {each[f'after {name}']}" for each in seeds])
+
+
+def math_rows() -> None:
+    """The math lesson on the pocket model: answers and thoughts, and how long it takes."""
+    seeds = learn_all("'math_learns', SEED, 0.9, questions=384")
+    for name, asked in (("answer_reward", "≤ 0.45 → ≥ 0.9"), ("thinks", "≤ 0.4 → ≥ 0.95")):
+        means = [f"{each[f'before {name}']} → {each[f'after {name}']}" for each in seeds]
+        row(f"math: {name}, 384 held-out, seeds 0–4", asked, means)
+    seeds = learn_all("'math_learns', SEED, 0.9")
+    row("… seconds from the press to the last step and the last answer", "≤ 45", [each["end"] for each in seeds])
+
+
+# A real model, and other settings ----------------------------------------------------------------------------------
 
 # Settings to compare ours with. Both want bf16, which a CPU refuses, and the exercise an 8-bit Adam, which wants a GPU.
 EXERCISE = {
@@ -93,7 +213,7 @@ def rival(options: dict, lora: bool, seconds: float, steps: int) -> dict:
 
     plan, rewards, found = RUNS["format_smollm2"], [], {}
 
-    class Watch(TrainerCallback):
+    class Look(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
             if "reward" not in logs:
                 return
@@ -102,16 +222,16 @@ def rival(options: dict, lora: bool, seconds: float, steps: int) -> dict:
                 found.update(step=len(rewards), seconds=round(time.perf_counter() - started, 1))
             control.should_training_stop = bool(found) or time.perf_counter() - started > seconds
 
-    model, tokenizer = models.load(plan["settings"].model)
+    model, tokenizer = models.load(plan.settings.model)
     fixed = {"output_dir": "runs/rival", "max_steps": steps, "bf16": False, "logging_steps": 1, "save_strategy": "no"}
     trainer = GRPOTrainer(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=plan["rewards"],
-        train_dataset=Dataset.from_list(plan["prompts"]),
+        reward_funcs=plan.rewards,
+        train_dataset=Dataset.from_list(plan.prompts),
         args=GRPOConfig(**fixed | options, disable_tqdm=True),
-        peft_config=LoraConfig(**plan["settings"].lora_arguments()) if lora else None,
-        callbacks=[Watch()],
+        peft_config=LoraConfig(**plan.settings.lora_arguments()) if lora else None,
+        callbacks=[Look()],
     )
     started = time.perf_counter()
     trainer.train()
@@ -119,44 +239,42 @@ def rival(options: dict, lora: bool, seconds: float, steps: int) -> dict:
     return found or {"never": given_up}
 
 
-def real_models() -> None:
+def real_rows() -> None:
     """The lessons on SmolLM2, on this machine's device, and how much sooner than with other settings."""
     learnt = in_fresh_process("b.learn('format_smollm2', 0, b.MARK)")
-    where = learnt["hardware"]
-    row(
-        f"SmolLM2, format on {where}: step and seconds from the press to {MARK}",
-        "≤ 300 s",
-        [learnt.get("step"), learnt.get("seconds")],
-    )
-    row("SmolLM2: tokens a second, sampled and learnt", "", learnt["tokens/s"])
-    row("SmolLM2: memory at most", "", learnt["peak memory"])
+    found = [learnt.get("step"), learnt.get("seconds")]
+    row(f"SmolLM2 on {learnt['hardware']}, seed 0, format: step and seconds from the press to {MARK}", "≤ 300 s", found)
+    row("… replies in the format held-out, before → after; seconds", "", before_after(learnt, "format_reward"))
+    row("… tokens a second, sampled and learnt", "", learnt["tokens/s"])
+    row("… memory at most", "", learnt["peak memory"])
     for name, options, lora in (
-        ("the exercise's settings", "b.EXERCISE", True),
-        ("TRL's defaults", "b.TRL_DEFAULTS", False),
+        ("the exercise's settings", "EXERCISE", True),
+        ("TRL's defaults", "TRL_DEFAULTS", False),
     ):
         limits = f"{5 * learnt['seconds']}, {10 * learnt['step']}"
-        row(
-            f"SmolLM2, format with {name}", "≥ 5 times later", in_fresh_process(f"b.rival({options}, {lora}, {limits})")
-        )
+        found = in_fresh_process(f"b.rival(b.{options}, {lora}, {limits})")
+        row(f"… with {name}", "≥ 5 times later", found)
     learnt = in_fresh_process("b.learn('length_smollm2', 0, 0)")
-    row(
-        "SmolLM2, length: mean reward held-out, before → after",
-        "error halved",
-        [learnt["before length_reward"], learnt["after length_reward"], learnt["end"]],
-    )
+    words = "SmolLM2, length: reward held-out, before → after; seconds"
+    row(words, "error halved", before_after(learnt, "length_reward"))
     learnt = in_fresh_process("b.learn('math_smollm2', 0, 2)")
-    row(
-        "SmolLM2, math: right answers held-out, before → after",
-        "beyond the interval",
-        [learnt["before answer_reward"], learnt["after answer_reward"], learnt["end"]],
-    )
+    words = "SmolLM2, math: right answers held-out, before → after; seconds"
+    row(words, "", before_after(learnt, "answer_reward"))
+    row("… their 95 % intervals", "apart", [between(learnt, f"{when} answer_reward") for when in ("before", "after")])
 
 
-def in_fresh_process(call: str):
-    """The JSON that a call of this module prints in a process of its own."""
-    code = f"import json; from tests import benchmarks as b; print(json.dumps({call}))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def before_after(learnt: dict, name: str) -> str:
+    """A judge's mean on held-out prompts before and after, and how long all of it took."""
+    return f"{learnt[f'before {name}']} → {learnt[f'after {name}']}; {learnt['end']}"
+
+
+def between(learnt: dict, name: str) -> str:
+    """The 95 % interval of a share of the held-out prompts."""
+    trials = learnt["held out"]
+    return "–".join(f"{bound:.2f}" for bound in interval(round(learnt[name] * trials), trials))
+
+
+# A session against a bare loop -------------------------------------------------------------------------------------
 
 
 def bare(steps: int) -> float:
@@ -187,11 +305,11 @@ def ours(steps: int) -> float:
     """Seconds of the same training as a session whose panel is drawn after every step."""
     started = []
 
-    def watch(phase, run):
+    def update(phase, run):
         started[:] = started or ([time.perf_counter()] if "sampling" in phase else [])
         draw(phase, run)
 
-    train(Settings(steps=steps), [format_reward], sums(512), on_update=watch)
+    train(Plan(Settings(steps=steps), [format_reward], sums(512)), Watch(update=update))
     return time.perf_counter() - started[0]
 
 
@@ -206,10 +324,35 @@ def overhead(steps: int = 12, pairs: int = 5) -> dict:
     return {"median": statistics.median(ratios), "all": ratios}
 
 
+def overhead_rows() -> None:
+    """A session of ours against a bare GRPOTrainer loop."""
+    cost = in_fresh_process("b.overhead()")
+    ratios = [round(ratio, 3) for ratio in cost["all"]]
+    row("session / bare loop, median of pairs", "≤ 1.0", f"{cost['median']:.3f} of {ratios}")
+
+
+# A lesson in a browser ---------------------------------------------------------------------------------------------
+
+# How long a control takes to answer, measured inside the page: from the press of a key, as the browser has received it
+# (the page may be too busy to hear of it at once), to another content of the output that holds a sign.
+_LISTEN = """([output, sign]) => {
+    const shown = () => [...document.querySelectorAll(output)].find(each => each.textContent.includes(sign))?.innerHTML;
+    let pressed = 0, before = "";
+    window.answers = [];
+    addEventListener("keydown", event => { pressed = event.timeStamp; before = shown(); }, true);
+    new MutationObserver(() => {
+        const now = pressed && shown();
+        if (!now || now === before) return;
+        window.answers.push(performance.now() - pressed);
+        pressed = 0;
+    }).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+
 def in_the_browser() -> dict:
     """Opening to the first control, a control to its changed figure, a press of Train to the mark on the screen."""
     opened, changed = [], []
-    with serve("edit", "notebooks/grpo_format.py") as url:
+    with tempfile.TemporaryDirectory() as runs, serve("edit", "notebooks/grpo_format.py", runs=Path(runs)) as url:
         with browse("about:blank") as page:
             for _ in range(4):  # the first with nothing in the browser's cache and no kernel yet
                 started = time.perf_counter()
@@ -220,33 +363,191 @@ def in_the_browser() -> dict:
         with browse(url) as page:
             page.get_by_role("button", name="Train").wait_for(timeout=60_000)
             page.get_by_text("simulated groups").first.wait_for(timeout=30_000)
-            page.evaluate(
-                """() => { window.changes = []; window.moved = 0;
-                new MutationObserver(() => {
-                    const figure = [...document.querySelectorAll('svg')].find(s => s.textContent.includes('group size G'));
-                    if (!figure || figure.innerHTML === window.figure) return;
-                    window.figure = figure.innerHTML;
-                    if (window.moved) window.changes.push(performance.now() - window.moved);
-                    window.moved = 0;
-                }).observe(document.body, {childList: true, subtree: true});
-                addEventListener('keydown', () => { window.moved = performance.now(); }, true);
-                window.figure = [...document.querySelectorAll('svg')].find(s => s.textContent.includes('group size G')).innerHTML; }"""
-            )
+            page.evaluate(_LISTEN, ["svg", "group size G"])
             for key in ["ArrowLeft"] * 5 + ["ArrowRight"] * 10 + ["ArrowLeft"] * 5:
                 press(page, "G, the group size", key)
                 page.wait_for_timeout(600)
-            changed = page.evaluate("window.changes")
+            changed = page.evaluate("window.answers")
             page.get_by_role("button", name="Train").click()
             pressed = time.perf_counter()
-            page.get_by_text(re.compile("Starting|Loading")).first.wait_for()
+            page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).wait_for()
             sign = time.perf_counter() - pressed
-            page.wait_for_function(
-                f"""() => [...document.querySelectorAll('.gl')].some(g => /Step \\d+ of|Finished/.test(g.innerText)
-                && g.querySelector('.curve header b') && +g.querySelector('.curve header b').innerText >= {MARK})""",
+            page.wait_for_function(  # a slider has a data-step, too
+                f"""() => /Step \\d+ of|Finished/.test(document.querySelector('.train .status').textContent)
+                && +document.querySelector('[data-reward]').dataset.reward >= {MARK}""",
                 timeout=120_000,
             )
             mark = time.perf_counter() - pressed
     return {"opened": opened, "changed": changed, "sign": sign, "mark": mark}
+
+
+def browser_rows() -> None:
+    """The format lesson in a Chromium: opened, moved, trained."""
+    found = in_the_browser()
+    row("opening to the first control, four times (s)", "≤ 3", [round(seconds, 2) for seconds in found["opened"]])
+    changes = f"{statistics.median(found['changed']):.0f} of {len(found['changed'])}"
+    row("a control to its changed figure, median (ms)", "≤ 150", changes)
+    row("a press of Train to the first sign of life (s)", "≤ 1", round(found["sign"], 2))
+    row(f"a press of Train to {MARK} on the screen (s)", "≤ 30", round(found["mark"], 1))
+
+
+# The edit view and the run view ------------------------------------------------------------------------------------
+
+VIEWS = ("edit", "run")
+MOVABLE = {  # of each lesson a slider whose output is text, and a sign by which that output is known
+    "length": ("the first text of group A earns more by", "Group A"),
+    "format": ("replies out of 8 that earn 1", "group mean"),
+    "math": ("points for the format (the answer's: 1)", "in the format"),
+}
+COUNTED = {"cells": ".marimo-cell", "editors": ".cm-editor", "nodes": "*"}
+PLAYED = 12  # seconds for which the slider is moved
+PACE = 0.3  # seconds between an answer and the next move
+PATIENCE = 60  # seconds after which a page is as quiet as it will be
+
+
+@dataclass
+class View:
+    """What was measured of one view of one lesson, over some openings."""
+
+    openings: list[dict] = field(default_factory=list)
+    answers: list[float] = field(default_factory=list)
+
+    def open(self, mode: str, lesson: str, root: Path) -> None:
+        """Open it twice: to be left alone, and to be used at once."""
+        untouched = left_alone(mode, lesson, root)
+        answered, answers = moved(mode, lesson, root)
+        self.openings.append(untouched | {"answered": answered})
+        self.answers += answers
+
+    def figures(self) -> dict[str, float]:
+        """The medians over the openings, and of all answers the median, 95 % and the slowest."""
+        middle = {name: statistics.median(each[name] for each in self.openings) for name in self.openings[0]}
+        slow = {f"answer {share}": at(self.answers, share) for share in (0.5, 0.95, 1)}
+        return middle | slow
+
+
+SHOWN = {  # a figure of `View.figures`: its words, what is asked, and its digits
+    "cpu": ("CPU seconds of the page until it is quiet", "≤ 10 in edit view", 1),
+    "quiet": ("… seconds until then", "≤ 10 in edit view", 1),
+    "first": ("… seconds to the first control", "≤ 3, ≤ 2", 1),
+    "answered": ("… seconds to the first answer, if a control is moved as soon as it is there", "", 1),
+    "cells": ("… cells", "≤ 50", 0),
+    "editors": ("… editors", "", 0),
+    "nodes": ("… DOM nodes", "", 0),
+    "answer 0.5": ("… a control that is moved from then on answers, median (ms)", "≤ 90", 0),
+    "answer 0.95": ("… 95 % (ms)", "≤ 200", 0),
+    "answer 1": ("… the slowest (ms)", "", 0),
+}
+
+
+def view_rows(times: int = 3, lessons: tuple[str, ...] = tuple(MOVABLE), against: Path | None = None) -> None:
+    """Each lesson in the edit view and in the run view: work until the page is quiet, and how fast a control answers.
+
+    With `against` the notebooks of another clone are opened in turns with ours: what other programs do to the machine
+    meanwhile, they do to both.
+    """
+    roots = [ROOT, against] if against else [ROOT]
+    for lesson in lessons:
+        views = {(root, mode): View() for root in roots for mode in VIEWS}
+        for i in range(times):
+            for mode in VIEWS:
+                for root in roots[:: 1 if i % 2 == 0 else -1]:
+                    views[root, mode].open(mode, lesson, root)
+        found = [[views[root, mode].figures() for mode in VIEWS] for root in roots]
+        for name, (words, asked, digits) in SHOWN.items():
+            head = f"{lesson}, edit view and run view, opened {times} ×: " if name == "cpu" else ""
+            row(head + words, asked, compared([[view[name] for view in each] for each in found], digits))
+
+
+def compared(found: list[list[float]], digits: int) -> str:
+    """Ours, and if there is another's, that and the ratio of each.
+
+    >>> compared([[2.04, 1]], 1), compared([[2.04, 1], [4, 1]], 1)
+    ('2.0, 1.0', '2.0, 1.0; against 4.0, 1.0: 0.51, 1.00 times as much')
+    """
+    words = [", ".join(f"{value:.{digits}f}" for value in each) for each in found]
+    if len(found) == 1:
+        return words[0]
+    ratios = (f"{one / other:.2f}" if other else "–" for one, other in zip(*found, strict=True))
+    return f"{words[0]}; against {words[1]}: {', '.join(ratios)} times as much"
+
+
+@contextmanager
+def opening(mode: str, lesson: str, root: Path) -> Iterator[tuple]:
+    """A lesson with a server and a Chromium of its own: the page as the first control is there, and when it was asked for."""
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        serve(mode, f"notebooks/grpo_{lesson}.py", cwd=root, runs=Path(runs)) as url,
+        browse("about:blank", 1280, 800) as page,
+    ):
+        asked = time.perf_counter()
+        page.goto(url, wait_until="commit")
+        page.wait_for_function(
+            "() => document.querySelector('marimo-slider, marimo-radio')", polling=50, timeout=60_000
+        )
+        yield page, asked
+
+
+def left_alone(mode: str, lesson: str, root: Path) -> dict:
+    """Open a lesson and touch nothing: seconds to the first control and until quiet, the page's CPU seconds, its size."""
+    with opening(mode, lesson, root) as (page, asked):
+        first = time.perf_counter() - asked
+        cpu, quiet = until_quiet()
+        count = "kind => document.querySelectorAll(kind).length"
+        sizes = {name: page.evaluate(count, kind) for name, kind in COUNTED.items()}
+        return {"cpu": cpu, "quiet": quiet - asked, "first": first, **sizes}
+
+
+def until_quiet() -> tuple[float, float]:
+    """Wait until the page has hardly worked for two seconds: its CPU seconds so far, and when it last did more."""
+    began = busy = time.perf_counter()
+    spent = renderer_seconds()
+    while time.perf_counter() < min(busy + 2, began + PATIENCE):
+        time.sleep(0.25)
+        before, spent = spent, renderer_seconds()
+        if spent - before > 0.05:
+            busy = time.perf_counter()
+    return spent, busy
+
+
+def renderer_seconds() -> float:
+    """CPU seconds of the busiest renderer among this process's Chromiums: the page's, beside that of a blank one."""
+    import psutil
+
+    spent = [0.0]
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            if "--type=renderer" in each.cmdline():
+                spent.append(each.cpu_times().user + each.cpu_times().system)
+    return max(spent)
+
+
+def moved(mode: str, lesson: str, root: Path) -> tuple[float, list[float]]:
+    """Open a lesson and move a slider as soon as it is there, to and fro: seconds to its first answer, and of each move
+    the milliseconds until its output had changed.
+
+    Off screen a cell is not laid out, so the slider is scrolled into view first, as a reader does. After that only keys
+    are sent: whatever else is asked of a busy page waits until it is free, and the key would come when it is.
+    """
+    label, sign = MOVABLE[lesson]
+    with opening(mode, lesson, root) as (page, asked):
+        slider = page.locator("marimo-slider", has=page.get_by_text(label, exact=True))
+        slider.wait_for(state="attached", timeout=60_000)
+        page.locator(".gl", has_text=sign).first.wait_for(state="attached", timeout=60_000)
+        page.evaluate(_LISTEN, [".gl", sign])
+        slider.evaluate("slider => slider.scrollIntoView({block: 'center'})")
+        slider.get_by_role("slider").focus()
+        began, firsts, moves = time.perf_counter(), [], 0
+        while time.perf_counter() < began + PLAYED:
+            page.keyboard.press("ArrowLeft" if moves % 2 else "ArrowRight")
+            moves += 1
+            page.wait_for_function(f"window.answers.length >= {moves}", polling=20, timeout=60_000)
+            firsts = firsts or [time.perf_counter() - asked]
+            page.wait_for_timeout(1000 * PACE)
+        return firsts[0], page.evaluate("window.answers")
+
+
+# The web page ------------------------------------------------------------------------------------------------------
 
 
 def in_a_page() -> dict:
@@ -305,30 +606,22 @@ _CLICK_AND_WAIT = """async () => {
 
 
 def page_rows() -> None:
-    """The web page's part of the table."""
+    """The web page: opened, moved, weighed, beside one with a plotly figure."""
     found = in_a_page()
     for figure, name, asked in (("something to read", "seen", "≤ 1.5"), ("the first live control", "live", "≤ 10")):
-        row(
-            f"a page's opening to {figure} (s), the first with an empty cache",
-            asked,
-            [round(s, 1) for s in found[name]],
-        )
-        row("… of a plotly figure with a slider", "later", [round(s, 1) for s in found[f"their {name}"]])
-    row(
-        "MB that a visit loads, before compression; of the other page",
-        "less",
-        [found["megabytes"], found["their megabytes"]],
-    )
+        ours, theirs = ([round(seconds, 1) for seconds in found[who + name]] for who in ("", "their "))
+        row(f"a page's opening to {figure} (s), the first with an empty cache", asked, ours)
+        row("… of a plotly figure with a slider", "later", theirs)
+    sizes = [found["megabytes"], found["their megabytes"]]
+    row("MB that a visit loads, before compression; of the other page", "less", sizes)
     row("a control to its changed cards in the page, median (ms)", "≤ 100", round(statistics.median(found["changed"])))
 
 
-def row(figure: str, asked: str, found) -> None:
-    """One line of the table, as soon as it is measured."""
-    print(f"| {figure} | {asked} | {found} |", flush=True)
+# A class -------------------------------------------------------------------------------------------------------------
 
 
 def class_rows(connections: int = 27, browsers: int = 3) -> None:
-    """Thirty on one server, some of them in a real Chromium: open the lesson, move controls, answer, train; ten close their tabs."""
+    """A class of thirty on one server, three in a Chromium: all open, move, answer, train; ten close their tabs."""
     with tempfile.TemporaryDirectory() as folder, classroom(Path(folder)) as host, ExitStack() as stack:
         found, memory = {}, [0.0]
         lessons = [stack.enter_context(browse(f"http://{host}/format/?step=3")) for _ in range(browsers)]
@@ -338,28 +631,23 @@ def class_rows(connections: int = 27, browsers: int = 3) -> None:
         seen = _in_chromium(lessons, others)
         records = len([*Path(folder).glob("class/seat-*/format/run.json")])
     opened = found["opened"]
+    found["screen"] = seen["took"]
     row(
-        f"class: {connections} more open a lesson at once: first, median, last (s)",
+        f"{connections} more open a lesson at once: first, median, last (s)",
         "",
-        [opened[0], at(opened, 0.5), opened[-1]],
+        [at(opened, each) for each in (0, 0.5, 1)],
     )
-    for words, name in (("no training", "idle"), ("one training runs", "busy")):
-        times = sorted(found[name])
-        answers = [round(1000 * at(times, share)) for share in (0.5, 0.95)]
-        row(f"… a control answers, {words}: median, 95 % (ms; {len(times)} moves)", "≤ 300, ≤ 1000", answers)
-    answers = [round(1000 * at(sorted(seen["took"]), share)) for share in (0.5, 0.95)]
-    row(
-        f"… on the screen of {browsers} Chromiums beside them, trainings or not ({len(seen['took'])} moves)",
-        "≤ 300, ≤ 1000",
-        answers,
-    )
-    row("… ten closed tabs free their places (s)", "≤ 15", round(found["freed"], 1))
-    row(
-        "… trainings of those who stayed, finished, recorded",
-        "as many",
-        [found["stayed"] + browsers, found["stayed"] + seen["finished"], records],
-    )
-    row("… memory of the server at most (GB)", "≤ 4", round(memory[0] / 1e9, 2))
+    for words, name in (
+        ("a control answers, no training", "idle"),
+        ("… one training runs", "busy"),
+        (f"… on the screens of {browsers} Chromiums beside them, trainings or not", "screen"),
+    ):
+        answers = [round(1000 * at(found[name], share)) for share in (0.5, 0.95)]
+        row(f"{words}: median, 95 % (ms; {len(found[name])} moves)", "≤ 300, ≤ 1000", answers)
+    row("ten closed tabs free their places (s)", "≤ 15", round(found["freed"], 1))
+    trainings = [found["stayed"] + browsers, found["stayed"] + seen["finished"], records]
+    row("trainings of those who stayed, finished, recorded", "as many", trainings)
+    row("memory of the server at most (GB)", "≤ 4", round(memory[0] / 1e9, 2))
 
 
 def _watch(port: int, most: list[float]) -> None:
@@ -402,14 +690,9 @@ def _in_chromium(lessons: list, others: threading.Thread) -> dict:
     return {"took": took, "finished": len(lessons)}
 
 
-def at(values: list[float], share: float) -> float:
-    """The value below which a share of the sorted values lies."""
-    return values[int(share * (len(values) - 1))]
-
-
 async def _class(host: str, many: int) -> dict:
     everybody = [Learner(host) for _ in range(many)]
-    opened = sorted(round(took, 1) for took in await asyncio.gather(*[learner.open() for learner in everybody]))
+    opened = [round(took, 1) for took in await asyncio.gather(*[learner.open() for learner in everybody])]
 
     async def play(learner: Learner, seconds: float, took: list[float]) -> None:
         chance = random.Random(learner.name)
@@ -437,52 +720,49 @@ async def _class(host: str, many: int) -> dict:
     return {"opened": opened, "idle": idle, "busy": busy, "freed": freed, "stayed": len(stayed)}
 
 
+# -------------------------------------------------------------------------------------------------------------------
+
+RECIPES: dict[str, Callable[..., None]] = {
+    "length": length_rows,
+    "format": format_rows,
+    "math": math_rows,
+    "overhead": overhead_rows,
+    "smollm2": real_rows,
+    "browser": browser_rows,
+    "edit": view_rows,
+    "page": page_rows,
+    "class": class_rows,
+}
+
+
 def main() -> None:
-    print("| figure | asked | found |\n| --- | --- | --- |")
-    if sys.argv[1:] == ["page"]:
-        return page_rows()
-    if sys.argv[1:] == ["class"]:
-        return class_rows()
-    real_models()
-    if sys.argv[1:] == ["smollm2"]:
-        return
-    page_rows()
-    class_rows()
-    page = in_the_browser()
-    row("opening to the first control (s)", "≤ 3", [round(seconds, 2) for seconds in page["opened"]])
-    changes = f"{statistics.median(page['changed']):.0f} of {len(page['changed'])}"
-    row("control to changed figure, median (ms)", "≤ 150", changes)
-    row("press of Train to first sign of life (s)", "≤ 1", round(page["sign"], 2))
-    row(f"press of Train to {MARK} on the screen (s)", "≤ 30", round(page["mark"], 1))
-    for target in (10, 40, 20):
-        seeds = [in_fresh_process(f"b.learn('length_learns', {seed}, -0.1, {target})") for seed in range(5)]
-        row(
-            f"length {target}: step at which a step's mean error is ≤ 10 %",
-            "≤ 50",
-            [each.get("step") for each in seeds],
-        )
-        row("seconds from the press to that step", "≤ 40", [each.get("seconds") for each in seeds])
-        row(
-            "held-out error in the end, share of the target",
-            "≤ 0.1",
-            [abs(each["after length_reward"]) for each in seeds],
-        )
-    held = in_fresh_process("b.learn('length_held', 0, -0.1)")
-    for name in ("vocabulary_reward", "reference_logprob"):
-        row(f"beta 0 and 0.1, seed 0: {name}, held-out", "", [seeds[0][f"after {name}"], held[f"after {name}"]])
-    seeds = [in_fresh_process(f"b.learn('math_learns', {seed}, 0.9, questions=384)") for seed in range(5)]
-    for name, asked in (("answer_reward", "≤ 0.45 → ≥ 0.9"), ("thinks", "≤ 0.4 → ≥ 0.95")):
-        row(f"math: {name}, 384 held-out", asked, [f"{s[f'before {name}']} → {s[f'after {name}']}" for s in seeds])
-    seeds = [in_fresh_process(f"b.learn('math_learns', {seed}, 0.9)") for seed in range(5)]
-    row("math: seconds from the press to the last step and the last answer", "≤ 45", [each["end"] for each in seeds])
-    seeds = [in_fresh_process(f"b.learn('format_learns', {seed}, b.MARK)") for seed in range(5)]
-    row(f"format: step at which the reward reaches {MARK}", "≤ 25", [each.get("step") for each in seeds])
-    row("seconds from the press to that step", "≤ 30", [each.get("seconds") for each in seeds])
-    name = "format_reward"
-    row("format: held-out", "", [f"{s[f'before {name}']} → {s[f'after {name}']}" for s in seeds])
-    cost = in_fresh_process("b.overhead()")
-    ratios = [round(ratio, 3) for ratio in cost["all"]]
-    row("session / bare loop, median of pairs", "≤ 1.03", f"{cost['median']:.3f} of {ratios}")
+    """Run the recipes that the command line names."""
+    recipes = "\n".join(f"  {name:9} {recipe.__doc__.splitlines()[0]}" for name, recipe in RECIPES.items())
+    parser = argparse.ArgumentParser(
+        description="Measure the course's figures and write them into tests/FIGURES.md.",
+        epilog=f"recipes:\n{recipes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a recipe; all of them if there is none")
+    edit = parser.add_argument_group("of the recipe edit")
+    edit.add_argument("--times", type=int, default=3, help="how often each lesson is opened (default: 3)")
+    edit.add_argument("--lesson", choices=MOVABLE, help="this one only; printed, not written")
+    edit.add_argument("--against", type=Path, metavar="DIR", help="beside another clone; printed, not written")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(RECIPES):
+        parser.error(f"no such recipe: {', '.join(sorted(unknown))}. There are: {', '.join(RECIPES)}.")
+    if options.against and not (options.against / "notebooks").is_dir():
+        parser.error(f"--against {options.against}: there are no notebooks.")
+    lessons = (options.lesson,) if options.lesson else tuple(MOVABLE)
+    views = partial(view_rows, options.times, lessons, options.against and options.against.resolve())
+    is_part = bool(options.lesson or options.against)  # a part must not stand where the whole has stood
+    for name in options.names or RECIPES:
+        print(f"\n## {name}\n\n{TABLE}")
+        _rows.clear()
+        load = os.getloadavg()[0]
+        (views if name == "edit" else RECIPES[name])()
+        if not (name == "edit" and is_part):
+            write_section(name, load)
 
 
 if __name__ == "__main__":

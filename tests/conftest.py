@@ -9,21 +9,21 @@ os.environ["GRPO_LESSONS_RUNS"] = tempfile.mkdtemp() + "/runs"  # a learner's ow
 
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import answer_reward, format_reward, tag_reward
-from grpo_lessons.training import Settings, train
+from grpo_lessons.training import Plan, Settings, Watch, train
 
 
 @pytest.fixture(scope="session")
 def short():
     """Three real steps with two rewards and a KL term, evaluated before and after; and everything it said meanwhile."""
     said = []
-    trained = train(
+    plan = Plan(
         Settings(steps=3, batch_size=16, beta=0.04, seed=1),
         [format_reward, tag_reward],
         sums(64),
         held_out=sums(8, split="held-out"),
         judges=[format_reward, answer_reward],
-        on_update=lambda phase, run: said.append((phase, run.steps_done)),
         sample_every=2,
         evaluate_every=2,
     )
+    trained = train(plan, Watch(update=lambda phase, run: said.append((phase, run.steps_done))))
     return trained, said

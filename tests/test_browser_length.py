@@ -5,15 +5,15 @@ import re
 
 import pytest
 
-from tests.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, settle
+from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, settle, shown
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
-def page():
-    with lesson("length") as page:
+def page(tmp_path_factory):
+    with lesson("length", tmp_path_factory.mktemp("course") / "runs") as page:
         yield page
 
 
@@ -33,58 +33,58 @@ def test_the_columns_of_the_loop_are_uncovered_one_by_one(page):
     press(page, "stage of the loop", "Home")
     page.wait_for_function("() => !document.body.innerText.includes('against the mean')", timeout=10_000)
     press(page, "stage of the loop", "End")
-    page.get_by_text("against the mean").wait_for(timeout=10_000)
+    shown(page, "against the mean").wait_for(timeout=10_000)
 
 
 def test_counting_messages_makes_every_reward_equal_and_kills_the_signal(page):
-    assert page.get_by_text("a dead group").count() == 0
-    page.get_by_text("messages: len(completion), in a conversation", exact=True).click()
-    page.get_by_text("a dead group: no push at all").wait_for(timeout=10_000)
-    assert page.get_by_text("1 message", exact=True).count() == 4
-    page.get_by_text("tokens: len(completion_ids[i])", exact=True).click()
-    page.get_by_text("a dead group: no push at all").wait_for(state="detached", timeout=10_000)
+    assert shown(page, "a dead group").count() == 0
+    shown(page, "messages: len(completion), in a conversation", exact=True).click()
+    shown(page, "a dead group: no push at all").wait_for(timeout=10_000)
+    assert shown(page, "1 message", exact=True).count() == 4
+    shown(page, "tokens: len(completion_ids[i])", exact=True).click()
+    shown(page, "a dead group: no push at all").wait_for(state="detached", timeout=10_000)
 
 
 def test_a_shape_changes_its_figure_and_the_word_on_it(page):
-    page.get_by_text("longer is better", exact=True).first.click()
-    page.get_by_text("no target at all, and no summit").wait_for(timeout=10_000)
+    page.locator("marimo-radio").filter(has_text="Shape").get_by_text("longer is better", exact=True).click()
+    shown(page, "no target at all, and no summit").wait_for(timeout=10_000)
 
 
 def test_a_hair_is_a_push_when_scaled_and_none_when_not(page):
-    page.get_by_text("+1.47").first.wait_for(timeout=10_000)
+    shown(page, "+1.47").first.wait_for(timeout=10_000)
     page.locator("marimo-radio").filter(has_text="scale_rewards").get_by_text("none", exact=True).click()
-    page.get_by_text("+0.01").first.wait_for(timeout=10_000)
+    shown(page, "+0.01").first.wait_for(timeout=10_000)
 
 
 def test_a_text_of_the_readers_own_is_cut_into_tokens_and_never_run(page):
     field = page.locator("marimo-text input").first
     field.fill("<img src=x onerror=\"document.title='owned'\">")
     field.blur()
-    page.get_by_text("44 characters").wait_for(timeout=10_000)
+    shown(page, "44 characters").wait_for(timeout=10_000)
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
 
 
 def test_a_run_that_fails_is_chosen_and_explained(page):
     page.locator("marimo-radio").filter(has_text="The run").get_by_text("signed", exact=True).click()
-    page.get_by_text("The summit is an empty text.", exact=True).wait_for(timeout=10_000)
+    shown(page, "The summit is an empty text.", exact=True).wait_for(timeout=10_000)
 
 
 def test_training_arrives_at_the_target_that_the_reader_set(page):
     press(page, "target (tokens)", " ".join(["ArrowLeft"] * 10))
-    page.get_by_text("LengthReward(target=10").first.wait_for(timeout=10_000)
-    page.get_by_text("They fall apart", exact=True).click()
-    page.get_by_text("Noted.").wait_for(timeout=10_000)
+    shown(page, "LengthReward(target=10").first.wait_for(timeout=10_000)
+    shown(page, "They fall apart", exact=True).click()
+    shown(page, "Noted.").wait_for(timeout=10_000)
     page.get_by_role("button", name="Train").click()
-    page.get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
     at_step(page, 3).wait_for(timeout=60_000)
-    page.get_by_text("Finished: 50 steps").wait_for(timeout=180_000)
-    assert abs(reading(page, "Finished: 50 steps", "length ± spread (tokens)") - 10) <= 1
-    page.get_by_text("Yes. Sense is not paid for").wait_for(timeout=10_000)
+    shown(page, "Finished: 50 steps").wait_for(timeout=180_000)
+    assert abs(reading(page, "length ± spread (tokens)") - 10) <= 1
+    shown(page, "Yes. Sense is not paid for").wait_for(timeout=10_000)
     assert failures(page) == []
 
 
 def test_the_exercise_in_plain_trl_runs_and_shows_its_progress(page):
     settle(page)
     page.get_by_role("button", name="Run the exercise").click()
-    page.get_by_text(re.compile(r"Running: loading|^Step \d+ of 20")).first.wait_for(timeout=20_000)
-    page.get_by_text("Reward of each step").wait_for(timeout=120_000)
+    shown(page, re.compile(r"Running: loading|^Step \d+ of 20")).first.wait_for(timeout=20_000)
+    shown(page, "Reward of each step").wait_for(timeout=120_000)

@@ -5,15 +5,15 @@ import re
 
 import pytest
 
-from tests.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading
+from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, shown
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
-def page():
-    with lesson("math") as page:
+def page(tmp_path_factory):
+    with lesson("math", tmp_path_factory.mktemp("course") / "runs") as page:
         yield page
 
 
@@ -41,39 +41,41 @@ def test_an_edited_answer_is_compared_anew(page):
 
 
 def test_with_every_step_of_the_extraction_all_replies_are_read_right(page):
-    page.get_by_text("Read wrongly: 5 of 7 replies.").wait_for(timeout=10_000)
+    shown(page, "Read wrongly: 5 of 7 replies.").wait_for(timeout=10_000)
     for label in ("#### 72", "\\boxed{72}", "<answer>72</answer>", "thoughts do not count"):
         page.locator("marimo-switch").filter(has_text=label).get_by_role("switch").click()
-    page.get_by_text("All are read right.").wait_for(timeout=10_000)
+    shown(page, "All are read right.").wait_for(timeout=10_000)
 
 
 def test_without_the_bare_except_the_bug_speaks_and_can_be_found(page):
-    page.get_by_text("[0.0, 0.0, 0.0, 0.0]").wait_for(timeout=10_000)
+    shown(page, "[0.0, 0.0, 0.0, 0.0]").wait_for(timeout=10_000)
     page.locator("marimo-switch").filter(has_text="take the except away").get_by_role("switch").click()
-    page.get_by_text("TypeError: list indices must be integers").wait_for(timeout=10_000)
-    page.get_by_text('text = completion["content"]', exact=True).last.click()
-    page.get_by_text("Yes. In a conversation a completion").wait_for(timeout=10_000)
+    shown(page, "TypeError: list indices must be integers").wait_for(timeout=10_000)
+    shown(page, 'text = completion["content"]', exact=True).last.click()
+    shown(page, "Yes. In a conversation a completion").wait_for(timeout=10_000)
 
 
 def test_a_wide_tolerance_kills_the_group(page):
     press(page, "tolerance", "End")
-    page.get_by_text("A dead group:").first.wait_for(timeout=10_000)
+    shown(page, "A dead group:").first.wait_for(timeout=10_000)
 
 
 def test_a_run_that_fails_is_chosen_and_explained(page):
-    page.get_by_text("too easy: any number will do", exact=True).click()
-    page.get_by_text("All right.", exact=True).wait_for(timeout=10_000)
+    shown(page, "too easy: any number will do", exact=True).click()
+    shown(page, "All right.", exact=True).wait_for(timeout=10_000)
 
 
 def test_training_on_answers_only_teaches_to_think(page):
-    page.get_by_text("Nearly all replies will think", exact=True).click()
-    page.get_by_text("Noted.").wait_for(timeout=10_000)
+    shown(page, "Nearly all replies will think", exact=True).click()
+    shown(page, "Noted.").wait_for(timeout=10_000)
+    press(page, "steps", " ".join(["ArrowLeft"] * 25))
+    shown(page, re.compile("At most .*: 25 steps|Loading torch|Measuring")).first.wait_for(timeout=30_000)
     page.get_by_role("button", name="Train").click()
-    page.get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
     at_step(page, 3).wait_for(timeout=60_000)
-    page.get_by_text("Finished: 50 steps").wait_for(timeout=240_000)
-    assert reading(page, "Finished: 50 steps", "replies that think") > 0.9
-    page.get_by_text("Yes. A thought is pushed up").wait_for(timeout=10_000)
+    shown(page, "Finished: 25 steps").wait_for(timeout=240_000)
+    assert reading(page, "replies that think") > 0.9
+    shown(page, "Yes. A thought is pushed up").wait_for(timeout=10_000)
     assert failures(page) == []
 
 
@@ -81,5 +83,5 @@ def test_hostile_text_in_break_it_is_scored_and_neither_runs_nor_hangs(page):
     area = page.locator("marimo-text-area textarea").first
     area.fill("<img src=x onerror=\"document.title='owned'\">\\boxed{9^{9^{9^9}}}" + "<think>" * 200)
     area.blur()
-    page.get_by_text("<img src=x").first.wait_for(timeout=10_000)
+    shown(page, "<img src=x").first.wait_for(timeout=10_000)
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0

@@ -8,11 +8,11 @@ import re
 import httpx2 as httpx
 import pytest
 
-from grpo_lessons import device
 from grpo_lessons.runs import Run
-from tests.browser import CHROMIUM, browse, failures, press
-from tests.classmates import Learner, classroom, run
-from tests.pages import outside
+from grpo_lessons.training import line
+from tests.support.browser import CHROMIUM, browse, failures, press
+from tests.support.classmates import Learner, classroom, run
+from tests.support.pages import outside
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +164,11 @@ def test_no_training_is_longer_than_the_class_allows_whatever_is_asked_for(host)
 
 
 def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
-    line_of_the_class = runs / device.FOLDER.name
+    line_of_the_class = runs / line.FOLDER.name
 
     async def queue():
         learners = [Learner(host) for _ in range(4)]
-        with device.turn(lambda in_front: None, lambda: False, line_of_the_class):  # nobody's turn yet
+        with line.turn(lambda in_front: None, lambda: False, line_of_the_class):  # nobody's turn yet
             for learner in learners:
                 await learner.open()
                 await learner.train()
@@ -179,7 +179,7 @@ def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
         for learner in stayed:
             await learner.sees("Finished: 3 steps")
             await learner.close()
-        assert device.line(line_of_the_class) == []
+        assert line.line(line_of_the_class) == []
         return [learner.seat for learner in learners]
 
     records = [runs / f"class/seat-{seat}/format/run.json" for seat in run(queue())]

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from grpo_lessons import live
-from grpo_lessons.fit import Probe, estimate, measure, suited, what_to_lower
+from grpo_lessons.lesson import pace
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
-from grpo_lessons.training import Settings, train
+from grpo_lessons.training import Plan, ReferenceLogProb, Settings, train
+from grpo_lessons.training.fit import Probe, estimate, measure, suited, what_to_lower
 
 PROBE = Probe(
     model="m",
@@ -29,68 +29,74 @@ PROBE = Probe(
     head=10**6,
     cache=46_000,
 )
-REAL = Settings(model="m", steps=10, batch_size=32, beta=0.0, max_completion_length=48)
+REAL = Plan(
+    Settings(model="m", steps=10, batch_size=32, beta=0.0, max_completion_length=48),
+    [format_reward],
+    sums(64),
+    held_out=sums(96),
+)
 
 
 def test_accumulation_and_checkpointing_take_less_memory_and_only_checkpointing_takes_longer():
-    whole, parts = estimate(REAL, PROBE), estimate(replace(REAL, accumulation=8), PROBE)
-    checkpointed = estimate(replace(REAL, gradient_checkpointing=True), PROBE)
+    whole, parts = estimate(REAL, PROBE), estimate(REAL.with_settings(accumulation=8), PROBE)
+    checkpointed = estimate(REAL.with_settings(gradient_checkpointing=True), PROBE)
     assert parts.seconds == whole.seconds < checkpointed.seconds < 1.34 * whole.seconds
     assert parts.memory < 0.4 * whole.memory and checkpointed.memory < whole.memory
 
 
 def test_a_step_costs_as_many_seconds_as_it_has_tokens():
-    one, double = estimate(REAL, PROBE), estimate(replace(REAL, batch_size=64), PROBE)
+    one, double = estimate(REAL, PROBE), estimate(REAL.with_settings(batch_size=64), PROBE)
     assert double.learning == pytest.approx(2 * one.learning) and one.sampling < double.sampling < 2 * one.sampling
-    assert estimate(replace(REAL, beta=0.1), PROBE).learning == pytest.approx(4 / 3 * one.learning)
+    assert estimate(REAL.with_settings(beta=0.1), PROBE).learning == pytest.approx(4 / 3 * one.learning)
 
 
 @pytest.mark.parametrize(("gigabytes", "parts", "checkpointing"), [(32, 1, False), (8, 4, False), (2.6, 8, True)])
 def test_what_does_not_fit_is_learnt_in_parts_and_then_checkpointed(gigabytes, parts, checkpointing):
     probe = replace(PROBE, memory=int(gigabytes * 1e9))
-    fitting = suited(REAL, probe, held_out=16)
-    assert (fitting.accumulation, fitting.gradient_checkpointing) == (parts, checkpointing)
-    assert estimate(fitting, probe, held_out=16).fits and fitting.batch_size == REAL.batch_size
+    fitting = suited(replace(REAL, held_out=sums(16)), probe)
+    assert (fitting.settings.accumulation, fitting.settings.gradient_checkpointing) == (parts, checkpointing)
+    assert estimate(fitting, probe).fits and fitting.settings.batch_size == REAL.settings.batch_size
 
 
-def test_a_reader_is_told_what_to_lower():
+def test_a_reader_is_told_what_to_lower(monkeypatch):
     assert what_to_lower(REAL, replace(PROBE, memory=8 * 10**9)).startswith("**Learn in 4 parts**")
     assert "a smaller model" in what_to_lower(REAL, replace(PROBE, memory=10**9))
-    plan = {"settings": REAL, "held_out": [None] * 16, "judges": [format_reward]}
-    tight = live.show_cost(live.Measured("m", "", replace(PROBE, memory=8 * 10**9)), plan).text
+    plan = replace(REAL, held_out=sums(16))
+    monkeypatch.setitem(pace.PACE.probes, "m", replace(PROBE, memory=8 * 10**9))
+    tight = pace.show_cost(None, plan).text
     assert "This does not fit" in tight and "4 parts" in tight
-    fits = live.show_cost(live.Measured("m", "", replace(PROBE, memory=32 * 10**9)), plan).text
+    monkeypatch.setitem(pace.PACE.probes, "m", replace(PROBE, memory=32 * 10**9))
+    fits = pace.show_cost(None, plan).text
     assert "At most" in fits and "GB that are free" in fits and "does not fit" not in fits
 
 
 def test_what_is_known_of_one_model_is_not_said_of_another():
-    plan = {"settings": REAL, "held_out": [], "judges": []}
-    for measured in (None, live.Measured("other", "", PROBE), live.Measured("other", "", error="No.")):
-        assert "Predict first" in live.show_cost(measured, plan).text
-    assert "No." in live.show_cost(live.Measured("m", "", error="No."), plan).text
+    for measured in (None, pace.Measured("other", "Measuring"), pace.Measured("other", "", error="No.")):
+        assert "Predict first" in pace.show_cost(measured, REAL).text
+    assert "No." in pace.show_cost(pace.Measured("m", "", error="No."), REAL).text
 
 
 def test_a_model_that_judges_costs_its_weights_and_a_third_more():
-    alone, judged = estimate(REAL, PROBE), estimate(REAL, PROBE, judged=True)
+    alone, judged = estimate(REAL, PROBE), estimate(replace(REAL, judges=[ReferenceLogProb("m")]), PROBE)
     assert judged.memory - alone.memory == PROBE.weights
     assert judged.learning == pytest.approx(4 / 3 * alone.learning)
 
 
 def test_a_measured_estimate_is_near_the_truth():
-    settings, prompts = Settings(steps=6, batch_size=32), sums(64)
-    cost = estimate(settings, measure(settings, prompts), held_out=0)
-    real = train(settings, [format_reward], prompts).run.metrics[-1]["seconds"]
+    plan = Plan(Settings(steps=6, batch_size=32), [format_reward], sums(64))
+    cost = estimate(plan, measure(plan))
+    real = train(plan).run.seconds
     assert 0.4 * real < cost.seconds < 6 * real  # this machine is shared, and completions are shorter than they may be
 
 
 MEMORY = """
-from grpo_lessons.fit import estimate, measure
+from grpo_lessons.training.fit import estimate, measure
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
-from grpo_lessons.training import Settings, train
-settings, prompts = Settings(steps=2, batch_size=96), sums(64)
-cost = estimate(settings, measure(settings, prompts), held_out=0)
-print(cost.memory / 1e9, train(settings, [format_reward], prompts).run.provenance["peak memory"])
+from grpo_lessons.training import Plan, Settings, train
+plan = Plan(Settings(steps=2, batch_size=96), [format_reward], sums(64))
+cost = estimate(plan, measure(plan))
+print(cost.memory / 1e9, train(plan).run.provenance["peak memory"])
 """
 
 

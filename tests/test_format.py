@@ -6,9 +6,10 @@ import pytest
 
 from grpo_lessons import pocket
 from grpo_lessons.groups import interval, p_dead
+from grpo_lessons.lesson import REAL
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.training import Settings
-from tests.lessons import load, verdicts
+from tests.support.lessons import load, verdicts
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +43,7 @@ def test_no_group_size_rescues_a_reward_never_earned():
 
 
 def test_the_recorded_run_shows_what_the_lesson_says_it_shows(defs):
-    run = defs["recorded"]
+    run = defs["station"].recorded
     assert max(row["reward"] for row in run.metrics) >= 0.95 and run.state == "finished"
     for judge in ("format_reward", "answer_reward"):  # both improve beyond their intervals
         before, after = (run.before.scores(judge), run.after.scores(judge))
@@ -52,19 +53,19 @@ def test_the_recorded_run_shows_what_the_lesson_says_it_shows(defs):
 
 
 def test_the_run_that_fails_has_nothing_but_dead_groups(defs):
-    run = defs["never_earned"]
+    run = defs["station"].runs["code / explanation"]
     assert {(row["reward"], row["frac_reward_zero_std"]) for row in run.metrics} == {(0.0, 1.0)}
 
 
 def test_the_run_that_looks_perfect_has_the_reward_and_lost_the_sums(defs):
-    run = defs["unheld"]
+    run = defs["station"].runs["without beta"]
     assert run.settings["beta"] == 0 and run.series("kl") == [] and run.metrics[-1]["reward"] > 0.9
     before, after = run.before.scores("answer_reward"), run.after.scores("answer_reward")
     assert interval(int(sum(after)), len(after))[1] < interval(int(sum(before)), len(before))[0]
 
 
 def test_the_real_model_learns_from_one_example_and_nothing_without(defs):
-    real, zero = defs["real"], defs["real_zero"]
+    real, zero = (defs["station"].runs[name] for name in (REAL, f"{REAL}, no example"))
     assert real.before.mean("format_reward") < 0.3 and real.after.mean("format_reward") >= 0.95
     assert next(row["seconds"] for row in real.metrics if row["reward"] >= 0.95) < 300
     assert all(row["reward"] == 0 and row["frac_reward_zero_std"] == 1 for row in zero.metrics)

@@ -10,11 +10,11 @@ from statistics import fmean
 import pytest
 import yaml
 
-from grpo_lessons import keep
 from grpo_lessons.problems import sums, texts
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, tag_reward
 from grpo_lessons.runs import Run
-from grpo_lessons.training import Settings, train, unfinished
+from grpo_lessons.training import Plan, Settings, keep, train, unfinished
+from grpo_lessons.training.watch import NOBODY
 from notebooks.grpo_format import TutorialReward
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ def test_a_saved_adapter_says_the_same_in_a_new_process_and_merged(short, tmp_pa
 def test_a_merged_model_is_a_model_to_train_on(short, tmp_path):
     keep.save(short[0], tmp_path)
     merged = keep.merge(tmp_path)
-    run = train(Settings(model=str(merged), steps=1, batch_size=8), [format_reward], sums(8)).run
+    run = train(Plan(Settings(model=str(merged), steps=1, batch_size=8), [format_reward], sums(8))).run
     assert run.state == "finished" and run.provenance["weights"] == "the folder merged"
 
 
@@ -65,18 +65,18 @@ def test_pushing_without_a_token_says_how_to_get_one(short, tmp_path, monkeypatc
 KILLED = """
 import os, sys
 from pathlib import Path
+from grpo_lessons.training import Watch
 from tests.test_keep import going
 def killed(phase, run):
     if run.steps_done == 4:
         os.kill(os.getpid(), 9)
-going(on_update=killed, checkpoints=Path(sys.argv[1]))
+going(Watch(update=killed), checkpoints=Path(sys.argv[1]))
 """
 
 
-def going(**options):
-    return train(
-        Settings(steps=6, batch_size=16), [format_reward], sums(64), held_out=sums(8, split="held-out"), **options
-    ).run
+def going(watch=NOBODY, **options):
+    plan = Plan(Settings(steps=6, batch_size=16), [format_reward], sums(64), held_out=sums(8, split="held-out"))
+    return train(plan, watch, **options).run
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_path):
@@ -113,7 +113,7 @@ def test_a_checkpoint_without_a_record_or_of_a_running_training_is_not_offered(t
     (tmp_path / "checkpoint-4/run.json").write_text("{damaged")
     assert unfinished(tmp_path).checkpoint.name == "checkpoint-3"
     with pytest.raises(ValueError, match="no unfinished training"):
-        train(Settings(), [format_reward], sums(64), checkpoints=tmp_path / "nowhere", resume=True)
+        train(Plan(Settings(), [format_reward], sums(64)), checkpoints=tmp_path / "nowhere", resume=True)
 
 
 def trl(folder: str, command: str, cwd: Path) -> list[float]:
@@ -135,9 +135,9 @@ def trl(folder: str, command: str, cwd: Path) -> list[float]:
 
 
 def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path):
-    settings, prompts = Settings(steps=8, batch_size=64, beta=0.0), sums(512)
-    here = [row["reward"] for row in train(settings, [format_reward], prompts).run.metrics]
-    command = keep.hand_over(settings, [format_reward], prompts, tmp_path, "runs/format")
+    plan = Plan(Settings(steps=8, batch_size=64, beta=0.0), [format_reward], sums(512))
+    here = [row["reward"] for row in train(plan).run.metrics]
+    command = keep.hand_over(plan, tmp_path, "runs/format")
     folder = tmp_path / "runs/format"
     assert yaml.safe_load((folder / "config.yaml").read_text())["reward_funcs"] == [
         "grpo_lessons.rewards.format_reward"
@@ -158,7 +158,7 @@ def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path):
 def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path):
     rewards = [answer_reward, tag_reward, LengthReward(40), TutorialReward()]
     settings = Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5, 0.1, 0.1))
-    keep.hand_over(settings, rewards, sums(64), tmp_path, "runs/mixed")
+    keep.hand_over(Plan(settings, rewards, sums(64)), tmp_path, "runs/mixed")
     names = yaml.safe_load((tmp_path / "runs/mixed/config.yaml").read_text())["reward_funcs"]
     assert names == [
         "grpo_lessons.rewards.answer_reward",
@@ -169,11 +169,11 @@ def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path)
     module: dict = {}
     exec((tmp_path / "runs/mixed/rewards.py").read_text(), module)
     assert module["reward_3"] == LengthReward(40) and module["reward_4"] == TutorialReward()
-    keep.hand_over(Settings(), [LengthReward()], texts(64), tmp_path, "runs/mixed")
+    keep.hand_over(Plan(Settings(), [LengthReward()], texts(64)), tmp_path, "runs/mixed")
     assert not (tmp_path / "runs/mixed/rewards.py").exists()
 
 
 def test_a_training_with_rewards_of_a_module_runs_as_written(tmp_path):
     settings = Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5))
-    command = keep.hand_over(settings, [LengthReward(40), TutorialReward()], texts(64), tmp_path, "runs/length")
+    command = keep.hand_over(Plan(settings, [LengthReward(40), TutorialReward()], texts(64)), tmp_path, "runs/length")
     assert len(trl("runs/length", command, tmp_path)) == 1

@@ -7,10 +7,11 @@ import pytest
 
 from grpo_lessons import cards, pocket
 from grpo_lessons.groups import advantages, is_dead
+from grpo_lessons.lesson import REAL
 from grpo_lessons.pocket.corpus import posts, vocabulary_reward
 from grpo_lessons.rewards import LengthReward
 from grpo_lessons.runs import Completion, Evaluation
-from tests.lessons import load, verdicts
+from tests.support.lessons import load, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_no_text_of_the_example_hits_the_target_and_one_is_pushed_up(defs):
 
 def test_the_shapes_have_their_summits_where_the_lesson_says(lesson, defs):
     def pays(shape, n):
-        return lesson.length_reward_of(shape, 20)(completions=[""], completion_ids=[[0] * n])[0]
+        return lesson.length_reward_of(shape, 20).pays(n)
 
     summit = {shape: max(range(1, 61), key=lambda n: pays(shape, n)) for shape in lesson.SHAPES}
     assert (summit["distance"], summit["longer is better"], summit["signed"]) == (20, 60, 1)
@@ -73,7 +74,7 @@ def test_a_hair_of_a_hundredth_pushes_like_a_whole_and_fades_below_the_epsilon()
 
 
 def test_the_recorded_run_hits_the_length_and_loses_the_words(defs):
-    run = defs["RUNS"]["beta = 0"]
+    run = defs["station"].runs["beta = 0"]
     assert run.settings["beta"] == 0 and run.series("kl") == []
     assert off(run.after) <= 2 < off(run.before) / 4
     assert run.before.mean("vocabulary_reward") > 0.99 > 0.95 > run.after.mean("vocabulary_reward")
@@ -82,7 +83,7 @@ def test_the_recorded_run_hits_the_length_and_loses_the_words(defs):
 
 
 def test_either_remedy_sees_what_the_length_did_not(defs):
-    runs = defs["RUNS"]
+    runs = defs["station"].runs
     blind, held, words = (runs[name].after for name in ("beta = 0", "beta = 0.1", "a second reward"))
     assert held.mean("vocabulary_reward") > 0.95 and perplexity(held) < perplexity(blind) / 10
     assert perplexity(held) < 2 * perplexity(runs["beta = 0"].before)  # as readable as before
@@ -92,14 +93,14 @@ def test_either_remedy_sees_what_the_length_did_not(defs):
 
 
 def test_the_held_texts_have_grown_alike_as_the_lesson_says(defs):
-    run = defs["RUNS"]["beta = 0.1"]
+    run = defs["station"].runs["beta = 0.1"]
     assert run.metrics[-1]["entropy"] < run.metrics[0]["entropy"]
     beginnings = [" ".join(completion.text.split()[:3]) for completion in run.after.completions]
     assert max(map(beginnings.count, beginnings)) > len(beginnings) / 2
 
 
 def test_the_real_model_halves_its_error_in_five_minutes_and_has_nothing_to_compare_without_an_example(defs):
-    real, zero = defs["real"], defs["real_zero"]
+    real, zero = (defs["station"].runs[name] for name in (REAL, f"{REAL}, no example"))
     assert real.after.length_error(20) < real.before.length_error(20) / 2 and real.metrics[-1]["seconds"] < 300
     assert zero.metrics[0]["completions/clipped_ratio"] > 0.9 and zero.metrics[0]["frac_reward_zero_std"] == 1
     assert zero.metrics[1]["frac_reward_zero_std"] == 0.5 and all(r["frac_reward_zero_std"] == 0 for r in real.metrics)
@@ -107,21 +108,21 @@ def test_the_real_model_halves_its_error_in_five_minutes_and_has_nothing_to_comp
 
 
 def test_longer_is_better_ends_at_the_limit_with_every_group_dead(defs):
-    run = defs["FAILURES"]["longer is better"]
+    run = defs["station"].runs["longer is better"]
     assert run.metrics[-1]["completions/clipped_ratio"] == 1 == run.metrics[-1]["frac_reward_zero_std"]
     assert run.metrics[-1]["completions/mean_length"] == run.settings["max_completion_length"]
     assert run.metrics[-1]["completions/mean_terminated_length"] == 0
 
 
 def test_left_out_cut_off_texts_leave_an_update_of_nothing(defs):
-    run = defs["FAILURES"]["longer, cut-off texts left out"]
+    run = defs["station"].runs["longer, cut-off texts left out"]
     assert run.settings["mask_truncated_completions"] is True
     nearly_all = [row for row in run.metrics if row["completions/clipped_ratio"] == 1]
     assert all(row["grad_norm"] == 0 and row["loss"] == 0 for row in nearly_all)
 
 
 def test_the_signed_mistake_ends_in_empty_texts(defs):
-    run = defs["FAILURES"]["signed"]
+    run = defs["station"].runs["signed"]
     assert run.metrics[-1]["completions/mean_length"] < 2 and run.metrics[-1]["reward"] > 0.9
 
 
@@ -156,7 +157,7 @@ def test_right_answers_to_the_exercises_pass(lesson):
 
 
 def test_tokens_are_those_of_the_model_and_put_the_text_together_again():
-    from grpo_lessons import models
+    from grpo_lessons.training import models
 
     tokenizer = models.load("pocket")[1]
     for text in ("The sea is wide.", "1,250 dollars", "", "Käse 🧀 und\n\n  more", "a" * 300, "<|end|>"):
@@ -176,7 +177,7 @@ def test_the_loop_uncovers_one_column_at_each_stage(defs):
 def test_the_log_probability_is_that_of_the_model_alone_and_in_a_batch():
     import torch
 
-    from grpo_lessons.models import ReferenceLogProb, load
+    from grpo_lessons.training.models import ReferenceLogProb, load
 
     model, tokenizer = load("pocket")
     prompts = [[{"role": "user", "content": f"Write about the {topic}."}] for topic in ("sea", "owl")]

@@ -6,9 +6,10 @@ from statistics import fmean
 import pytest
 
 from grpo_lessons.groups import AGGREGATIONS, combined, interval, is_dead, p_dead
+from grpo_lessons.lesson import REAL
 from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
 from grpo_lessons.text import final_answer, has_thought, number
-from tests.lessons import load, verdicts
+from tests.support.lessons import load, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def bounds(scores):
 
 
 def test_rewarded_for_answers_only_the_recorded_run_learns_to_think(defs):
-    run = defs["recorded"]
+    run = defs["station"].recorded
     assert run.rewards == ["AnswerReward(tolerance=0, strict=False)"] and run.settings["reward_weights"] is None
     assert run.before.mean("answer_reward") <= 0.45 and run.after.mean("answer_reward") >= 0.9
     assert run.before.mean("thinks") <= 0.4 and run.after.mean("thinks") >= 0.95
@@ -36,12 +37,12 @@ def test_rewarded_for_answers_only_the_recorded_run_learns_to_think(defs):
 
 def test_the_held_out_questions_are_answered_on_the_way(defs):
     for name in ("answer_reward", "thinks", "strict_answer_reward"):
-        steps = [step for step, _ in defs["recorded"].series(f"held-out/{name}/mean")]
-        assert steps == list(range(10, defs["recorded"].steps_done + 1, 10))
+        steps = [step for step, _ in defs["station"].recorded.series(f"held-out/{name}/mean")]
+        assert steps == list(range(10, defs["station"].recorded.steps_done + 1, 10))
 
 
 def test_replies_that_think_are_right_and_pushed_up_and_the_others_are_not(defs):
-    run = defs["recorded"]
+    run = defs["station"].recorded
     first = [completion for group in run.groups[:8] for completion in group.completions]
     thinking, guessing = ([c for c in first if has_thought(c.text) == think] for think in (True, False))
     assert fmean(c.advantage for c in thinking) > 0.3 > -0.1 > fmean(c.advantage for c in guessing)
@@ -50,12 +51,12 @@ def test_replies_that_think_are_right_and_pushed_up_and_the_others_are_not(defs)
 
 
 def test_the_run_ends_with_more_dead_groups_than_it_had_when_half_was_right(defs):
-    dead = [row["frac_reward_zero_std"] for row in defs["recorded"].metrics]
+    dead = [row["frac_reward_zero_std"] for row in defs["station"].recorded.metrics]
     assert fmean(dead[-10:]) > fmean(dead[:10])
 
 
 def test_strict_and_lenient_part_ways_in_the_recorded_run(defs):
-    run = defs["recorded"]
+    run = defs["station"].recorded
     assert run.after.mean("answer_reward") > run.after.mean("strict_answer_reward") + 0.1
 
 
@@ -135,7 +136,7 @@ def test_points_drown_the_answer_in_a_sum_and_do_not_matter_if_each_is_normalize
 
 @pytest.mark.parametrize(("name", "reward"), [("too hard: four numbers", 0.0), ("too easy: any number will do", 1.0)])
 def test_too_hard_and_too_easy_are_dead_at_either_end(defs, name, reward):
-    run = defs["FAILURES"][name]
+    run = defs["station"].runs[name]
     assert fmean(row["reward"] for row in run.metrics) == pytest.approx(reward, abs=0.05)
     assert fmean(row["frac_reward_zero_std"] for row in run.metrics) > 0.75
     before, after = (bounds(e.scores("answer_reward")) for e in (run.before, run.after))
@@ -143,14 +144,14 @@ def test_too_hard_and_too_easy_are_dead_at_either_end(defs, name, reward):
 
 
 def test_what_is_paid_as_well_for_a_guess_does_not_learn_to_think(defs):
-    run, works = defs["FAILURES"]["too generous: 20 off is fine"], defs["recorded"]
+    run, works = defs["station"].runs["too generous: 20 off is fine"], defs["station"].recorded
     assert fmean(row["reward"] for row in run.metrics) > 0.9
     assert bounds(run.after.scores("thinks"))[1] < bounds(works.after.scores("thinks"))[0]
     assert bounds(run.after.scores("answer_reward"))[1] < bounds(works.after.scores("answer_reward"))[0]
 
 
 def test_larger_groups_are_less_often_dead_as_the_table_says(defs):
-    p = defs["recorded"].before.mean("answer_reward")
+    p = defs["station"].recorded.before.mean("answer_reward")
     assert p_dead(p, 4) > p_dead(p, 8) > p_dead(p, 16)
 
 
@@ -174,7 +175,7 @@ def test_right_answers_to_the_exercises_pass(lesson):
 
 
 def test_the_real_model_adds_better_beyond_luck_and_hardly_ever_without_an_example(defs):
-    real, zero = defs["real"], defs["real_zero"]
+    real, zero = (defs["station"].runs[name] for name in (REAL, f"{REAL}, no example"))
     before, after = (sum(each.scores("answer_reward")) for each in (real.before, real.after))
     assert interval(int(after), 96)[0] > interval(int(before), 96)[1]
     assert zero.before.mean("answer_reward") < 0.05 and real.after.mean("thinks") == 0

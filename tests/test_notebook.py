@@ -1,6 +1,5 @@
 """Every lesson as a program: it runs, it is light, its exercises tell right from wrong, its recordings are real."""
 
-import ast
 import json
 import re
 import subprocess
@@ -10,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from grpo_lessons import cards, plots
+from grpo_lessons.course import LESSONS
+from grpo_lessons.lesson.notes import speaker_notes
 from grpo_lessons.problems import save_prompts, sums
-from grpo_lessons.record import RUNS
 from grpo_lessons.rewards import describe
 from grpo_lessons.runs import Completion, Run
 from grpo_lessons.text import question
-from tests.lessons import LESSONS, load, verdicts
+from notebooks.record import RUNS
+from tests.support.lessons import load, verdicts
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +53,7 @@ def test_a_readers_function_that_raises_is_told_so(lesson):
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_lessons_name_each_other(name):
     source = (ROOT / f"notebooks/grpo_{name}.py").read_text(encoding="utf-8")
-    assert all(f'lesson_link("{other}")' in source for other in LESSONS if other != name)
+    assert all(f'opened.link("{other}")' in source for other in LESSONS if other != name)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -60,9 +61,9 @@ def test_a_recording_says_where_it_comes_from_and_has_the_settings_of_its_lesson
     run, plan = Run.load(ROOT / "notebooks/public" / f"{name}.json"), RUNS[name]
     assert {"model", "hardware", "date", "torch", "trl"} <= set(run.provenance) and run.state == "finished"
     added_since = {"accumulation": 1, "dtype": "float32", "gradient_checkpointing": False, "use_vllm": False}
-    assert added_since | run.settings == json.loads(json.dumps(vars(plan["settings"])))
-    assert run.rewards == [describe(reward) for reward in plan["rewards"]]
-    assert run.before.prompts == [question(row["prompt"]) for row in plan["held_out"]] == run.after.prompts
+    assert added_since | run.settings == json.loads(json.dumps(vars(plan.settings)))
+    assert run.rewards == [describe(reward) for reward in plan.rewards]
+    assert run.before.prompts == [question(row["prompt"]) for row in plan.held_out] == run.after.prompts
 
 
 def test_saved_prompts_are_a_data_set(tmp_path):
@@ -103,18 +104,37 @@ def test_figures_take_the_colour_of_the_page():
         assert "currentColor" in svg and "#000000" not in svg and "#ffffff" not in svg
 
 
-@pytest.mark.parametrize("name", LESSONS)
-def test_every_station_begins_with_a_cell_and_they_are_counted_through(name):
+def cells_of(name: str) -> list[str]:
+    """The source of each cell of a lesson, the setup cell first."""
     text = (ROOT / f"notebooks/grpo_{name}.py").read_text(encoding="utf-8")
-    cells = [re.findall(r'^ *(?:mo\.vstack\(\[mo\.md\(f?r?")?## (.*)', cell, re.M) for cell in text.split("@app.")]
-    headings = [heading for each in cells for heading in each]
-    assert all(len(each) <= 1 for each in cells)
-    assert [heading.partition(" ·")[0] for heading in headings] == [
-        *map(str, range(1, len(headings))),
-        "What you now know",
+    text = text.partition("\nif __name__")[0]
+    return [cell.strip() for cell in re.split(r"\n(?=@app\.|with app\.setup)", text)[1:]]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_station_begins_with_a_cell_and_they_are_counted_through_as_in_the_speakers_notes(name):
+    titles = [note["title"] for note in speaker_notes(name)]
+    cells = [
+        [title for title in titles if re.search(rf"#{{1,2}} {re.escape(title)}(\n|\"|$)", cell)]
+        for cell in cells_of(name)
     ]
-    assert not re.search(r"\S\n\n    ## ", text)  # what stands before a heading belongs to the station before
-    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
-    notes = next(call for call in calls if ast.unparse(call.func) == "live.speaker_notes").args[0]
-    short, long, asked, expected = zip(*ast.literal_eval(notes), strict=True)
-    assert len(short) == 1 + len(headings) and (sum(short), sum(long)) == (45, 90) and all(asked) and all(expected)
+    assert all(len(each) <= 1 for each in cells)  # the stepper shows and hides whole cells
+    headings = [heading for each in cells for heading in each]
+    assert headings == titles
+    first, *others, last = headings
+    assert first.startswith(LESSONS[name].title) and last == "What you now know"
+    assert [heading.partition(" ·")[0] for heading in others] == [*map(str, range(1, len(others) + 1))]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_speaker_has_a_question_an_answer_and_the_minutes_of_two_plans(name):
+    notes = speaker_notes(name)
+    short, long = zip(*[note["minutes"] for note in notes], strict=True)
+    assert (sum(short), sum(long)) == (45, 90) and all(note["ask"] and note["expect"] for note in notes)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_is_light_enough_to_open_in_the_edit_view(name):
+    cells = cells_of(name)  # each mounts an editor, hidden or not: it goes with cells × lines
+    assert len(cells) <= 50 and max(len(cell.splitlines()) for cell in cells) <= 40
+    assert len((ROOT / f"notebooks/grpo_{name}.py").read_text(encoding="utf-8").splitlines()) <= 800

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from grpo_lessons import models, pocket
+from grpo_lessons import pocket
 from grpo_lessons.pocket.build import PATH, measure, pack
 from grpo_lessons.pocket.corpus import CAREFUL, STYLES, conversations
 from grpo_lessons.problems import sums, texts
+from grpo_lessons.training import models
 
 
 @pytest.fixture(scope="module")

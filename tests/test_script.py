@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from grpo_lessons.course import LESSONS
 from grpo_lessons.runs import Run
-from tests.lessons import LESSONS
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from tests.browser import CHROMIUM, browse, free_port
+from tests.support.browser import CHROMIUM, browse, free_port
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs Chromium")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, rea
 @pytest.fixture(scope="module")
 def address():
     port = free_port()
-    code = f"import uvicorn; from grpo_lessons.server import create_app; uvicorn.run(create_app(), port={port})"
+    code = f"import uvicorn; from grpo_lessons.web.server import create_app; uvicorn.run(create_app(), port={port})"
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     for _ in range(150):

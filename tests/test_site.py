@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from grpo_lessons import site as builder
-from tests.browser import CHROMIUM, browse, failures
-from tests.pages import NPM, build, make_distribution, outside, serve_folder
+from grpo_lessons.web import site as builder
+from tests.support.browser import CHROMIUM, browse, failures
+from tests.support.pages import NPM, build, make_distribution, outside, serve_folder
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
@@ -134,7 +134,7 @@ def test_every_recording_of_the_menu_is_drawn_from_its_first_step(lesson):
     for name in [*menu.locator("option").all_inner_texts()[::-1]]:
         menu.select_option(name)
         page.get_by_text(re.compile("^A recording: step 1 of")).wait_for(timeout=5_000)
-        page.locator(".gl").filter(has_text="A recording: step 1 of").locator(".curve").first.wait_for(timeout=5_000)
+        page.locator("[data-step='1'] .curve").first.wait_for(timeout=5_000)
     assert failures(page) == []
 
 

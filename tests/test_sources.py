@@ -9,15 +9,16 @@ import zipfile
 
 import pytest
 
-from grpo_lessons import pocket, sources
-from tests.hub import Hub
+from grpo_lessons import pocket
+from grpo_lessons.training import Watch, sources
+from tests.support.hub import Hub
 
 FETCH = """
 import sys
-from grpo_lessons import sources
+from grpo_lessons.training import Watch, sources
 said = []
 try:
-    found = sources.find(sys.argv[1], say=said.append)
+    found = sources.find(sys.argv[1], Watch(say=said.append))
     print("FOUND", found.origin, found.name, sources.is_here(sys.argv[1]), len(said))
 except sources.NoModel as error:
     print("NO", error)
@@ -93,7 +94,7 @@ def test_an_adapter_of_the_hub_is_refused_before_it_is_fetched(tmp_path):
 
 
 def test_a_model_too_large_for_the_memory_is_refused_before_it_is_loaded(monkeypatch):
-    from grpo_lessons import models
+    from grpo_lessons.training import models
 
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 10**6}))
     with pytest.raises(sources.NoModel, match=r"needs 0 GB of memory and 0 GB are free\. Choose a smaller model"):
@@ -152,7 +153,7 @@ def test_stop_ends_a_download_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("GRPO_LESSONS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(sources.Stopped):
-        sources.find(sources.SMOLLM2, should_stop=lambda: True)
+        sources.find(sources.SMOLLM2, Watch(should_stop=lambda: True))
     assert left_behind(tmp_path) == ["making.lock"]
 
 
@@ -178,7 +179,7 @@ def test_no_name_does_anything_but_fail_with_a_sentence(name, monkeypatch):
 def test_damaged_weights_and_a_model_without_a_chat_template_are_told(tmp_path):
     from shutil import copytree
 
-    from grpo_lessons import models
+    from grpo_lessons.training import models
 
     copytree(pocket.PATH, tmp_path / "model")
     (tmp_path / "model/chat_template.jinja").unlink()

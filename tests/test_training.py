@@ -8,7 +8,7 @@ import pytest
 
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import AnswerReward, FormatReward, answer_reward, format_reward, tag_reward
-from grpo_lessons.training import Settings, explain, train
+from grpo_lessons.training import Plan, Settings, Watch, explain, train
 
 
 def test_every_step_is_logged_with_the_names_of_trl_and_ours(short):
@@ -59,12 +59,13 @@ def test_judges_score_every_step_without_touching_the_reward(short):
 
 
 def test_a_weighted_reward_counts_by_its_weight_and_a_judge_of_the_same_name_has_its_own_tolerance():
-    run = train(
+    plan = Plan(
         Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5), multi_objective_aggregation="normalize_then_sum"),
         [AnswerReward(tolerance=1000), tag_reward],
         sums(64),
         judges=[AnswerReward()],
-    ).run
+    )
+    run = train(plan).run
     (row,) = run.metrics
     parts = row["rewards/answer_reward/mean"] + 0.5 * row["rewards/tag_reward/mean"]
     assert row["reward"] == pytest.approx(parts, abs=1e-5)
@@ -81,10 +82,8 @@ def test_it_speaks_before_anything_slow_and_after_every_step(short):
 
 def test_the_format_is_learnt(tmp_path):
     """The main job: 25 steps take the strict format from rare to nearly always, and right answers with it."""
-    trained = train(
-        Settings(), [format_reward], sums(512), sums(96, split="held-out"), judges=[format_reward, answer_reward]
-    )
-    run = trained.run
+    held_out, judges = sums(96, split="held-out"), [format_reward, answer_reward]
+    run = train(Plan(Settings(), [format_reward], sums(512), held_out, judges)).run
     assert run.metrics[0]["reward"] < 0.4 and max(row["reward"] for row in run.metrics) >= 0.95
     before, after = (statistics.fmean(e.scores("format_reward")) for e in (run.before, run.after))
     assert before < 0.4 and after > 0.9
@@ -93,20 +92,17 @@ def test_the_format_is_learnt(tmp_path):
 
 
 def test_a_reward_that_is_never_earned_leaves_every_group_dead_and_the_model_as_it_was():
-    trained = train(Settings(steps=2, batch_size=16), [FormatReward(("code", "explanation"))], sums(64))
+    trained = train(Plan(Settings(steps=2, batch_size=16), [FormatReward(("code", "explanation"))], sums(64)))
     for row in trained.run.metrics:
         assert row["reward"] == 0 and row["frac_reward_zero_std"] == 1 and row["grad_norm"] == 0
 
 
 def test_stop_ends_within_a_step_and_keeps_what_was_learnt():
     steps = []
-    trained = train(
-        Settings(steps=50, batch_size=16),
-        [format_reward],
-        sums(256),
-        on_update=lambda phase, run: steps.append(run.steps_done),
-        should_stop=lambda: max(steps, default=0) >= 2,
+    watch = Watch(
+        update=lambda phase, run: steps.append(run.steps_done), should_stop=lambda: max(steps, default=0) >= 2
     )
+    trained = train(Plan(Settings(steps=50, batch_size=16), [format_reward], sums(256)), watch)
     assert trained.run.state == "stopped" and trained.run.steps_done in (2, 3)
     assert any("lora" in name for name, _ in trained.model.named_parameters())
 
@@ -126,7 +122,7 @@ def test_stop_ends_within_a_step_and_keeps_what_was_learnt():
 )
 def test_settings_that_cannot_work_are_refused_at_once(settings, rewards, prompts, names):
     with pytest.raises(ValueError, match=names):
-        train(settings, rewards, sums(prompts))
+        train(Plan(settings, rewards, sums(prompts)))
 
 
 def test_the_suggested_batch_sizes_are_ones_that_work():
@@ -144,7 +140,7 @@ def test_errors_become_sentences_that_say_what_to_change(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for model, words in (("no/such-model", "out of reach"), ("./nothing-here", "no model's name")):
         with pytest.raises(Exception) as caught:
-            train(Settings(model=model, steps=1, batch_size=8), [format_reward], sums(8))
+            train(Plan(Settings(model=model, steps=1, batch_size=8), [format_reward], sums(8)))
         assert words in explain(caught.value), explain(caught.value)
     assert "Lower the batch size" in explain(torch.OutOfMemoryError("CUDA out of memory."))
     assert "KeyError" in explain(KeyError("answer"))
@@ -155,7 +151,7 @@ def test_a_bug_in_a_reward_comes_through_instead_of_scoring_zero():
         return [completion.missing for completion in completions]
 
     with pytest.raises(AttributeError, match="missing"):
-        train(Settings(steps=1, batch_size=8), [buggy], sums(8))
+        train(Plan(Settings(steps=1, batch_size=8), [buggy], sums(8)))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -171,14 +167,14 @@ def test_a_training_writes_nothing_to_a_stream_that_a_finished_cell_has_left_beh
 
     monkeypatch.setattr(sys, "stderr", Left())
     monkeypatch.setattr(sys, "stdout", Left())
-    run = train(Settings(steps=1, batch_size=8), [format_reward], sums(8), sums(4, split="held-out")).run
+    run = train(Plan(Settings(steps=1, batch_size=8), [format_reward], sums(8), sums(4, split="held-out"))).run
     assert run.state == "finished"
 
 
 def test_libraries_can_be_loaded_by_two_threads_at_once():
     """As when a reader chooses a prediction, which loads them, and presses Train in the same second."""
     code = (
-        "import threading; from grpo_lessons.training import load_libraries; failed = []\n"
+        "import threading; from grpo_lessons.training.machine import load_libraries; failed = []\n"
         "def load():\n"
         "    try:\n        load_libraries(); from trl import GRPOConfig, GRPOTrainer\n"
         "    except Exception as error:\n        failed.append(error)\n"
@@ -190,7 +186,7 @@ def test_libraries_can_be_loaded_by_two_threads_at_once():
 
 
 def test_importing_the_library_and_its_lessons_pieces_is_cheap():
-    code = "import grpo_lessons.live, sys; print([m for m in ('torch', 'transformers', 'trl', 'matplotlib') if m in sys.modules])"
+    code = "import grpo_lessons.lesson, sys; print([m for m in ('torch', 'transformers', 'trl', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -198,8 +194,8 @@ def test_sampling_with_the_adapter_merged_gives_the_same_tokens_and_leaves_the_w
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from grpo_lessons import models
-    from grpo_lessons.training import _merge_while_generating
+    from grpo_lessons.training import models
+    from grpo_lessons.training.session import _merge_while_generating
 
     model, tokenizer = models.load("pocket")
     torch.manual_seed(0)

@@ -11,8 +11,8 @@ from grpo_lessons import pocket
 from grpo_lessons.problems import sums, texts
 from grpo_lessons.rewards import answer_reward, format_reward
 from grpo_lessons.runs import Run
-from tests.browser import CHROMIUM, ROOT, browse, failures, serve
-from tests.pages import serve_folder
+from tests.support.browser import CHROMIUM, ROOT, browse, failures, serve
+from tests.support.pages import serve_folder
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -174,7 +174,7 @@ def test_a_recorded_run_leaves_its_adapter(short, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from grpo_lessons import record
+    from notebooks import record
 
     assert record.ADAPTERS == ("length_learns", "math_learns", "format_learns")
     trained, _ = short
@@ -232,16 +232,15 @@ app = marimo.App()
 
 @app.cell
 def _():
-    import sys
-    from pathlib import Path
     import marimo as mo
+    from grpo_lessons.lesson import Opened
+    from grpo_lessons.lesson.tryout import Tryout
     from grpo_lessons.rewards import format_reward
-    from grpo_lessons.tryout import tryout
-    return Path, format_reward, mo, tryout
+    return Opened, Tryout, format_reward, mo
 
 @app.cell
-def _(Path, tryout):
-    own = tryout("What is 27 + 51 + 34?", "format_learns", Path(PUBLIC))
+async def _(Opened, Tryout):
+    own = await Tryout(Opened.now("format"), "What is 27 + 51 + 34?", "format_learns", None).widget(True)
     own
     return (own,)
 
@@ -262,7 +261,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
     path = tmp_path_factory.mktemp("notebook") / "tiny.py"
-    path.write_text(NOTEBOOK.replace("PUBLIC", repr(str(PUBLIC))))
+    path.write_text(NOTEBOOK)
     with serve("run", str(path)) as url:
         yield url
 

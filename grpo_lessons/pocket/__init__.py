@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
-from grpo_lessons.device import IN_PAGE, fetch
+from grpo_lessons import here
 
 PATH = Path(__file__).parent / "model"
 END = "<|end|>"
@@ -82,8 +82,7 @@ def _merged(word: str, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
 @lru_cache(maxsize=1)
 def _tokenizer() -> tuple[re.Pattern, dict[tuple[bytes, bytes], int]]:
     """The special tokens, as a pattern, and the rank of each merge, of the model's `tokenizer.json`."""
-    name = "tokenizer.json"
-    file = json.loads(fetch(f"pocket/{name}") if IN_PAGE else (PATH / name).read_text(encoding="utf-8"))
+    file = json.loads(here.read("public/pocket/tokenizer.json", PATH / "tokenizer.json"))
     special = "|".join(re.escape(token["content"]) for token in file["added_tokens"])
     # Byte-level: every byte is written as a character that can be seen, the others from 256 on, in their order.
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]

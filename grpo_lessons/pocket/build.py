@@ -14,12 +14,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from grpo_lessons.models import evaluate, load
 from grpo_lessons.pocket import END, PATH
 from grpo_lessons.pocket.corpus import STYLES, curriculum
 from grpo_lessons.problems import TOPICS, sums, texts
 from grpo_lessons.rewards import answer_reward, format_reward
 from grpo_lessons.text import has_thought
+from grpo_lessons.training.models import evaluate, load
 
 VOCABULARY, BATCH, ROW, RATE = 600, 64, 128, 3e-3  # tokens in the vocabulary; rows a step; tokens a row; peak rate
 PAD, USER, ASSISTANT = "<|pad|>", "<|user|>", "<|assistant|>"

@@ -1,0 +1,33 @@
+"""All that knows marimo: what lessons are made of, the training station first."""
+
+from grpo_lessons.lesson.figures import figure
+from grpo_lessons.lesson.notes import furniture
+from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.practice import Exercises, how_to_see, shown_code, source
+from grpo_lessons.lesson.questions import Question
+from grpo_lessons.lesson.station import REAL, Station
+from grpo_lessons.lesson.tryout import show_scores
+from grpo_lessons.lesson.words import fold, row, show
+
+__all__ = [
+    "REAL",
+    "Exercises",
+    "Opened",
+    "Question",
+    "Station",
+    "figure",
+    "fold",
+    "furniture",
+    "how_to_see",
+    "row",
+    "show",
+    "show_scores",
+    "shown_code",
+    "source",
+]
+
+
+def _for_the_wheel() -> None:
+    """Never called. A page's wheel holds the modules that imports reach, and all lessons shall share one wheel."""
+    from grpo_lessons import groups, plots, problems, runs, text  # noqa: F401
+    from grpo_lessons.pocket import corpus  # noqa: F401

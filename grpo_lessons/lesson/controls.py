@@ -1,0 +1,186 @@
+"""What a learner may choose for every training, and where the choices begin and end; a lesson adds its own."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import marimo as mo
+
+from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.words import fold
+from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket
+from grpo_lessons.training.machine import gpu
+from grpo_lessons.training.sources import is_here
+
+MOST_COMPLETIONS = 96  # of a step
+
+
+def model_menu(opened: Opened) -> mo.ui.dictionary:
+    """The models to choose from, that of the command line or of this device first; see `chosen_model`."""
+    menu = {"preset": mo.ui.dropdown(opened.models, value=opened.model, label="model")}
+    if opened.is_own:  # a visitor of a server shall not fill its disk
+        menu["other"] = mo.ui.text(label="or a Hub id, or a folder", max_length=200, full_width=False)
+    return mo.ui.dictionary(menu)
+
+
+def chosen_model(menu: dict) -> str:
+    """The name of the chosen model."""
+    return (menu.get("other") or "").strip() or menu["preset"]
+
+
+def about_model(opened: Opened, name: str) -> str:
+    """What the choice of a model costs, in a line."""
+    if is_pocket(name):
+        limited = opened.most_steps < sys.maxsize
+        most = f" In this class a training has at most {opened.most_steps} steps." if limited else ""
+        return f"The tiny model that ships with this course: half a minute to a minute on any laptop.{most}"
+    kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
+    if not opened.trains:
+        return kind
+    there = (
+        "It is on this machine." if is_here(name) else "It was not on this machine: it is fetched once, see *Train*."
+    )
+    return f"{kind} {there}"
+
+
+def settings_for(model: str, defaults: dict[str, Settings]) -> Settings:
+    """A lesson's settings for a model on this device: those of SmolLM2 for any real one, in bfloat16 and larger steps on a GPU."""
+    settings = replace(defaults["pocket" if is_pocket(model) else SMOLLM2], model=model)
+    if not is_pocket(model) and (capability := gpu()):
+        dtype = "bfloat16" if capability >= 8 else "float32"
+        settings = replace(settings, dtype=dtype, batch_size=2 * settings.batch_size, accumulation=1)
+    return settings
+
+
+class Controls:
+    """The controls of one opening: how they first stand, and what they say."""
+
+    def __init__(self, opened: Opened, defaults: dict[str, Settings]):
+        self.opened, self.defaults = opened, defaults
+
+    def first(self, model: str) -> Settings:
+        """The settings of a model as its controls first stand: the lesson's, with what the command line says."""
+        settings = settings_for(model, self.defaults)
+        given = {name: self.given(getattr(settings, name), name) for name in [*_CHOICES, "batch_size"]}
+        return replace(settings, **given)
+
+    def show(self, settings: Settings, **own) -> mo.ui.dictionary:
+        """The controls behind a lesson's own. Raises: SystemExit for a word on the command line that is no setting."""
+        known = {*_CHOICES, *own, "model", "batch_size"}
+        if unknown := [name for name in self.opened.options if name not in known]:
+            word = unknown[0].replace("_", "-")
+            raise SystemExit(f"--{word}: no such setting. There are: {', '.join(sorted(known))}.")
+        most = self.opened.most_steps
+        offered = [name for name in _CHOICES if name != "use_vllm" or self.opened.is_own]  # a visitor cannot install it
+        shared = {name: _CHOICES[name](getattr(settings, name), most) for name in offered}
+        return mo.ui.dictionary(own | shared)
+
+    def batch(self, settings: Settings, group_size: int, on_change: Callable[[int], None]) -> mo.ui.slider:
+        """How many completions a step has, in whole groups: another slider for every group size."""
+        steps = [*range(group_size, max(MOST_COMPLETIONS, group_size) + 1, group_size)]
+        if self.opened.options.get(
+            "batch_size"
+        ):  # a command line may ask for anything, and is told what is wrong with it
+            steps = sorted({*steps, settings.batch_size})
+        near = min(steps, key=lambda n: (abs(n - settings.batch_size), n))
+        return mo.ui.slider(steps=steps, value=near, show_value=True, label="completions a step", on_change=on_change)
+
+    def chosen(self, model: str, values: dict, batch_size: int) -> Settings:
+        """The settings with what the controls say, within what the class allows."""
+        said = {name: values[name] for name in _CHOICES if name in values} | {"batch_size": batch_size}
+        settings = replace(settings_for(model, self.defaults), **said)
+        return replace(settings, steps=min(settings.steps, self.opened.most_steps))
+
+    def own(self, values: dict) -> dict:
+        """What a lesson's own controls say."""
+        return {name: value for name, value in values.items() if name not in _CHOICES}
+
+    def choice(self, name: str, options: Sequence, default, label: str = "") -> mo.ui.dropdown:
+        """A choice of a lesson's own, as the command line has it, else its default."""
+        return mo.ui.dropdown(options, value=self.given(default, name, options), label=label or name)
+
+    def number(self, name: str, low: int, high: int, default: int, label: str) -> mo.ui.slider:
+        """A whole number of a lesson's own, as `choice`."""
+        value = self.given(default, name, range(low, high + 1))
+        return mo.ui.slider(low, high, value=value, show_value=True, label=label)
+
+    def box(self, name: str, default: bool, label: str) -> mo.ui.checkbox:
+        """A yes or no of a lesson's own, as `choice`."""
+        return mo.ui.checkbox(value=self.given(default, name), label=label)
+
+    def example_box(self, model: str) -> dict[str, mo.ui.checkbox]:
+        """The choice of an example in the prompt, ticked; none for the pocket model, which reads nothing but a question."""
+        return {} if is_pocket(model) else {"example": self.box("example", True, "one example in the prompt")}
+
+    def given(self, default, name: str, options: Sequence | None = None):
+        """What the command line says for a setting, else its default: of the default's kind, and one of the options.
+
+        Raises: SystemExit if it is not.
+        """
+        if (text := self.opened.options.get(name)) is None:
+            return default
+        option = f"--{name.replace('_', '-')} {text!r}"
+        try:
+            value = {"true": True, "false": False}[text.lower()] if isinstance(default, bool) else type(default)(text)
+        except (ValueError, KeyError):
+            kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
+            raise SystemExit(f"{option}: expected {kind}.") from None
+        if options is not None and value not in options:
+            raise SystemExit(f"{option}: expected one of {', '.join(map(repr, options))}.")
+        return value
+
+
+def _slider(label: str, low: int, high: int, value: int) -> mo.ui.slider:
+    low, high = min(low, value), max(high, value)  # a command line may ask for more
+    return mo.ui.slider(low, high, value=value, show_value=True, label=label)
+
+
+def _dropdown(label: str, values: Sequence, value: object) -> mo.ui.dropdown:
+    names = {each: f"{each:g}".replace("e-0", "e-") for each in sorted({*values, value})}
+    return mo.ui.dropdown({name: each for each, name in names.items()}, value=names[value], label=label)
+
+
+# By the name of the setting: its control, made of its value and the most steps that are allowed.
+_CHOICES = {
+    "steps": lambda value, most: _slider("steps", min(5, most), min(60, most), min(value, most)),
+    "group_size": lambda value, most: _slider("group size", 2, 16, value),
+    "accumulation": lambda value, most: _dropdown("parts (accumulation)", [1, 2, 4, 8], value),
+    "max_completion_length": lambda value, most: _slider("longest completion (tokens)", 8, 64, value),
+    "temperature": lambda value, most: _dropdown("temperature", [0.2, 1.0, 1.5], value),
+    "learning_rate": lambda value, most: _dropdown(
+        "learning rate", [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2], value
+    ),
+    "beta": lambda value, most: _dropdown("beta (KL)", [0.0, 0.04, 0.1, 0.5], value),
+    "seed": lambda value, most: _dropdown("seed", range(5), value),
+    "gradient_checkpointing": lambda value, most: mo.ui.checkbox(value=value, label="gradient checkpointing"),
+    "use_vllm": lambda value, most: mo.ui.checkbox(value=value, label="sample with vLLM"),
+}
+
+
+def show_plan(plan: Plan, folded: bool) -> list[str | mo.Html]:
+    """What is wrong with a training, or what a step of it will draw; then its code, and what each setting does."""
+    settings = plan.settings
+    code = [f"```python\n{settings.code(plan.rewards)}\n```", _EXPLAINED]
+    if plan.problem:
+        first = mo.callout(mo.md(plan.problem), kind="danger")
+    else:
+        prompts = settings.batch_size // settings.group_size
+        first = f"Each step draws {prompts} prompts and samples {settings.batch_size} completions."
+    return [first, fold("The same as code, and what each setting does", *code)] if folded else [first, *code]
+
+
+_EXPLAINED = """
+/// details | What each setting does, and what TRL would do without it
+- `num_generations`: the group size G, 8 by default. (`num_generation`, in some tutorials, is a TypeError.)
+- `per_device_train_batch_size` counts **completions**, not prompts; times `gradient_accumulation_steps` it must be a multiple of G. The same completions learnt from in more parts are the same step in less memory: 32 of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts, at the same speed.
+- `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to some 1e-4, a tiny model more than 1e-3. It falls to 0 over the run. Try 1e-6: a flat line.
+- `max_grad_norm`: longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.
+- `max_completion_length`: what runs past it is cut off, and a cut reply lacks its end: a closing tag, an answer. The commonest reason for a reward that stays 0: try 16.
+- `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
+- `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
+- `num_train_epochs`: left out, as `max_steps` says when to stop. `use_vllm=True` samples faster on a GPU, in the same process (`vllm_mode="colocate"`); it needs `pip install vllm`.
+- `chat_template_kwargs`: switches off the thinking of models that have a switch for it, such as Qwen3; others do not know the word.
+- `gradient_checkpointing`: forgets what the backward pass needs and computes it again: a third slower, a fraction of the memory. On by default; off here until memory is short.
+- `bf16`: numbers of half the size; on by default, and here on a GPU that computes in them.
+///
+"""

@@ -1,0 +1,84 @@
+"""What can be done with a trained model, as code that is shown and run."""
+
+import re
+
+import marimo as mo
+
+from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.practice import source
+from grpo_lessons.lesson.words import failed, good, row, show, warn
+from grpo_lessons.training import Plan, Trained, explain, keep
+
+CHOICES = {
+    "save the adapter": [keep.save],
+    "load it in a new process and ask": [keep.load, keep.ask],
+    "merge it into the model": [keep.merge],
+    "push it to the Hub": [keep.push],
+    "write a folder for many GPUs": [keep.hand_over],
+}
+
+
+def keep_menu() -> mo.ui.dictionary:
+    """What can be done, a name for the Hub, and the button that does it. In marimo it must be a variable of the notebook."""
+    what = mo.ui.radio(list(CHOICES), value="save the adapter", label="What to do")
+    name = mo.ui.text(value="you/my-model", max_length=100, label="name on the Hub")
+    return mo.ui.dictionary({"what": what, "name": name, "run": mo.ui.run_button(label="Run this code")})
+
+
+def show_keeping(opened: Opened, menu: mo.ui.dictionary) -> mo.Html:
+    """The choice, its code, and its button; on a server only the code."""
+    what = menu.value["what"]
+    shown = [menu["what"], source(*CHOICES[what])]
+    if not opened.is_own:
+        return show(*shown, "*Open this lesson with `marimo edit` to run it.*")
+    return show(*shown, row(*[menu["name"]] if keep.push in CHOICES[what] else [], menu["run"]))
+
+
+def kept(opened: Opened, menu: mo.ui.dictionary, trained: Trained | None, plan: Plan) -> mo.Html | None:
+    """When the button is pressed: what came of it, or why it could not be done."""
+    if not menu.value["run"] or not opened.is_own:
+        return None
+    what = CHOICES[menu.value["what"]]
+    return _do(what, menu.value["name"].strip(), opened, trained, plan)
+
+
+def _do(what: list, name: str, opened: Opened, trained: Trained | None, plan: Plan) -> mo.Html:
+    folder = opened.folder
+    try:
+        if keep.hand_over in what:
+            return good(_handed_over(plan, opened))
+        if keep.save in what:
+            if trained is None:
+                return warn("There is nothing to save yet: press Train, and wait until it has finished.")
+            return good(f"Saved: `{keep.save(trained, folder)}`, with tokenizer, card and the run's record.")
+        if not (folder / "adapter").exists():
+            return warn(f"There is no adapter in `{folder}` yet: save it first.")
+        if keep.push in what:
+            try:
+                return good(f"Pushed: {keep.push(folder, name)}")
+            except Exception as error:  # whatever the network or the Hub may do
+                return warn(keep.not_pushed(error))
+        if keep.merge in what:
+            merged = keep.merge(folder)
+            return good(
+                f"Merged: `{merged}`. It loads like any model; name this folder in the configuration to train on."
+            )
+        asked = plan.prompts[0]["prompt"]
+        with mo.status.spinner("Asking in a new process, which loads torch first", remove_on_exit=True):
+            said = keep.ask_anew(folder, asked)
+        return good(f"Asked in a new process:\n\n> {_quoted(asked[-1]['content'])}\n\n`{_quoted(said)}`")
+    except Exception as error:  # a full disk, a damaged file: the reader must be told, whatever it is
+        return failed(explain(error))
+
+
+def _handed_over(plan: Plan, opened: Opened) -> str:
+    name = "/".join(opened.folder.parts[-2:])
+    command = keep.hand_over(plan, opened.folder.parents[1], name)
+    return (
+        f"Written: `{opened.folder}`. The same training, from the folder of this course, on one device:\n\n"
+        f"```bash\n{command}\n```\n\n`{name}/README.md` has the commands for more."
+    )
+
+
+def _quoted(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("`", "'")

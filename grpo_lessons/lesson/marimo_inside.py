@@ -1,0 +1,37 @@
+"""What we use of marimo that it does not promise to keep; read in marimo 0.25.2. `tests/test_inside.py` says what has moved."""
+
+from types import SimpleNamespace
+
+from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
+
+__all__ = ["PYODIDE_VERSION", "let_sessions_start_together", "resume_with_all_outputs"]
+
+
+def let_sessions_start_together() -> None:
+    """Keep the sessions of `marimo run`, threads of one process, from failing while one of them imports a library.
+
+    While matplotlib is imported, marimo already ends every cell of every session with
+    `marimo._output.mpl.close_figures()`, which is not there yet: such a session stops where it is, with half a lesson.
+    While a first training imports transformers, a session that starts asks it for a class, and fails when it gets none.
+    """
+    import marimo._output as output
+    from marimo._output.formatters.formatters import THIRD_PARTY_FACTORIES
+
+    if not hasattr(output, "mpl"):  # nothing is open that could be closed; the import itself puts the module here
+        output.mpl = SimpleNamespace(close_figures=lambda: None)
+    THIRD_PARTY_FACTORIES.pop("transformers", None)  # it would show streams of tokens, which no lesson has
+
+
+def resume_with_all_outputs() -> None:
+    """Have marimo send the whole lesson to a page that comes back to its session.
+
+    marimo takes such a page for one that still shows everything, as after a short break of the network.
+    """
+    from marimo._server.api.endpoints.ws.ws_session_connector import ConnectionType, SessionConnector
+
+    def reconnect(self, session):
+        session.disconnect_main_consumer()
+        self.handler._reconnect_session(session, replay=True)
+        return session, ConnectionType.RESUME
+
+    SessionConnector._reconnect_session = reconnect

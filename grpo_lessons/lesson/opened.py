@@ -1,0 +1,153 @@
+"""How a lesson was opened, and what can be done in it there: the one place that knows, asked once."""
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import marimo as mo
+
+from grpo_lessons import here
+from grpo_lessons.lesson.marimo_inside import let_sessions_start_together
+from grpo_lessons.lesson.seat import Seat
+from grpo_lessons.runs import Run
+from grpo_lessons.training import PRESETS, SMOLLM2
+from grpo_lessons.training.machine import gpu
+
+MODELS = (*PRESETS, "Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen3-0.6B")
+
+_ROOM = threading.local()  # on a server every lesson that is open has a thread of its own
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What this opening of a lesson can do.
+
+    Args:
+        lesson: "length", "format", "math".
+        trains: whether TRL trains on this machine; else recordings are replayed.
+        is_own: whether it is somebody's own notebook, which keeps models and checkpoints, and may name any model.
+        writes: how an exercise is written: in its "cell", in a "box" of the page, or "nowhere", where a server would run it.
+        hides_code: whether the cells are hidden, so that code which a reader should see has to be shown.
+        has_disk: whether Python has a disk, with its own files and all its packages; else they are fetched when needed.
+        has_bar: whether the bar that steps through the lesson has to come from the lesson, not from the page's head.
+        is_watched: whether somebody looks at it who may want to train here.
+        has_notes: whether the speaker's notes, which have the answers, may be seen.
+        folder: where the lesson writes; None for nowhere.
+        models, model: those to choose from, and the one that comes first.
+        options: what stood behind `--` on the command line, by name: `-- --model smollm2-135m --steps 10`.
+        is_script: whether it is run as a program, to train at once.
+        seat: the learner's, in a class.
+        most_steps: how many steps a training may have.
+        home: how the other lessons are reached: a pattern for a link, or for a name where there is none.
+    """
+
+    lesson: str
+    trains: bool
+    is_own: bool
+    writes: Literal["cell", "box", "nowhere"]
+    hides_code: bool
+    has_disk: bool
+    has_bar: bool
+    is_watched: bool
+    has_notes: bool
+    folder: Path | None
+    models: tuple[str, ...]
+    model: str
+    options: dict[str, str]
+    is_script: bool
+    seat: Seat | None
+    most_steps: int
+    home: str
+
+    @classmethod
+    def now(cls, lesson: str) -> "Opened":
+        """As it is in the cell that asks."""
+        mode, seat = _mode(), _seat()
+        if not here.IN_PAGE:
+            let_sessions_start_together()
+        is_script = mode == "script" and Path(sys.argv[0]).name.startswith(f"grpo_{lesson}")
+        options = {}
+        if mode != "script" or is_script:  # a notebook run by another program, which has words of its own, has none
+            given = mo.cli_args().to_dict()
+            options = {name.replace("-", "_"): str(value) for name, value in given.items() if name.strip("-")}
+        is_watched = mode != "script" and not here.IN_PAGE and mo.app_meta().request is not None  # else: an export
+        is_own = mode != "run" and not here.IN_PAGE
+        has_device = not seat or gpu()  # one training of SmolLM2 on a CPU would keep a class waiting for minutes
+        models = MODELS if is_own else tuple(PRESETS) if has_device else ("pocket",)
+        first = options.get("model") or (SMOLLM2 if not seat and not here.IN_PAGE and gpu() else "pocket")
+        return cls(
+            lesson=lesson,
+            trains=not here.IN_PAGE,
+            is_own=is_own,
+            writes="cell" if mode != "run" else "box" if here.IN_PAGE else "nowhere",
+            hides_code=mode == "run",
+            has_disk=not here.IN_PAGE,
+            has_bar=mode == "edit" and is_watched,
+            is_watched=is_watched,
+            has_notes=not here.IN_PAGE and (seat is None or seat.is_teacher),
+            folder=_folder(lesson, seat, may_write=is_own or bool(options)),
+            models=tuple(dict.fromkeys([*models, first])),
+            model=first,
+            options=options,
+            is_script=is_script,
+            seat=seat,
+            most_steps=seat.most_steps if seat and seat.most_steps else sys.maxsize,
+            home="[`{0}`](../{0}/)" if seat else "[`{0}.html`]({0}.html)" if here.IN_PAGE else "`grpo_{0}.py`",
+        )
+
+    def link(self, lesson: str) -> str:
+        """Another lesson, in Markdown: a link where one leads there, else the name of its file."""
+        return self.home.format(lesson)
+
+    def recording(self, name: str) -> Run:
+        """A run of `notebooks/public`, recorded once and shown until one of the reader's own is there."""
+        return Run.from_json(here.read(f"public/{name}.json"))
+
+    def in_time(self, seconds: float) -> bool:
+        """Whether something that has taken so long may go on, and somebody still wants it."""
+        return not self.seat or not (self.seat.is_away or self.is_late(seconds))
+
+    def is_late(self, seconds: float) -> bool:
+        """Whether the class's limit for one training has come."""
+        return bool(self.seat and self.seat.most_minutes) and seconds > 60 * self.seat.most_minutes
+
+    @property
+    def who(self) -> str:
+        """Whose trainings these are, for the others in the line for the device."""
+        return self.seat.name if self.seat else ""
+
+
+def _mode() -> str:
+    """ "edit", "run" or "script". For marimo every web page is "edit"; ours say which they are."""
+    if here.IN_PAGE:
+        return "edit" if mo.query_params().get("view") == "edit" else "run"
+    return mo.app_meta().mode or "script"
+
+
+def _seat() -> Seat | None:
+    """The learner's seat, where a class's server has opened this lesson; see `grpo_lessons.web.classroom`."""
+    if not here.IN_PAGE and (request := mo.app_meta().request) and "seat" in request.meta:
+        _ROOM.seat = request.meta["seat"]  # the request that opens a lesson has it, later ones do not
+    return getattr(_ROOM, "seat", None)
+
+
+def _folder(lesson: str, seat: Seat | None, may_write: bool) -> Path | None:
+    """runs/LESSON beside the notebooks, in a class the learner's own folder, on any other server nowhere."""
+    if seat:
+        return seat.folder / lesson
+    if not may_write:
+        return None
+    return runs_folder(mo.notebook_dir() or Path.cwd()) / lesson
+
+
+def runs_folder(place: Path | None = None) -> Path:
+    """Where trainings leave their records and adapters: GRPO_LESSONS_RUNS, or runs beside the notebooks.
+
+    `place`: the folder of the notebook; else that of the course, or where it is installed, the one that Python runs in.
+    """
+    place = place or (Path.cwd() if here.IS_INSTALLED else here.NOTEBOOKS)
+    runs = (place.parent if place.name == "notebooks" else place) / "runs"
+    return Path(os.environ.get("GRPO_LESSONS_RUNS") or runs)

@@ -1,0 +1,152 @@
+"""Exercises: where a reader writes a function, and what there is to say to it; and how code is shown where cells are hidden."""
+
+import inspect
+import json
+import linecache
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import marimo as mo
+
+from grpo_lessons import here
+from grpo_lessons.exercises import Case, first_mistake
+from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.words import show
+
+MOST_STEPS = 300_000  # instructions that a visitor's code may run in one call: a second or two in a page
+
+
+def how_to_see(opened: Opened) -> str:
+    """In the edit view, where code stands between the prose: that there is another one."""
+    shown = opened.has_bar and opened.is_own
+    return "*Ctrl + . (on a Mac ⌘ + .) leads from the cells to the lesson alone, and back.*" if shown else ""
+
+
+class Exercises(mo.ui.dictionary):
+    """The exercises of a lesson, by the functions that a reader is to mend. In marimo it must be a variable of the notebook.
+
+    Where there are no cells to write in, but Python of the visitor's own (a page), it holds a box for each; its value is
+    what stands in them.
+    """
+
+    def __init__(self, opened: Opened, *functions: Callable):
+        self.opened = opened
+        here = functions if opened.writes == "box" else ()
+        super().__init__(
+            {
+                each.__name__: mo.ui.code_editor(code_of(each, opened), language="python", min_height=120)
+                for each in here
+            }
+        )
+
+    @property
+    def where(self) -> str:
+        """How the exercises are done, in this way of opening the lesson."""
+        return {
+            "box": "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser.",
+            "cell": "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it. (Ctrl + . shows the cells, if you do not see them.)",
+            "nowhere": "A server runs nobody's code: find what is wrong by reading, and mend it in `marimo edit`, or in the course's web page.",
+        }[self.opened.writes]
+
+    def ask(self, function: Callable, words: str) -> mo.Html:
+        """What is asked for, over the box to write in, or where there is neither box nor cell, over the function as it stands."""
+        name = function.__name__
+        return show(words, self[name] if name in self.elements else shown_code(self.opened, function))
+
+    def verdict(
+        self, function: Callable, asked: Callable[[Callable], Callable] = lambda theirs: theirs
+    ) -> mo.Html | None:
+        """The callout under an exercise; nothing where there is nowhere to write.
+
+        `asked`: what the cases are put to, made of the reader's function, if not the function itself.
+        """
+        if self.opened.writes == "nowhere":
+            return None
+        name = function.__name__
+        theirs = written(function, self.value.get(name))
+        mistake = first_mistake(asked(theirs), cases(self.opened.lesson, name))
+        if mistake is None:
+            return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
+        return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
+
+
+def shown_code(opened: Opened, *things: object) -> mo.Html | None:
+    """The code of cells that a reader should see, where they are hidden."""
+    code = "\n\n".join(code_of(thing, opened) for thing in things)
+    return mo.md(f"```python\n{code}\n```") if opened.hides_code else None
+
+
+def code_of(thing: object, opened: Opened) -> str:
+    """The code of a function or class of a notebook; how marimo stores it is of no interest."""
+    if inspect.isclass(thing) and not opened.has_disk:
+        # inspect would look in the notebook's file, at the line that the class has in its cell. The methods know their
+        # cell; those that a dataclass has made have no file.
+        files = [each.__code__.co_filename for each in vars(thing).values() if inspect.isfunction(each)]
+        return "".join(next(lines for lines in map(linecache.getlines, files) if lines))
+    return re.sub(r"^@app\..*\n", "", inspect.getsource(thing))
+
+
+def source(*functions: Callable) -> str:
+    """The code of functions without their docstrings, as a block of Markdown."""
+    code = "\n\n".join(
+        re.sub(r'\n\s*""".*?"""', "", inspect.cleandoc("\n" + inspect.getsource(each)), count=1, flags=re.DOTALL)
+        for each in functions
+    )
+    return f"```python\n{code}\n```"
+
+
+def cases(lesson: str, name: str) -> list[Case]:
+    """The cases of an exercise's function, from `notebooks/cases/LESSON.json`.
+
+    >>> cases("math", "my_final_answer")[0]
+    Case(arguments={'text': 'It is 95'}, expected='95', why='the last number')
+    """
+    rows = json.loads(here.read(f"cases/{lesson}.json"))[name]
+    return [Case(row["given"], row["expected"], row["why"]) for row in rows]
+
+
+def written(function: Callable, code: str | None) -> Callable:
+    """The exercise's function as it stands in its cell, or in a box; code that cannot be run raises when called.
+
+    >>> written(len, None) is len
+    True
+    """
+    if code is None:
+        return function
+    name, names = function.__name__, dict(function.__globals__)
+    del names[name]
+    try:
+        _bounded(exec, code, names)
+        if not callable(names.get(name)):
+            raise NameError(f"your code defines no function {name}")
+        return partial(_bounded, names[name])
+    except Exception as error:  # the reader's code: the verdict says what is wrong with it
+        return partial(_raise, error)
+
+
+def _raise(error: Exception, *ignored, **also_ignored) -> None:
+    raise error
+
+
+def _bounded(function: Callable, *args, **kwargs):
+    """Call it, and end it where it takes too long: in a page an endless loop would leave Python dead for good."""
+    steps = 0
+
+    def watch(frame, event, arg):
+        nonlocal steps
+        frame.f_trace_opcodes = True  # a loop within one line is no new line
+        steps += 1
+        if steps > MOST_STEPS:
+            raise TimeoutError(f"it takes more than {MOST_STEPS:,} steps: is there an endless loop?")
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        return function(*args, **kwargs)
+    except SystemExit:
+        raise RuntimeError("your code ends Python") from None
+    finally:
+        sys.settrace(before)

@@ -1,0 +1,147 @@
+"""The training of one notebook, in a thread: started by Train, ended by Stop, or with the notebook itself."""
+
+import gc
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import marimo as mo
+
+from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.pace import PACE
+from grpo_lessons.runs import Run
+from grpo_lessons.training import Plan, Trained, Watch, explain, train
+
+STOPPING = "Stopping after this step"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a session last said: its phase in words, the run so far, the run before it, and how it ended.
+
+    Args:
+        names: of the two runs, where they have any.
+        speed: how many times as fast as its record says a run goes, if it is replayed.
+    """
+
+    phase: str
+    run: Run
+    before: Run | None = None
+    error: str | None = None
+    names: tuple[str, str] = ("", "")
+    speed: float = 1.0
+
+
+class Session:
+    """One training at a time. While one is on, another start is no more than a slip of the hand, and is not heard.
+
+    It runs in a thread, so that everything else stays alive. `publish` receives a `Report` after every step, `ended` the
+    last one, `busy` whether one is on; all three are setters of `mo.state`s. The thread holds no reference to this object:
+    when a closed tab takes the notebook's variables with it, the thread notices and ends.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        publish: Callable[[Report], None],
+        ended: Callable[[Report], None],
+        busy: Callable[[bool], None] = lambda on: None,
+    ):
+        self.opened, self.publish, self.ended, self.busy = opened, publish, ended, busy
+        self.halt = threading.Event()
+        self.is_on = False
+        self.last: Report | None = None
+        self.trained: Trained | None = None  # the model of the last training that has one
+
+    def stop(self) -> None:
+        """End the training after the step under way, or a download; what was learnt is kept."""
+        self.halt.set()
+        if self.is_on and self.last:
+            self.publish(replace(self.last, phase=STOPPING))
+
+    def start(self, plan: Plan, resume: bool = False) -> None:
+        """Start afresh, or from a checkpoint; see `training.train`."""
+        if self.is_on:
+            return
+        self.is_on, self.halt = True, threading.Event()
+        before = self.last.run if self.last and self.last.run.metrics else None
+        self.busy(True)
+        self._say(Report("Starting", plan.new_run(), before))
+        me = weakref.ref(self)
+        mo.Thread(target=_work, args=(me, self.opened, self.halt, plan, before, resume), daemon=True).start()
+
+    def _say(self, report: Report, trained: Trained | None = None, is_last: bool = False) -> None:
+        self.last = replace(report, run=report.run.snapshot())
+        if is_last:
+            self.is_on, self.trained = False, trained if trained and trained.model else self.trained
+        self.publish(self.last)
+        if is_last:
+            self.ended(self.last)
+            self.busy(False)
+
+
+def _work(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, before: Run | None, resume: bool) -> None:
+    latest, limit = plan.new_run(), ""
+
+    def say(phase: str, run: Run, error: str | None = None, **ending) -> None:
+        if (owner := me()) is not None:
+            owner._say(Report(phase, run, before, error), **ending)
+
+    def update(phase: str, run: Run) -> None:
+        nonlocal latest, limit
+        latest = run
+        PACE.learn(plan, run)
+        if opened.is_late(run.seconds):
+            limit = f" at the class's limit of {opened.seat.most_minutes:g} min"
+        say(STOPPING if halt.is_set() and run.state == "running" else phase, run)
+
+    def should_stop() -> bool:
+        return halt.is_set() or me() is None or not opened.in_time(latest.seconds)
+
+    try:
+        checkpoints = opened.folder / "unfinished" if opened.folder and opened.is_own else None
+        watch = Watch(should_stop=should_stop, update=update, who=opened.who, seconds=lambda: PACE.expected(plan))
+        trained = train(plan, watch, checkpoints, resume)
+        if not opened.is_own and trained.model:  # a server's visitor cannot save it; twenty of them took 4 GB
+            trained = Trained(trained.run)
+            gc.collect()  # the model stands in a circle of references
+        run = trained.run
+        word = "Finished" if run.state == "finished" else f"Stopped{limit}; what was learnt is kept"
+        lost = keep_record(run, opened)
+        say(f"{word}: {run.steps_done} steps in {run.seconds:.0f} s{lost}", run, trained=trained, is_last=True)
+    except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
+        latest.state = "failed"
+        say("The session ended with an error", latest, explain(error), is_last=True)
+        traceback.print_exc()  # last: a stream may be gone, and the reader must be told first
+
+
+def record_of(opened: Opened) -> Path | None:
+    """Where a lesson keeps the record of its last training."""
+    return opened.folder / "run.json" if opened.folder else None
+
+
+def keep_record(run: Run, opened: Opened) -> str:
+    """Write a run's record; a word on it if that was not possible."""
+    path = record_of(opened)
+    if path is None or not run.metrics or (opened.seat and run.state != "finished" and path.exists()):
+        return ""  # in a class a closed tab, or a second thought, takes nobody's finished run away
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run.save(path)
+    except OSError as error:
+        return f" (its record could not be written: {error})"
+    return ""
+
+
+def kept(opened: Opened) -> Report | None:
+    """The reader's last training of this lesson that came to its end, whatever has happened to page or server since."""
+    try:
+        run = Run.load(record_of(opened))
+    except (OSError, ValueError, TypeError):  # none yet, a damaged one, or nowhere to look
+        return None
+    if run.state != "finished" or opened.is_script:
+        return None
+    return Report(f"Your last training: {run.steps_done} steps in {run.seconds:.0f} s", run)

@@ -1,0 +1,288 @@
+"""The training station as one piece: choose, see the code and the cost, train and stop, watch, look inside, ask, keep.
+
+A lesson names what is its own (`Station`), binds the station's states and elements to names, as marimo wants it, and shows
+them in some ten short cells.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from html import escape
+
+import marimo as mo
+
+from grpo_lessons import cards, curves
+from grpo_lessons.lesson import keeping
+from grpo_lessons.lesson.aside import Progress, in_background, outcome
+from grpo_lessons.lesson.controls import Controls, about_model, chosen_model, model_menu, show_plan
+from grpo_lessons.lesson.figures import load_drawing
+from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.pace import Measured, Measurer, show_cost
+from grpo_lessons.lesson.practice import shown_code
+from grpo_lessons.lesson.questions import Question
+from grpo_lessons.lesson.replay import NO_TORCH, Replay
+from grpo_lessons.lesson.script import as_script, left_over, settings_of
+from grpo_lessons.lesson.session import Report, Session, kept
+from grpo_lessons.lesson.tryout import Tryout
+from grpo_lessons.lesson.words import failed, row, show
+from grpo_lessons.runs import Run
+from grpo_lessons.training import Plan, Settings, is_pocket
+
+REAL = "SmolLM2-135M"  # the name of the recording of a real model
+
+
+class Station:
+    """The training of a lesson.
+
+    Args:
+        opened: how the lesson was opened.
+        defaults: the lesson's settings by model, for "pocket" and for `SMOLLM2`.
+        runs: recordings by the name under which a reader can choose them; the first is the lesson's, `REAL` that of a real
+            model.
+        watch: the curves of the panel; a function of the run that is shown, if they depend on it.
+        tags: those that are marked in completions.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        defaults: dict[str, Settings],
+        runs: dict[str, Run],
+        watch: Sequence[curves.Curve] | Callable[[Run], Sequence[curves.Curve]] = curves.CURVES,
+        tags: Sequence[str] = (),
+    ):
+        self.opened, self.runs, self.watch, self.tags = opened, runs, watch, tags
+        self.plan: Callable[..., Plan] | None = None
+        self.settings = Controls(opened, defaults)
+        last = kept(opened)
+
+        def state(value):
+            return mo.state(value, allow_self_loops=True)  # a button's press belongs to the cell that made the button
+
+        self.report, publish = state(last)
+        self.ended, ended = state(last)
+        self.busy, busy = state(False)
+        self.cost, cost = state(None)
+        self.suited, self._suit = state({})
+        self.at, at = state(None)
+        self.drawing, drawing = state("ready" if opened.has_disk else "loading")
+        self.session = Session(opened, publish, ended, busy)
+        self.measurer = Measurer(opened, cost)
+        self.replay = Replay(runs, publish, ended, at, busy)
+        self.left = left_over(opened)
+        self.batches: dict[str, int] = {}
+        if not opened.has_disk:
+            load_drawing(drawing)
+
+    @property
+    def states(self) -> tuple:
+        """Report, ended, busy, cost, suited, at, drawing: in marimo each must be bound to a name of the notebook."""
+        return self.report, self.ended, self.busy, self.cost, self.suited, self.at, self.drawing
+
+    # Choose ------------------------------------------------------------------------------------------------------
+
+    def models(self) -> mo.ui.dictionary:
+        """The menu of models. In marimo it must be a variable of the notebook."""
+        return model_menu(self.opened)
+
+    def first(self, model: str) -> Settings:
+        """The settings of a model as the controls first stand, smaller where they would not fit this machine."""
+        return self.suited().get(model) or self.settings.first(model)
+
+    def controls(self, menu: dict, suited: dict, **own: Callable[[Controls, str], object]) -> mo.ui.dictionary:
+        """The controls, behind a lesson's own. In marimo they must be a variable of the notebook.
+
+        `suited`: the state of that name, which changes when the first settings turn out not to fit.
+        `own`: by name, a function of the `Controls` and the model that makes the element, or None for none.
+        """
+        model = chosen_model(menu)
+        made = {name: make(self.settings, model) for name, make in own.items()} | self.settings.example_box(model)
+        return self.settings.show(self.first(model), **{name: each for name, each in made.items() if each is not None})
+
+    def batch(self, menu: dict, group_size: int) -> mo.ui.slider:
+        """How many completions a step has, in whole groups. In marimo it must be a variable of the notebook."""
+        model = chosen_model(menu)
+        settings = self.first(model)
+        wanted = replace(settings, batch_size=self.batches.get(model, settings.batch_size))
+        return self.settings.batch(wanted, group_size, on_change=lambda n: self.batches.update({model: n}))
+
+    def asked(self, plan: Callable[..., Plan], menu: dict, values: dict, batch_size: int) -> Plan:
+        """The plan that the controls ask for; carried out at once, where the lesson was opened as a program.
+
+        `plan`: the lesson's function from settings, and what its own controls say, to a `Plan`. It is not the station's own,
+        so that a training goes on when a reader changes the code of a reward.
+        """
+        self.plan = plan
+        settings = self.settings.chosen(chosen_model(menu), values, batch_size)
+        asked = plan(settings, **self.settings.own(values))
+        as_script(self.opened, asked)
+        return asked
+
+    def configuration(
+        self, controls: mo.ui.dictionary, batch: mo.ui.slider, plan: Plan, folded: bool = False
+    ) -> mo.Html:
+        """A word on the model, the controls, and the code that follows them, folded where an earlier lesson has shown it."""
+        about = about_model(self.opened, plan.settings.model)
+        return show(about, row(*controls.elements.values(), batch), *show_plan(plan, folded))
+
+    # Train -------------------------------------------------------------------------------------------------------
+
+    def measure(self, plan: Callable[..., Plan], menu: dict, question: Question) -> None:
+        """Find out what the lesson's training costs, once a prediction is made, or a real model chosen."""
+        model = chosen_model(menu)
+        if question.value or not is_pocket(model):
+            first = plan(self.settings.first(model))
+            self.measurer.measure(first, lambda better: self._suit({model: better.settings}))
+
+    def buttons(self, busy: bool, plan: Plan) -> mo.ui.dictionary:
+        """Train and Stop, and Go on after a kill; in a page, Play. In marimo they must be a variable of the notebook."""
+        if not self.opened.trains:
+            return self.replay.controls(busy)
+        buttons = {
+            "train": mo.ui.button(
+                label="Train",
+                kind="success",
+                disabled=busy or bool(plan.problem),
+                on_click=lambda _: self._start(plan),
+            ),
+            "stop": mo.ui.button(
+                label="Stop", kind="danger", disabled=not busy, on_click=lambda _: self.session.stop()
+            ),
+        }
+        if self._is_left:
+            done = f"Go on from step {self.left.run.steps_done} of {self.left.run.settings['steps']}"
+            buttons["resume"] = mo.ui.button(label=done, kind="success", on_click=lambda _: self._resume())
+        return mo.ui.dictionary(buttons)
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether there is a killed training to go on with, and none has begun since."""
+        return self.left is not None and self.session.last is None
+
+    def _start(self, plan: Plan) -> None:
+        self.measurer.stop()
+        if not plan.problem:
+            self.session.start(plan)
+
+    def _resume(self) -> None:
+        if self._is_left:
+            self.session.start(self.plan(settings_of(self.left.run), **self.left.run.choices), resume=True)
+
+    def scrub(self, at: int | None) -> mo.ui.slider:
+        """The steps of a replay. In marimo it must be a variable of the notebook."""
+        return self.replay.slider(at)
+
+    def show(
+        self,
+        buttons: mo.ui.dictionary,
+        scrub: mo.ui.slider,
+        report: Report | None,
+        cost: Measured | None,
+        plan: Plan,
+    ) -> mo.Html:
+        """The buttons, beside them how far the session is, then its curves and its newest group."""
+        report = self._or_recorded(report, plan.settings.model)
+        run, watch = report.run, self.watch
+        watch = watch(run if run.metrics else report.before or run) if callable(watch) else watch
+        status = f'<div class="status" aria-live="polite">{curves.status(report.phase, run, report.speed)}</div>'
+        groups = run.groups or (report.before.groups if report.before and not run.metrics else [])
+        shown = curves.panel(run, report.before, watch, report.names)
+        shown += cards.group_panel(groups[-1], self.tags) if groups else ""
+        failure = failed(report.error) if report.error else None
+        return show(*self._above(cost, plan), *self._row(buttons, scrub, status), failure, shown)
+
+    def _above(self, cost: Measured | None, plan: Plan) -> list[mo.Html]:
+        if self.opened.trains:
+            return [show_cost(cost, plan)]
+        awake = mo.Html('<i class="gl-awake"></i>')  # tells the page around the lesson that its controls now answer
+        return [awake, mo.callout(mo.md(NO_TORCH), kind="info")]
+
+    def _row(self, buttons: mo.ui.dictionary, scrub: mo.ui.slider, status: str) -> list[mo.Html]:
+        if not self.opened.trains:
+            menu = row(*(buttons[name] for name in ("run", "against", "speed")))
+            return [menu, _beside([buttons["play"]], status), scrub]
+        below = [_beside([buttons["train"], buttons["stop"]], status)]
+        if self._is_left:
+            words = "A training of this lesson ended before its time. Go on from its last checkpoint, with its settings; *Train* would begin afresh."
+            offer = mo.hstack([mo.md(words), buttons["resume"]], align="center")
+            below.insert(0, mo.callout(offer, kind="info"))
+        return below
+
+    def _or_recorded(self, report: Report | None, model: str) -> Report:
+        """A recorded run, until a session has something of its own to show."""
+        recorded = self.recorded if is_pocket(model) else self.runs.get(REAL, self.recorded)
+        if report is None:
+            how = "Press Train to see it happen live." if self.opened.trains else "Press Play to see it happen."
+            return Report(f"A recording. {how}", recorded)
+        if report.run.metrics or report.before:
+            return report
+        return replace(report, before=recorded, names=("", "a recording, until yours begins"))
+
+    # Look inside -------------------------------------------------------------------------------------------------
+
+    @property
+    def recorded(self) -> Run:
+        """The lesson's own run."""
+        return next(iter(self.runs.values()))
+
+    def inspected(self, ended: Report | None) -> Run:
+        """The reader's last run, or the recorded one, whichever can be looked into."""
+        return ended.run if ended and ended.run.groups else self.recorded
+
+    def steps(self, ended: Report | None) -> mo.ui.slider:
+        """The steps of which the inspected run keeps a group. In marimo it must be a variable of the notebook."""
+        steps = [group.step for group in self.inspected(ended).groups]
+        return mo.ui.slider(steps=steps, value=steps[0], show_value=True, full_width=True, label="step")
+
+    def look_inside(self, step: mo.ui.slider, ended: Report | None, only: Sequence[str]) -> mo.Html:
+        """The slider over one step of the inspected run: where it stands on some curves, and its group."""
+        run = self.inspected(ended)
+        group = next((group for group in run.groups if group.step == step.value), run.groups[0])
+        watched = self.watch(run) if callable(self.watch) else self.watch
+        return show(
+            step,
+            curves.curves({"this run": run}, at=group.step, only=only, watch=watched),
+            cards.group_panel(group, self.tags),
+            f'<p class="note">{escape(run.label)}</p>',
+        )
+
+    def answered(self, ended: Report | None) -> Run:
+        """The inspected run, if it answered the held-out prompts in the end, else the recorded one."""
+        run = self.inspected(ended)
+        return run if run.after else self.recorded
+
+    def tryout(self, question: str, adapter: str) -> Tryout:
+        """Ask the pocket model in the page; see `Tryout`."""
+        return Tryout(self.opened, question, adapter, mo.notebook_location())
+
+    # Beside it ---------------------------------------------------------------------------------------------------
+
+    def aside(self, function: Callable[[object], list[float]], label: str) -> tuple[object, mo.ui.button]:
+        """The state and the button of a training of the lesson's plain code. In marimo both must be variables of the notebook."""
+        said, publish = mo.state(None)
+        press = lambda _: in_background(self.opened, function, publish)  # noqa: E731
+        return said, mo.ui.button(label=label, on_click=press)
+
+    def show_aside(
+        self, function: Callable, elements: Sequence[mo.Html], said: Progress | None, waiting: str
+    ) -> mo.Html:
+        """The plain code where cells are hidden, what starts it, and what came of it."""
+        buttons = row(*elements) if self.opened.trains else None
+        return show(shown_code(self.opened, function), buttons, outcome(self.opened, said, waiting))
+
+    def keep_menu(self) -> mo.ui.dictionary:
+        """What can be done with a trained model. In marimo it must be a variable of the notebook."""
+        return keeping.keep_menu()
+
+    def keep(self, menu: mo.ui.dictionary) -> mo.Html:
+        """That choice, its code, and its button."""
+        return keeping.show_keeping(self.opened, menu)
+
+    def kept(self, menu: mo.ui.dictionary, plan: Plan) -> mo.Html | None:
+        """What came of it, in a cell of its own: some of it takes seconds."""
+        return keeping.kept(self.opened, menu, self.session.trained, plan)
+
+
+def _beside(buttons: Sequence[mo.Html], status: str) -> mo.Html:
+    """Buttons, and beside them, or under them where it is narrow, how far it is."""
+    pressed = "".join(f"<span>{button}</span>" for button in buttons)
+    return mo.Html(cards.page(f'<div class="train">{pressed}{status}</div>'))

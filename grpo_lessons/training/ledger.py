@@ -1,0 +1,146 @@
+"""What is written down of a step: the rewards as they were asked, and the callbacks that a GRPOTrainer is watched through."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+from grpo_lessons.groups import combined, is_dead, weighted_sum
+from grpo_lessons.rewards import Reward, reward_name
+from grpo_lessons.runs import Completion, Evaluation, Group, Run
+from grpo_lessons.text import completion_text, question
+from grpo_lessons.training.plan import Plan
+from grpo_lessons.training.settings import Settings
+from grpo_lessons.training.watch import Watch
+
+
+class Ledger:
+    """Writes down what the reward functions see and say in a step: the public way to a step's completions."""
+
+    def __init__(self, settings: Settings, judges: Sequence[Reward], sampled: Callable[[], None]):
+        self.settings, self.judges, self.sampled = settings, judges, sampled
+        self.rewards, self.seen, self.scores = {}, {}, {}
+
+    def watch(self, reward: Reward) -> Reward:
+        """The same reward under the same name, written down."""
+
+        def watched(**seen):
+            self.sampled()
+            self.seen, self.scores[name] = seen, reward(**seen)
+            return self.scores[name]
+
+        watched.__name__ = name = reward_name(reward)
+        self.rewards[name] = reward
+        return watched
+
+    def rewards_RPG(self) -> list[list[list[float]]]:
+        """What each reward said in this step."""
+        size = self.settings.group_size
+        filled = [[score or 0.0 for score in scores] for scores in self.scores.values()]
+        return [[scores[i : i + size] for i in range(0, len(scores), size)] for scores in filled]
+
+    def metrics(self) -> dict[str, float]:
+        """What TRL does not log: the spread within the groups, that of the lengths, and what the judges say."""
+        rewards_PG = weighted_sum(self.rewards_RPG(), self.settings.reward_weights)
+        judged = {reward_name(judge): self._judged(judge) for judge in self.judges}
+        return {
+            "within_group_std": fmean(stdev(group) for group in rewards_PG),
+            "completions/std_length": stdev(map(len, self.seen["completion_ids"])),
+            **{f"judges/{name}/mean": fmean(score or 0.0 for score in scores) for name, scores in judged.items()},
+        }
+
+    def _judged(self, judge: Reward) -> list[float | None]:
+        known = self.rewards.get(reward_name(judge)) == judge  # of one name, another tolerance: another judge
+        return self.scores[reward_name(judge)] if known else judge(**self.seen)
+
+    def group(self, number: int) -> Group:
+        """The first group of the step whose rewards differ, else the first: a group that shows what there is to see."""
+        chosen = self.settings
+        rewards_RPG = self.rewards_RPG()
+        rewards_PG = weighted_sum(rewards_RPG, chosen.reward_weights)
+        at = next((i for i, group in enumerate(rewards_PG) if not is_dead(group)), 0)
+        rows = range(at * chosen.group_size, (at + 1) * chosen.group_size)
+        advantages_PG = combined(
+            rewards_RPG, chosen.reward_weights, chosen.multi_objective_aggregation, chosen.scale_rewards
+        )
+        return Group(
+            step=number,
+            prompt=question(self.seen["prompts"][rows[0]]),
+            completions=[
+                Completion(
+                    text=completion_text(self.seen["completions"][i]),
+                    tokens=len(self.seen["completion_ids"][i]),
+                    rewards={name: scores[i] for name, scores in self.scores.items()},
+                    advantage=advantage,
+                )
+                for i, advantage in zip(rows, advantages_PG[at], strict=True)
+            ],
+        )
+
+
+def watcher(run: Run, ledger: Ledger, plan: Plan, watch: Watch, in_step: Callable[[str], None]):
+    """The callback that writes a training's record step by step, tells of it, and stops the trainer when asked to."""
+    from transformers import TrainerCallback
+
+    class Watcher(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.started = time.perf_counter() - (run.seconds)
+
+        def on_step_begin(self, args, state, control, **kwargs):
+            in_step("sampling")
+
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop |= watch.should_stop()
+
+        def on_save(self, args, state, control, **kwargs):
+            if state.global_step == state.max_steps:
+                return  # nothing is left to go on with
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            run.save(checkpoint / "run.part")
+            os.replace(checkpoint / "run.part", checkpoint / "run.json")
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if "reward" not in logs:  # the summary that ends a training
+                return
+            run.metrics.append(
+                {key: value for key, value in logs.items() if isinstance(value, (int, float))}
+                | {"step": state.global_step, "seconds": round(time.perf_counter() - self.started, 3)}
+                | ledger.metrics()
+            )
+            if (state.global_step - 1) % plan.sample_every == 0:
+                run.groups.append(ledger.group(state.global_step))
+            ledger.scores.clear()
+            watch.update(f"Step {state.global_step} of {plan.settings.steps}", run)
+
+    return Watcher()
+
+
+def examiner(run: Run, answer: Callable[[], Evaluation], every: int):
+    """The callback that has the held-out prompts answered after every so-many-th step."""
+    from transformers import TrainerCallback
+
+    class Examiner(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if "reward" in logs and state.global_step % every == 0 and state.global_step < state.max_steps:
+                run.metrics[-1] |= answer().as_metrics()
+
+    return Examiner()
+
+
+def step_counter(said: Callable[[int, int, float], bool]):
+    """A callback for any trainer that says after every step: (steps done, steps in all, seconds since the first began).
+
+    The trainer stops when `said` returns True.
+    """
+    from transformers import TrainerCallback
+
+    class Counter(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.started = time.perf_counter()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if said(state.global_step, state.max_steps, time.perf_counter() - self.started):
+                control.should_training_stop = True
+
+    return Counter()

@@ -1,0 +1,77 @@
+"""A training as it was asked for: one object from the notebook to the trainer, the record, the estimate and the hand-over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from grpo_lessons.rewards import Reward, describe, reward_name
+from grpo_lessons.runs import Run
+from grpo_lessons.training.models import ReferenceLogProb
+from grpo_lessons.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, on what, and how it is looked at meanwhile.
+
+    Args:
+        settings: see `Settings`.
+        rewards: TRL reward functions; the reward trained on is their sum, weighted by `settings.reward_weights`.
+        prompts: rows with a "prompt" (conversation or string) and whatever columns the rewards ask for.
+        held_out: rows that are never trained on, answered once before and once after.
+        judges: rewards that score the held-out answers (default: `rewards`) and the completions of every step; they do
+            not touch the training.
+        sample_every: one group is recorded at every so-many-th step.
+        evaluate_every: the held-out prompts are also answered after every so-many-th step (0: never).
+        choices: what a lesson chose besides the settings, written into the record.
+
+    Example:
+        >>> from grpo_lessons.rewards import format_reward
+        >>> Plan(Settings(), [format_reward], prompts=[{"prompt": "What is 1 + 1?"}]).problem
+        '1 prompts, but one step draws 8. Add prompts, or lower batch_size.'
+    """
+
+    settings: Settings
+    rewards: Sequence[Reward]
+    prompts: list[dict]
+    held_out: Sequence[dict] = ()
+    judges: Sequence[Reward] = ()
+    sample_every: int = 1
+    evaluate_every: int = 0
+    choices: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "judges", self.judges or self.rewards)
+
+    @property
+    def problem(self) -> str | None:
+        """Why this cannot be trained, and what to change; None if it can."""
+        settings, names = self.settings, [reward_name(reward) for reward in self.rewards]
+        if settings.problem:
+            return settings.problem
+        if not names or len(set(names)) < len(names):
+            return f"rewards {names}: expected at least one, each with a __name__ of its own."
+        if settings.reward_weights is not None and len(settings.reward_weights) != len(names):
+            return f"{len(settings.reward_weights)} weights for {len(names)} rewards: expected one for each."
+        needed = settings.batch_size // settings.group_size
+        if len(self.prompts) < needed:
+            return f"{len(self.prompts)} prompts, but one step draws {needed}. Add prompts, or lower batch_size."
+        return None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the model before the training, loaded once more, judges the texts of every step."""
+        return any(isinstance(judge, ReferenceLogProb) for judge in self.judges)
+
+    @property
+    def kind(self) -> tuple:
+        """What tells how long the replies of a training become: its model and its rewards."""
+        return self.settings.model, *map(reward_name, self.rewards)
+
+    def with_settings(self, **changes) -> "Plan":
+        """The same with other settings."""
+        return replace(self, settings=replace(self.settings, **changes))
+
+    def new_run(self) -> Run:
+        """The record of a training of this plan, with nothing done yet."""
+        rewards = [describe(reward) for reward in self.rewards]
+        return Run(settings=dict(vars(self.settings)), rewards=rewards, choices=self.choices)

@@ -1,0 +1,160 @@
+"""A training session: LoRA and GRPOTrainer on a plan, watched while it runs, stoppable, kept at the end.
+
+Torch, transformers, trl, peft and datasets are imported when a session starts, not before.
+"""
+
+import errno
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from grpo_lessons.runs import Run, seconds_left
+from grpo_lessons.training import line, models, sources
+from grpo_lessons.training.checkpoints import Unfinished, checkpointing, saving, unfinished
+from grpo_lessons.training.ledger import Ledger, examiner, watcher
+from grpo_lessons.training.machine import TINY, load_libraries, peak_memory, provenance, threads_for
+from grpo_lessons.training.plan import Plan
+from grpo_lessons.training.watch import NOBODY, Watch
+
+
+@dataclass
+class Trained:
+    """What a session leaves: the record, and the model with its adapter, ready to generate or to be saved."""
+
+    run: Run
+    model: object = None  # None if the session ended while it waited for the device
+    tokenizer: object = None
+
+
+def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, resume: bool = False) -> Trained:
+    """Train with GRPO and return the model and the record of the run.
+
+    Args:
+        plan: what is trained, see `Plan`.
+        watch: is told of every step; when its `should_stop` is true the session ends after the step and keeps what was
+            learnt.
+        checkpoints: a folder for what a killed training goes on from (see `unfinished`); emptied when it ends.
+        resume: go on from the last of these checkpoints, as if nothing had happened.
+
+    Raises:
+        ValueError: for a plan that TRL would refuse (`Plan.problem`); for `resume` where there is nothing to go on from.
+        Errors of the libraries come through; `explain` puts any of them into a sentence.
+    """
+    if plan.problem:
+        raise ValueError(plan.problem)
+    run = plan.new_run()
+    start = unfinished(checkpoints) if resume else None
+    if resume and start is None:
+        raise ValueError(f"checkpoints={checkpoints}: there is no unfinished training. Start one afresh.")
+    if start:
+        run = start.run
+    with line.turn(
+        waiting=lambda in_front: watch.update(line.in_words(in_front), run),
+        should_stop=watch.should_stop,
+        who=watch.who,
+        seconds=watch.seconds,
+    ) as tell:
+        if not tell:
+            run.state = "stopped"
+            return Trained(run)
+
+        def update(phase: str, run: Run) -> None:
+            if run.metrics:
+                tell(seconds_left(run.steps_done, plan.settings.steps, run.seconds))
+            watch.update(phase, run)
+
+        try:
+            with checkpointing(checkpoints, resume) as folder:
+                return _train(plan, run, replace(watch, update=update), folder, start)
+        except sources.Stopped:
+            run.state = "stopped"
+            return Trained(run)
+
+
+def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfinished | None) -> Trained:
+    settings, held_out = plan.settings, plan.held_out
+    watch.update("Loading torch and TRL (a few seconds the first time)", run)
+    load_libraries()
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PrinterCallback, set_seed
+    from trl import GRPOConfig, GRPOTrainer
+
+    model, tokenizer = models.load(settings.model, settings.dtype, watch.over(run))
+    run.provenance = provenance(settings.model, model.grpo_lessons_origin)
+
+    def answer(model):
+        return models.evaluate(model, tokenizer, held_out, plan.judges, settings.max_completion_length)
+
+    with threads_for(model):
+        set_seed(settings.seed)
+        if held_out and start is None:
+            watch.update(f"Answering {len(held_out)} held-out prompts, before", run)
+            run.before = answer(model)
+
+        def in_step(doing: str) -> None:
+            """Between the steps of a large model there is time to say what it does; a tiny one has none to lose."""
+            if model.num_parameters() > TINY:
+                watch.update(f"Step {run.steps_done + 1} of {settings.steps}: {doing}", run)
+
+        ledger = Ledger(settings, plan.judges, lambda: in_step("learning from what was sampled"))
+        trainer = GRPOTrainer(
+            model=model,
+            processing_class=tokenizer,
+            reward_funcs=[ledger.watch(reward) for reward in plan.rewards],
+            train_dataset=Dataset.from_list(plan.prompts),
+            args=GRPOConfig(**settings.grpo_arguments() | saving(settings, folder)),
+            peft_config=LoraConfig(**settings.lora_arguments()),
+            callbacks=[watcher(run, ledger, plan, watch, in_step)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        _merge_while_generating(trainer.model)
+        if held_out and plan.evaluate_every:
+            trainer.add_callback(examiner(run, lambda: answer(trainer.model), plan.evaluate_every))
+        watch.update(f"Step {run.steps_done + 1} of {settings.steps}: sampling", run)
+        trainer.train(resume_from_checkpoint=str(start.checkpoint) if start else None)
+
+        run.state = "stopped" if run.steps_done < settings.steps else "finished"
+        if held_out:
+            watch.update(f"Answering {len(held_out)} held-out prompts, after", run)
+            run.after = answer(trainer.model)
+            if plan.evaluate_every and run.metrics:
+                run.metrics[-1] |= run.after.as_metrics()
+    run.provenance["peak memory"] = peak_memory()
+    return Trained(run, trainer.model, tokenizer)
+
+
+def _merge_while_generating(model) -> None:
+    """Sample with the adapter merged into the weights: one matrix product a layer instead of three, the same tokens.
+
+    The weights are put back as they were: taking the adapter off again would leave a rounding error in them each time.
+    """
+    generate = model.generate
+
+    def merged(*args, **kwargs):
+        kept = {layer: layer.weight.data for layer in model.modules() if hasattr(layer, "merge")}
+        for layer, weight in kept.items():
+            layer.weight.data = weight.clone()
+        model.merge_adapter()
+        try:
+            return generate(*args, **kwargs)
+        finally:
+            model.unmerge_adapter()
+            for layer, weight in kept.items():
+                layer.weight.data = weight
+
+    model.generate = merged
+
+
+def explain(error: Exception) -> str:
+    """What went wrong in a session and what to change, in a sentence or two."""
+    text = str(error)
+    if "out of memory" in text.lower() or isinstance(error, MemoryError):
+        return (
+            "The device ran out of memory. Lower the batch size, the completion length or the group size, or learn from a "
+            "step in more parts (accumulation)."
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full. Free some space (`runs` holds what earlier trainings left), then press Train again."
+    if isinstance(error, (ValueError, sources.NoModel)):
+        return text
+    return f"{type(error).__name__}: {text or 'no further word'}"

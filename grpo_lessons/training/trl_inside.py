@@ -1,0 +1,13 @@
+"""What we use of TRL that it does not promise to keep; read in TRL 1.16.0. `tests/test_inside.py` says what has moved."""
+
+# trl.kernels.chunked_logprob reckons a token's chances over the vocabulary in tiles: so many tokens at a time …
+HEAD_TOKENS = 4096
+# … and so many words of the vocabulary, the chunk_size that GRPOTrainer passes.
+HEAD_WIDTH = 32768
+
+
+def add_fused_lm_head(model) -> None:
+    """Give a model the forward pass that GRPOTrainer learns through, which never holds all logits at once."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))

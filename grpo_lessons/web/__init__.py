@@ -1,0 +1,1 @@
+"""All the doors to other people: the static site, an example server, the class."""

@@ -1,0 +1,196 @@
+"""One server for a class: `python -m grpo_lessons class`, then a browser for everybody.
+
+It serves the course's page and the live lessons. Every browser gets a seat: a signed cookie with a number, under which
+this learner's finished trainings are kept, so that neither a page loaded anew nor a server started again loses them.
+Trainings take turns; what a learner types is never executed, for lessons opened this way have no cell to write in.
+"""
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import os
+import re
+import secrets
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from grpo_lessons.course import LESSONS
+from grpo_lessons.lesson.marimo_inside import resume_with_all_outputs
+from grpo_lessons.lesson.opened import runs_folder
+from grpo_lessons.lesson.pace import PACE
+from grpo_lessons.problems import sums
+from grpo_lessons.rewards import format_reward
+from grpo_lessons.training import Plan, Settings, line
+from grpo_lessons.web.render import render
+from grpo_lessons.web.seats import Seats, body_of
+from grpo_lessons.web.server import live_lessons
+
+ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone: a phone may sleep in between
+
+# Tells the server which of a browser's tabs it is, and the lesson that it is in a class. A tab keeps its name when the
+# page is loaded anew.
+TAB = """<script>
+{ window.grpoClass = "../"; const tab = sessionStorage.grpoTab ??= Math.random().toString(36).slice(2);
+  const Plain = WebSocket;
+  window.WebSocket = class extends Plain {
+    constructor(url, ...more) { const to = new URL(url, location.href); to.searchParams.set("tab", tab); super(to, ...more); }
+  }; }
+</script>"""
+
+
+def create_app(
+    folder: Path,
+    password: str | None = None,
+    teacher: str | None = None,
+    show_code: bool = False,
+    most_steps: int | None = None,
+    most_minutes: float | None = None,
+) -> Starlette:
+    """The application: the course's page at `/`, a live lesson at `/NAME/`, the line for the device at `/line`.
+
+    Args:
+        folder: where the seats are kept, and what their trainings have come to.
+        password: asked of everybody once, if there is one.
+        teacher: whoever opens `/teacher/` and this word once may come in, and sees the speaker's notes; None: all see them.
+        show_code: whether the lessons' menu offers their code.
+        most_steps, most_minutes: the most that one training may take.
+
+    >>> from tempfile import mkdtemp
+    >>> [route.path for route in create_app(Path(mkdtemp())).routes]
+    ['/', '/line', '/enter', '/teacher/{word}', '']
+    """
+    resume_with_all_outputs()
+    lessons = live_lessons(include_code=show_code, session_ttl=ASLEEP, html_head=TAB)
+    seats = Seats(lessons, folder, most_steps, most_minutes, all_teach=teacher is None)
+    door = render("door.html", refused=False)
+
+    def course(request: Request) -> Response:
+        return HTMLResponse(render("class.html", seat=seats.number(request.session), lessons=LESSONS))
+
+    def waiting(request: Request) -> Response:
+        tickets = line.line()
+        return JSONResponse([{"who": ticket.who, "seconds": ticket.seconds} for ticket in tickets])
+
+    async def enter(request: Request) -> Response:
+        said = parse_qs((await body_of(request, 1000)).decode("utf-8", "replace"))
+        given, to = (said.get(name, [""])[0].strip() for name in ("password", "to"))
+        if password and secrets.compare_digest(given.encode(), password.strip().encode()):
+            request.session["in"] = True
+            return RedirectResponse(to if re.match(r"/(?![/\\])", to) else "/", 303)  # of this server
+        await asyncio.sleep(1)  # whoever guesses shall guess slowly
+        return HTMLResponse(render("door.html", refused=True), 401)
+
+    async def teach(request: Request) -> Response:
+        if teacher and secrets.compare_digest(request.path_params["word"].encode(), teacher.encode()):
+            request.session.update({"in": True, "teaches": True})
+            return RedirectResponse("..", 303)
+        await asyncio.sleep(1)
+        return HTMLResponse(door, 401)
+
+    class Door:
+        """Lets in who has said the password once."""
+
+        def __init__(self, app: ASGIApp):
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            path = scope.get("path", "")
+            asks = path == "/enter" or path.startswith("/teacher/")
+            if not password or scope["type"] == "lifespan" or asks or scope["session"].get("in"):
+                await self.app(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await HTMLResponse(door, 401)(scope, receive, send)
+
+    return Starlette(
+        routes=[
+            Route("/", course),
+            Route("/line", waiting),
+            Route("/enter", enter, methods=["POST"]),
+            Route("/teacher/{word}", teach),
+            Mount("/", seats),
+        ],
+        middleware=[
+            Middleware(
+                SessionMiddleware, secret_key=_secret(folder), session_cookie="grpo_class", max_age=7 * 24 * 3600
+            ),
+            Middleware(Door),
+        ],
+    )
+
+
+def _secret(folder: Path) -> str:
+    """What the cookies are signed with: kept, so that a server started again knows everybody's seat."""
+    path = folder / "secret"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text()
+
+
+def _share_the_heap() -> None:
+    """Have all threads share two heaps: glibc gives each its own, and every training, a thread, left 100 MB in one."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX
+
+
+def _on_the_network(host: str) -> str:
+    """What to type on another machine to come to this one."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses the way out
+        return probe.getsockname()[0]
+    return socket.gethostname()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve a class until Ctrl+C."""
+    parser = argparse.ArgumentParser(prog="python -m grpo_lessons class", description="One server for a class.")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="0.0.0.0 lets other machines in, with a password (default: this machine only)",
+    )
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--password", help="what learners type once; made up where others can come in and none is given"
+    )
+    parser.add_argument("--show-code", action="store_true", help="the lessons' menu offers their code")
+    parser.add_argument("--steps", type=int, help="the most steps a training may have")
+    parser.add_argument("--minutes", type=float, help="the most minutes a training may take")
+    options = parser.parse_args(argv)
+    _share_the_heap()
+    for name in ("steps", "minutes"):
+        if (value := getattr(options, name)) is not None and value <= 0:
+            parser.error(f"--{name} {value}: expected more than 0; leave it out for no limit")
+    alone = options.host in ("127.0.0.1", "localhost", "::1")
+    password = options.password or (None if alone else secrets.token_hex(4))
+    folder = runs_folder() / "class"
+    teacher = secrets.token_hex(4) if password else None
+    app = create_app(folder, password, teacher, options.show_code, options.steps, options.minutes)
+    ready = Plan(Settings(), [format_reward], sums(512), held_out=sums(96))
+    print("Loading torch and TRL, and measuring the pocket model …", flush=True)
+    PACE.get_ready(ready)
+    gc.freeze()  # half a million objects of the libraries: every full collection took 0.14 s over them
+    address = f"http://{_on_the_network(options.host)}:{options.port}"
+    print(f"The class is at {address}" + (f", its password: {password}" if password else ""), flush=True)
+    if teacher:
+        print(f"Yours, with the speaker's notes: {address}/teacher/{teacher}", flush=True)
+    uvicorn.run(app, host=options.host, port=options.port, log_level="warning")

@@ -1,0 +1,312 @@
+"""The course as a static site: `python -m grpo_lessons site OUT`, then put OUT on any web server, under any path.
+
+Every lesson is exported by `marimo export html-wasm`, twice: as a page to read (`format.html`), and with its code
+(`format-code.html`). Python, its packages and our wheel lie in the site once, listed in one Pyodide lock file, so that a
+lesson asks no other host for anything but matplotlib; with `--offline` not for that either.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from email.parser import HeaderParser
+from importlib.metadata import version
+from pathlib import Path
+from urllib.error import URLError
+
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from grpo_lessons import cards, pocket
+from grpo_lessons.course import LESSONS, MINUTES
+from grpo_lessons.curves import curves
+from grpo_lessons.here import NOTEBOOKS
+from grpo_lessons.lesson.marimo_inside import PYODIDE_VERSION
+from grpo_lessons.runs import Run
+from grpo_lessons.web.render import render
+
+ROOT = NOTEBOOKS.parent
+INDEX = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE_VERSION}/full/"
+
+CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+# What marimo, our library, and last the widget need in a page, each as it is installed here; then as Pyodide has them.
+FROM_PYPI = (
+    *"marimo-base msgspec markdown pymdown-extensions narwhals packaging pygments tomlkit filelock".split(),
+    *"anywidget ipywidgets ipython traitlets psygnal typing-extensions comm".split(),
+)
+AS_IN_PYODIDE = ("micropip", "jedi", "parso", "pyodide-http")
+COMPILED = ("pyyaml",)  # by Pyodide only
+DRAWING = ("matplotlib",)  # and what it depends on: loaded while the lesson is already in use
+
+
+PLACE = '<marimo-wasm hidden=""'
+WHERE = f'{PLACE} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
+
+
+class CannotBuild(RuntimeError):
+    """Why there is no site, in words for the one who builds it."""
+
+
+def build(out: Path, base_url: str = "", offline: bool = False, index: str = INDEX) -> None:
+    """Build the site in a folder.
+
+    Args:
+        out: the folder; an earlier site in it is replaced once the new one is whole.
+        base_url: where the site will stand, for the lines to copy; "" to let the page find out by itself.
+        offline: put matplotlib and what it needs into the site, too.
+        index: a Pyodide distribution, its address or a folder: what stands in `pyodide-lock.json` and lies beside it.
+
+    Raises: CannotBuild if the folder holds something else, a lesson fails, or a file cannot be had.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / "pyodide" / "lessons.json").exists():
+        raise CannotBuild(f"{out}: expected an empty folder, or a site built earlier, which is replaced.")
+    _read(index.rstrip("/") + "/pyodide-lock.json")  # before the minute of work
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".site-", dir=out.parent) as scratch:
+        _build(made := Path(scratch) / "site", base_url, offline, index)
+        shutil.rmtree(out, ignore_errors=True)
+        made.rename(out)
+
+
+def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
+    out.mkdir()
+    for name in LESSONS:
+        _export(name, out / f"{name}.html", "run")
+        _export(name, out / f"{name}-code.html", "edit")
+    (ours,) = (out / "public" / "wheels").iterdir()
+    for page in out.glob("*.html"):
+        if ours.stem.rpartition(".")[2].partition("-")[0] not in page.read_text(encoding="utf-8"):
+            raise CannotBuild(
+                f"{page}: needs another wheel than {ours.name}: some lessons reach a module that others do not."
+            )
+    _pack(out / "grpo-lessons.zip")
+    (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
+    shutil.copytree(NOTEBOOKS / "cases", out / "cases")
+    (out / "public" / "pocket").mkdir()
+    for file in (
+        *(pocket.PATH / name for name in ("model.safetensors", "tokenizer.json")),
+        Path(pocket.__file__).parent / "pocket.js",
+    ):
+        shutil.copy(file, out / "public" / "pocket")
+    add_python(out, offline, index)
+    _write_pages(out, base_url)
+
+
+def _export(lesson: str, page: Path, mode: str) -> None:
+    notebook = NOTEBOOKS / f"grpo_{lesson}.py"
+    command = [sys.executable, "-m", "marimo", "export", "html-wasm", notebook, "-o", page, "--mode", mode]
+    options = ["--execute", "--no-sandbox", "--force"]  # executed here: a page shows its content before Python has come
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # uv lies beside python
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path}
+    )
+    if done.returncode or not page.exists():
+        raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-500:]}{done.stderr[-1500:]}")
+    html = page.read_text(encoding="utf-8")
+    if html.count(PLACE) != 1:
+        raise CannotBuild(f"{page}: expected marimo's page to say once where its Python is ({PLACE}).")
+    html = html.replace(PLACE, WHERE).replace('"theme": "light"', '"theme": "system"')  # ?theme= has the last word
+    if mode == "edit":  # a lesson cannot tell otherwise; see Opened
+        html = html.replace("<head>", f"<head>{_EDIT}", 1)
+        html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
+    waking = render("waking.html", first=_first(page, html))
+    html = html.replace('<div id="root"></div>', f'<div id="root"></div>{waking}', 1)
+    page.write_text(html, encoding="utf-8")
+
+
+def _first(page: Path, html: str, cells: int = 9) -> str:
+    """The outputs of a page's first cells, as they were when it was exported; controls leave their place empty."""
+    start = html.find('"session": ') + len('"session": ')
+    try:
+        session, _ = json.JSONDecoder().raw_decode(html[start:])
+        outputs = [cell["outputs"][0]["data"] for cell in session["cells"][: cells + 1] if cell["outputs"]]
+    except (ValueError, KeyError, TypeError):
+        raise CannotBuild(f"{page}: expected marimo's page to hold the lesson's outputs (--execute).") from None
+    shown = [data.get("text/markdown") or data.get("text/html") or "" for data in outputs]
+    place = '<div style="height:4rem"></div>'
+    return "".join(f'<div class="output-area">{place if "<marimo-" in each else each}</div>' for each in shown if each)
+
+
+_EDIT = """<script>{const here = new URL(location); if (here.searchParams.get("view") !== "edit") {
+here.searchParams.set("view", "edit"); history.replaceState(null, "", here); }}</script>"""
+
+
+def _pack(path: Path) -> None:
+    """The course itself, to be taken home."""
+    wanted = [
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+        "requirements.txt",
+        "grpo_lessons/**/*",
+        "notebooks/**/*",
+        "tests/*.py",
+    ]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(file for each in wanted for file in ROOT.glob(each)):
+            if file.is_file() and "__" not in file.parent.name:  # caches of Python and of marimo
+                archive.write(file, Path("grpo-lessons") / file.relative_to(ROOT))
+
+
+# Python and its packages ---------------------------------------------------------------------------------------------
+
+
+def add_python(out: Path, offline: bool, index: str) -> None:
+    """Pyodide's core, the wheels, and the lock file that lists them, each package by its name."""
+    here = out / "pyodide"
+    here.mkdir()
+    index = index.rstrip("/") + "/"
+    theirs = json.loads(_read(index + "pyodide-lock.json"))
+    for name in CORE:
+        (here / name).write_bytes(_read(index + name))
+    wheels = [*_download(theirs["packages"], here), *(out / "public" / "wheels").iterdir()]
+    packages = {each["name"]: each for each in map(entry, wheels)}
+    for each in packages.values():
+        each["depends"] = [name for name in each["depends"] if name in packages or name in COMPILED]
+    ours = packages["grpo-lessons"]
+    ours |= {"file_name": f"../public/wheels/{ours['file_name']}", "depends": ["filelock"]}
+    for name in _closure(COMPILED + DRAWING, theirs["packages"]) - set(packages):
+        packages[name] = each = dict(theirs["packages"][name])
+        if offline or name in COMPILED:
+            (here / each["file_name"]).write_bytes(_read(index + each["file_name"]))
+        else:  # a page cannot ask a folder of ours
+            each["file_name"] = (index if "://" in index else INDEX) + each["file_name"]
+    ours["name"] = "grpo_lessons"  # as the page asks for it
+    lock = {"info": theirs["info"], "packages": packages}
+    (here / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
+
+
+def _read(address: str) -> bytes:
+    try:
+        if "://" not in address:
+            return Path(address).read_bytes()
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            return answer.read()
+    except (OSError, URLError) as error:
+        raise CannotBuild(
+            f"{address}: could not be read ({error}). Is it part of a Pyodide {PYODIDE_VERSION}?"
+        ) from None
+
+
+def _download(theirs: dict, folder: Path) -> list[Path]:
+    """Fetch wheels for this Pyodide with pip."""
+    tag = f"py{theirs['msgspec']['file_name'].split('-')[-1].removesuffix('.whl').removeprefix('py')}"
+    wanted = [f"{name}=={version('marimo' if name == 'marimo-base' else name)}" for name in FROM_PYPI]
+    wanted += [f"{name}=={theirs[name]['version']}" for name in AS_IN_PYODIDE]
+    target = [
+        "--platform",
+        tag,
+        "--implementation",
+        "cp",
+        "--python-version",
+        "3.14",
+        "--abi",
+        "cp314",
+        "--abi",
+        "none",
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "-d",
+            scratch,
+        ]
+        done = subprocess.run([*command, *target, *wanted], capture_output=True, text=True)
+        if done.returncode:
+            raise CannotBuild(f"pip could not fetch the packages of the page:\n{done.stderr[-2000:]}")
+        return [Path(shutil.copy(wheel, folder)) for wheel in sorted(Path(scratch).glob("*.whl"))]
+
+
+def entry(wheel: Path) -> dict:
+    """A wheel as a Pyodide lock file describes it."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        about = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = HeaderParser().parsestr(archive.read(about).decode())
+    browser = default_environment() | {"sys_platform": "emscripten", "python_version": "3.14", "extra": ""}
+    requirements = map(Requirement, metadata.get_all("Requires-Dist", []))
+    needed = [each for each in requirements if each.marker is None or each.marker.evaluate(browser)]
+    tops = {name.split("/")[0].removesuffix(".py") for name in names if ".dist-info" not in name}
+    return {
+        "name": canonicalize_name(metadata["Name"]),
+        "version": metadata["Version"],
+        "file_name": wheel.name,
+        "install_dir": "site",
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "package_type": "package",
+        "imports": sorted(top for top in tops if top.isidentifier()),
+        "depends": [canonicalize_name(each.name) for each in needed],
+        "unvendored_tests": False,
+    }
+
+
+def _closure(names: tuple[str, ...], packages: dict) -> set[str]:
+    """The packages, and what they depend on."""
+    found, pending = set(), [name for name in names if name in packages]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += packages[name]["depends"]
+    return found
+
+
+# The pages around the lessons ------------------------------------------------------------------------------------------
+
+
+def _write_pages(out: Path, base_url: str) -> None:
+    run = Run.load(NOTEBOOKS / "public" / "format_learns.json")
+    words = {
+        "base": base_url.rstrip("/") + "/" if base_url else "",
+        "picture": cards.page(curves({"this run": run}, only=("reward", "frac_reward_zero_std", "entropy"))),
+        "label": run.label,
+        "replies": cards.page(
+            cards.text_table(
+                ["question", "reply before", "reply after"], run.before.texts(run.after)[2:5], ("think", "answer")
+            )
+        ),
+        "before": f"{run.before.mean('format_reward'):.0%}",
+        "after": f"{run.after.mean('format_reward'):.0%}",
+        "steps": run.steps_done,
+        "lessons": LESSONS,
+        "minutes": MINUTES,
+    }
+    for name in ("index.html", "embed.html"):
+        (out / name).write_text(render(name, **words), encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Build the site that the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m grpo_lessons site", description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to build the site in")
+    parser.add_argument("--base-url", default="", help="where the site will stand, for the lines that embed a lesson")
+    parser.add_argument(
+        "--offline", action="store_true", help="put all packages into the site: no page asks another host"
+    )
+    parser.add_argument(
+        "--pyodide-index-url",
+        default=INDEX,
+        metavar="URL",
+        help="take Pyodide from here: an address or a folder (%(default)s)",
+    )
+    options = parser.parse_args(argv)
+    try:
+        build(options.out, options.base_url, options.offline, options.pyodide_index_url)
+    except CannotBuild as error:
+        raise SystemExit(f"No site: {error}") from None
+    size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
+    print(f"{options.out}: {size / 1e6:.0f} MB. To look at it: python -m http.server --directory {options.out}")

@@ -1,0 +1,242 @@
+"""The format lesson in a real browser, as a learner has it: opened, touched, trained, stopped."""
+
+import os
+import re
+import time
+
+import pytest
+
+from grpo_lessons.runs import Run
+from grpo_lessons.training import line
+from tests.support.browser import (
+    CHROMIUM,
+    at_step,
+    browse,
+    check_untouched,
+    lesson,
+    press,
+    serve,
+    settle,
+    shown,
+)
+
+if not CHROMIUM and not os.environ.get("CI"):
+    pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
+
+LESSON = "notebooks/grpo_format.py"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with lesson("format", tmp_path_factory.mktemp("course") / "runs") as page:
+        yield page
+
+
+def test_untouched_the_outputs_are_there_and_none_failed(page):
+    check_untouched(page, "A small language model adds", "reply before", "push", "group mean", "Break it")
+    assert page.locator(".gl .card").count() >= 16
+
+
+def test_a_control_changes_its_figure(page):
+    figure = page.locator("svg", has_text="group size G").first
+    before = figure.inner_html()
+    press(page, "G, the group size", "ArrowRight ArrowRight")
+    page.wait_for_function(
+        "before => ![...document.querySelectorAll('svg')].some(s => s.innerHTML === before)", arg=before, timeout=10_000
+    )
+
+
+def test_the_lone_success_is_pushed_less_when_it_has_company(page):
+    shown(page, "+0.94").first.wait_for()
+    press(page, "replies out of 8 that earn 1", "ArrowLeft ArrowLeft ArrowLeft")
+    shown(page, "+2.47").first.wait_for(timeout=10_000)
+    press(page, "replies out of 8 that earn 1", "ArrowRight")
+    shown(page, "+1.62").first.wait_for(timeout=10_000)
+
+
+def test_a_prediction_is_answered(page):
+    shown(page, "To avoid all eight of them", exact=True).click()
+    shown(page, "Not quite.").first.wait_for(timeout=10_000)
+    shown(page, "Nothing at all", exact=True).click()
+    shown(page, "Such a group is called").first.wait_for(timeout=10_000)
+
+
+def test_a_hostile_reply_is_scored_and_neither_runs_nor_hangs(page):
+    area = page.locator("marimo-text-area textarea").first
+    area.fill("<img src=x onerror=\"document.title='owned'\"><think></think><answer>no</answer>" + "<think>" * 200)
+    area.blur()
+    shown(page, "<img src=x").first.wait_for(timeout=10_000)
+    assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
+
+
+def train(page, disabled: bool):
+    """The button, when it can be pressed or when it cannot."""
+    return page.get_by_role("button", name="Train", disabled=disabled)
+
+
+def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt(page):
+    page.get_by_role("button", name="Train").click()
+    page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    train(page, disabled=True).wait_for(timeout=5_000)  # a second press throws no run away
+    shown(page, "a recording, until yours begins").wait_for(timeout=10_000)
+    at_step(page, 3).wait_for(timeout=60_000)
+    curve = page.locator("[data-step] polyline").first
+    before = curve.get_attribute("points")
+    at_step(page, 6).wait_for(timeout=60_000)
+    assert curve.get_attribute("points") != before
+    press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
+    page.get_by_role("button", name="Stop").click()
+    said = shown(page, re.compile(r"Stopped; what was learnt is kept: \d+ steps"))
+    said.wait_for(timeout=20_000)
+    assert 6 <= int(re.search(r"kept: (\d+)", said.text_content())[1]) <= 12
+    train(page, disabled=False).wait_for(timeout=5_000)
+
+
+def test_the_four_steps_run_and_show_their_rewards(page):
+    settle(page)
+    page.get_by_role("button", name="Run all of it").click()
+    shown(page, re.compile("Running: loading|^Step [1-5] of 5")).first.wait_for(timeout=20_000)
+    shown(page, "Reward of each step").wait_for(timeout=60_000)
+
+
+def test_settings_that_cannot_work_are_explained_where_they_are_chosen_and_cannot_be_started(page):
+    parts = page.get_by_label("parts (accumulation)")
+    press(page, "group size", "ArrowLeft")
+    shown(page, "samples 63 completions").wait_for(timeout=10_000)  # in whole groups of 7
+    parts.select_option("8")
+    shown(page, "cannot be cut into 8 equal parts").first.wait_for(timeout=10_000)
+    train(page, disabled=True).wait_for(timeout=5_000)
+    parts.select_option("1")
+    shown(page, "cannot be cut").first.wait_for(state="detached", timeout=10_000)
+    train(page, disabled=False).wait_for(timeout=5_000)
+    press(page, "group size", "ArrowRight")
+    shown(page, "samples 64 completions").wait_for(timeout=10_000)
+
+
+def test_train_stop_progress_and_the_first_curves_are_on_one_screen(page):
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.get_by_role("button", name="Train").evaluate("button => button.scrollIntoView({ block: 'start' })")
+    page.evaluate("document.getElementById('App').scrollBy(0, -20)")
+    page.wait_for_timeout(500)
+    for thing in (
+        page.get_by_role("button", name="Train"),
+        page.get_by_role("button", name="Stop"),
+        page.locator(".train .status"),
+        *page.locator("[data-step] .curve").all()[:3],
+    ):
+        box = thing.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 800, thing
+
+
+def test_the_exercises_can_be_written_in(page):
+    shown(page, "white space may stand between").first.wait_for(timeout=10_000)
+    assert page.get_by_text("def my_format_reward").count() == 1
+
+
+def cost(page, steps: int):
+    """The line that says what a training of so many steps will cost."""
+    return shown(page, re.compile(rf"At most .*: {steps} steps of .* GB that are free")).first
+
+
+def test_what_a_training_costs_is_said_before_it_runs(page):
+    shown(page, "They become more frequent", exact=True).click()
+    cost(page, steps=25).wait_for(timeout=60_000)
+
+
+def test_a_name_that_is_no_model_is_told_so(page):
+    settle(page)
+    other = page.locator("marimo-text", has=page.get_by_text("or a Hub id, or a folder")).locator("input")
+    other.fill("<img src=x>")
+    other.press("Enter")
+    shown(page, "is no model's name").first.wait_for(timeout=60_000)
+    assert page.locator("img[src=x]").count() == 0
+    other.fill("")
+    other.press("Enter")
+    cost(page, steps=25).wait_for(timeout=60_000)
+
+
+def test_a_real_model_brings_its_own_settings(page):
+    settle(page)
+    menu = page.locator("marimo-dropdown", has=page.get_by_text("model", exact=True)).locator("select")
+    menu.select_option(label="smollm2-135m")
+    shown(page, "samples 32 completions").wait_for(timeout=30_000)
+    assert page.get_by_role("checkbox", name="one example in the prompt").is_checked()
+    menu.select_option(label="pocket")
+    cost(page, steps=25).wait_for(timeout=60_000)
+
+
+def test_what_was_learnt_is_saved_and_asked_in_a_new_process(page):
+    settle(page)
+    page.get_by_role("button", name="Train").click()
+    at_step(page, 3).wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop").click()
+    shown(page, re.compile("Stopped; what was learnt")).wait_for(timeout=20_000)
+    shown(page, "Save, load, merge, push, hand over", exact=True).click()
+    for choice, words in (
+        ("save the adapter", "Saved:"),
+        ("load it in a new process and ask", "Asked in a new process"),
+        ("write a folder for many GPUs", "trl grpo --config runs/format/config.yaml"),
+    ):
+        settle(page)
+        shown(page, choice, exact=True).click()
+        settle(page)
+        page.get_by_role("button", name="Run this code").click()
+        shown(page, words).last.wait_for(timeout=60_000)
+
+
+def test_a_killed_training_is_offered_again_and_goes_on(tmp_path):
+    with lesson("format", tmp_path) as page:
+        press(page, "steps", " ".join(["ArrowLeft"] * 15))
+        shown(page, re.compile("max_steps=10")).first.wait_for(state="attached", timeout=10_000)
+        page.get_by_role("button", name="Train").click()
+        at_step(page, 4).wait_for(timeout=60_000)  # then the server and its kernels are killed
+    with lesson("format", tmp_path) as page:
+        offer = page.get_by_role("button", name=re.compile(r"Go on from step \d+ of 10"))
+        done = int(re.search(r"step (\d+)", offer.text_content())[1])
+        assert done >= 2
+        settle(page)
+        offer.click()
+        at_step(page, done + 1).wait_for(timeout=60_000)
+        assert page.get_by_role("button", name=re.compile("Go on from step")).count() == 0
+        shown(page, "Finished: 10 steps").wait_for(timeout=120_000)
+
+
+def test_a_server_started_with_settings_has_them_and_writes_the_record(tmp_path):
+    options = ("--", "--steps", "2", "--batch-size", "16")
+    with serve("run", LESSON, *options, runs=tmp_path) as url, browse(url) as page:
+        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        assert shown(page, "or a Hub id, or a folder").count() == 0  # a visitor fetches nothing
+        page.get_by_role("button", name="Train").click()
+        shown(page, "Finished: 2 steps").wait_for(timeout=60_000)
+        assert Run.load(tmp_path / "format/run.json").settings["batch_size"] == 16
+        page.reload()
+        shown(page, "Your last training: 2 steps").wait_for(timeout=60_000)
+
+
+def test_closing_the_tab_ends_the_training_and_frees_the_device():
+    with serve("run", LESSON, "--session-ttl", "1") as url:
+        with browse(url) as page:
+            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            assert page.get_by_text("def my_format_reward").count() == 1  # to be read:
+            assert page.locator("marimo-code-editor").count() == 0  # nothing that a visitor types is run
+            press(page, "steps", "End")
+            page.get_by_role("button", name="Train").click()
+            at_step(page, 2).wait_for(timeout=60_000)
+        closed = time.monotonic()
+        with line.turn(lambda in_front: None, lambda: time.monotonic() - closed > 20) as mine:
+            assert mine
+
+
+def test_two_sessions_take_turns_and_the_second_sees_its_place():
+    with serve("run", LESSON) as url, browse(url) as first:
+        second = first.context.new_page()
+        second.goto(url)
+        for page in (first, second):
+            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            page.get_by_role("button", name="Train").click()
+            time.sleep(1)
+        second.get_by_text("yours comes after it (1 in front of you)").wait_for(timeout=30_000)
+        at_step(first, 2).wait_for(timeout=60_000)
+        first.get_by_role("button", name="Stop").click()
+        first.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=20_000)
+        at_step(second, 1).wait_for(timeout=60_000)

@@ -1,0 +1,45 @@
+"""What we use of marimo and TRL that they do not promise to keep. A failure here says what has moved in a new version."""
+
+import inspect
+import subprocess
+import sys
+
+from grpo_lessons.lesson import marimo_inside
+from grpo_lessons.training import trl_inside
+
+
+def test_marimo_still_has_what_we_use_of_its_inside():
+    from marimo._output.formatters.formatters import THIRD_PARTY_FACTORIES
+    from marimo._server.api.endpoints.ws.ws_session_connector import ConnectionType, SessionConnector
+
+    told = "marimo has moved: mend grpo_lessons/lesson/marimo_inside.py"
+    assert isinstance(THIRD_PARTY_FACTORIES, dict), told
+    assert list(inspect.signature(SessionConnector._reconnect_session).parameters) == ["self", "session"], told
+    assert ConnectionType.RESUME, told
+    source = inspect.getsource(sys.modules[SessionConnector.__module__])
+    assert "disconnect_main_consumer" in source and "_reconnect_session(" in source, told
+    assert marimo_inside.PYODIDE_VERSION[0].isdigit(), told
+
+
+def test_trl_still_has_what_we_use_of_its_inside():
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    told = "TRL has moved: mend grpo_lessons/training/trl_inside.py"
+    assert {"model", "outputs"} <= set(inspect.signature(utils.add_fused_lm_head).parameters), told
+    assert chunked_logprob.TOKEN_CHUNK_SIZE == trl_inside.HEAD_TOKENS, told
+    assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == trl_inside.HEAD_WIDTH, told
+
+
+def test_what_marimo_calls_after_every_cell_is_there_before_matplotlib_is():
+    # while one session of `marimo run` imported matplotlib, the others stopped with an AttributeError
+    start = "from grpo_lessons.lesson.marimo_inside import let_sessions_start_together; let_sessions_start_together()"
+    code = (
+        f"import sys, marimo._output; {start}; marimo._output.mpl.close_figures(); print('matplotlib' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.strip() == "False", ran.stderr
+    shown = "import marimo, matplotlib, matplotlib.pyplot; matplotlib.use('module://marimo._output.mpl'); matplotlib.pyplot.figure()"
+    code = f"{start}; {shown}; print(marimo._output.mpl.__file__)"  # then its own, real backend
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.strip().endswith("mpl.py"), ran.stderr

@@ -1,0 +1,141 @@
+"""The session of a notebook: started, started again, stopped, failed, abandoned; and the predictions."""
+
+import gc
+import time
+
+from grpo_lessons import curves
+from grpo_lessons.lesson import Question
+from grpo_lessons.lesson.seat import Seat
+from grpo_lessons.lesson.session import Session, kept
+from grpo_lessons.problems import sums
+from grpo_lessons.rewards import format_reward
+from grpo_lessons.runs import Run
+from grpo_lessons.training import Plan, Settings
+from tests.support.lessons import opened
+
+
+def plan(steps, **settings):
+    settings = Settings(steps=steps, **{"batch_size": 16} | settings)
+    return Plan(settings, [format_reward], sums(512))
+
+
+class Listener:
+    """A session, and all that it said."""
+
+    def __init__(self, **other):
+        self.said, self.endings, self.busy = [], [], []
+        self.session = Session(opened(**other), self.said.append, self.endings.append, self.busy.append)
+
+    def start(self, steps, **settings):
+        self.session.start(plan(steps, **settings))
+
+    def wait(self, condition, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert condition(), [report.phase for report in self.said]
+
+
+def test_it_speaks_at_once_and_ends_with_the_model():
+    listener = Listener()
+    listener.start(steps=2)
+    assert listener.said[0].phase == "Starting"
+    listener.wait(lambda: listener.endings)
+    (end,) = listener.endings
+    assert end.phase.startswith("Finished: 2 steps") and end.error is None
+    assert listener.session.trained.model is not None and listener.busy == [True, False]
+    assert [len(report.run.metrics) for report in listener.said] == sorted(len(r.run.metrics) for r in listener.said)
+
+
+def test_stop_answers_at_once_and_keeps_what_was_learnt():
+    listener = Listener()
+    listener.start(steps=100)
+    listener.wait(lambda: listener.said[-1].run.steps_done >= 2)
+    listener.session.stop()
+    assert listener.said[-1].phase == "Stopping after this step"
+    listener.wait(lambda: listener.endings, 20)
+    assert listener.endings[0].phase.startswith("Stopped") and listener.endings[0].run.steps_done < 10
+
+
+def test_a_second_press_throws_no_run_away():
+    listener = Listener()
+    listener.start(steps=3)
+    listener.wait(lambda: listener.said[-1].run.steps_done >= 1)
+    listener.start(steps=100, seed=7)
+    listener.wait(lambda: listener.endings)
+    assert {report.run.settings["seed"] for report in listener.said} == {0}
+    assert [report.run.steps_done for report in listener.endings] == [3]
+
+
+def test_the_next_training_stands_over_the_one_before():
+    listener = Listener()
+    listener.start(steps=2)
+    listener.wait(lambda: listener.endings)
+    listener.start(steps=3, seed=7)
+    listener.wait(lambda: len(listener.endings) == 2)
+    ended = listener.endings[1]
+    assert ended.before.settings["steps"] == 2 and ended.before.steps_done == 2
+    shown = curves.panel(ended.run, ended.before)
+    assert "this run (steps 3, seed 7)" in shown and "the run before (steps 2, seed 0)" in shown
+
+
+def test_while_libraries_load_a_recordings_curves_say_that_they_are_a_recording():
+    run = Run({"steps": 2}, metrics=[{"step": 1, "reward": 0.2}, {"step": 2, "reward": 0.4}], state="finished")
+    shown = curves.panel(Run({"steps": 9}), run, names=("", "a recording, until yours begins"))
+    assert "a recording, until yours begins" in shown and "this run" not in shown
+
+
+def test_an_error_is_told_and_not_thrown():
+    listener = Listener()
+    listener.start(steps=2, batch_size=20)
+    listener.wait(lambda: listener.endings)
+    assert "cannot be cut into groups of 8" in listener.endings[0].error and listener.endings[0].run.state == "failed"
+
+
+def test_a_session_that_nobody_holds_any_more_ends():
+    said = []
+    session = Session(opened(), said.append, said.append)
+    session.start(plan(200))
+    deadline = time.monotonic() + 60
+    while said[-1].run.steps_done < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    del session
+    gc.collect()
+    heard = len(said)
+    time.sleep(1)
+    assert len(said) <= heard + 1
+    listener = Listener()  # the device is free for the next
+    listener.start(steps=1)
+    listener.wait(lambda: listener.endings, 30)
+
+
+def test_in_a_class_a_stopped_training_takes_no_finished_one_away(tmp_path):
+    seat = Seat(1, tmp_path)
+    seat.come()
+    listener = Listener(seat=seat, folder=tmp_path, is_own=False)
+    listener.start(2)
+    listener.wait(lambda: listener.endings)
+    listener.start(100)
+    listener.wait(lambda: listener.said[-1].run.steps_done >= 3)
+    listener.session.stop()
+    listener.wait(lambda: len(listener.endings) == 2)
+    assert listener.endings[1].run.state == "stopped"
+    assert Run.load(tmp_path / "run.json").steps_done == 2
+
+
+def test_a_finished_run_is_there_again_when_the_lesson_is_opened_anew(tmp_path):
+    listener = Listener(folder=tmp_path)
+    assert kept(listener.session.opened) is None
+    listener.start(2)
+    listener.wait(lambda: listener.endings)
+    assert kept(listener.session.opened).phase.startswith("Your last training: 2 steps")
+    (tmp_path / "run.json").write_text("{damaged")
+    assert kept(listener.session.opened) is None
+
+
+def test_every_choice_of_a_prediction_has_its_answer():
+    question = Question("Which?", {"a": "Because.", "b": "Look again."}, right="a")
+    assert list(question.options) == ["a", "b"] and "Choose" in question.answer().text
+    for choice, words in (("a", ("Yes.", "Because.")), ("b", ("Not quite.", "Look again."))):
+        question._update(choice)
+        assert all(word in question.answer().text for word in words)
