@@ -1,0 +1,124 @@
+"""The package as it is installed by itself: a wheel, in environments of its own, from another folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import CHROMIUM, ROOT, browse, failures, free_port, wait_for
+
+SITE_PACKAGES = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from what git has, as from a clean clone."""
+    source, out = (tmp_path_factory.mktemp(name) for name in ("source", "wheel"))
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in files.stdout.splitlines():
+        if (ROOT / name).exists() and not name.startswith("tests/"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", out, source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
+    """An environment with the package and nothing else."""
+    return environment(tmp_path_factory.mktemp("bare"), wheel)
+
+
+def environment(folder: Path, wheel: Path) -> Path:
+    """The Python of a new environment with the wheel in it."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel], check=True)
+    return python
+
+
+def run(python: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess:
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run([python, *words], cwd=cwd, env=clean, capture_output=True, text=True)
+
+
+def test_a_wheel_carries_the_lessons_and_all_that_they_show(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in (
+        "grpo_lessons/py.typed",
+        "grpo_lessons/notebooks/grpo_format.py",
+        "grpo_lessons/notebooks/public/format_learns.json",
+        "grpo_lessons/notebooks/public/format_learns.safetensors",
+        "grpo_lessons/notebooks/public/lesson.css",
+        "grpo_lessons/notebooks/notes/format.toml",
+        "grpo_lessons/notebooks/cases/format.json",
+        "grpo_lessons/pocket/model/model.safetensors",
+        "grpo_lessons/pocket/pocket.js",
+        "grpo_lessons/notebooks/public/step.html",
+        "grpo_lessons/web/pages/index.html",
+    ):
+        assert wanted in names, wanted
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"grpo_lessons"}  # no package of another name
+
+
+def test_with_nothing_else_installed_the_rewards_work_and_load_in_a_tenth_of_a_second(bare, tmp_path):
+    code = (
+        "import time; began = time.perf_counter(); import grpo_lessons.rewards as rewards\n"
+        "took = time.perf_counter() - began\n"
+        "print(took, rewards.format_reward(['<think>a</think><answer>1</answer>']), rewards.answer_reward(['72.0'], ['72']))"
+    )
+    done = [run(bare, "-c", code, cwd=tmp_path) for _ in range(3)]
+    assert {each.stdout.partition(" ")[2] for each in done} == {"[1.0] [1.0]\n"}, done[0].stderr
+    assert min(float(each.stdout.split()[0]) for each in done) < 0.1
+
+
+def test_it_says_what_there_is_and_what_is_missing(bare, tmp_path):
+    said = run(bare, "-m", "grpo_lessons", cwd=tmp_path)
+    assert said.returncode == 0 and all(word in said.stdout for word in ("length", "format", "math", "site", "class"))
+    unknown = run(bare, "-m", "grpo_lessons", "maths", cwd=tmp_path)
+    assert unknown.returncode != 0 and "'maths': no such lesson" in unknown.stderr
+    refused = run(bare, "-m", "grpo_lessons", "format", cwd=tmp_path)
+    assert "pip install 'grpo-lessons[lesson,train]'" in refused.stderr and list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def full(wheel, tmp_path_factory):
+    """The package as a wheel over the libraries of this environment, without the course's own folder."""
+    python = environment(folder := tmp_path_factory.mktemp("full"), wheel)
+    place = next((folder / "lib").glob("python*/site-packages"))
+    (place / "libraries.pth").write_text(
+        f"{SITE_PACKAGES}\n"
+    )  # the path only: its .pth files, ours among them, are not read
+    return python
+
+
+@pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")
+def test_from_another_folder_a_lesson_opens_on_a_copy_of_ones_own_and_trains(full, tmp_path):
+    port = free_port()
+    command = [full, "-m", "grpo_lessons", "format", "--headless", "--no-token", "--port", str(port)]
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "GRPO_LESSONS_RUNS")}
+    server = subprocess.Popen(
+        command, cwd=tmp_path, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        url = wait_for(f"http://127.0.0.1:{port}")
+        with browse(url) as page:
+            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            assert failures(page) == []
+            page.get_by_role("button", name="Train").click()
+            page.get_by_text("Step 1 of 25").or_(page.get_by_text("Step 2 of 25")).first.wait_for(timeout=90_000)
+            page.get_by_role("button", name="Stop").click()
+            page.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=30_000)
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+    assert (tmp_path / "grpo-lessons/grpo_format.py").exists() and (
+        tmp_path / "grpo-lessons/runs/format/run.json"
+    ).exists()
