@@ -2,9 +2,10 @@
 
 import gc
 import time
+import weakref
 
 from grpo_lessons import curves
-from grpo_lessons.lesson import Question
+from grpo_lessons.lesson import Question, Station
 from grpo_lessons.lesson.seat import Seat
 from grpo_lessons.lesson.session import Session, kept
 from grpo_lessons.problems import sums
@@ -107,6 +108,19 @@ def test_a_session_that_nobody_holds_any_more_ends():
     listener = Listener()  # the device is free for the next
     listener.start(steps=1)
     listener.wait(lambda: listener.endings, 30)
+
+
+def test_a_measuring_holds_no_station_that_nobody_holds_any_more():
+    station = Station(opened(is_watched=True), {"pocket": Settings()}, {"a run": Run({})})
+    given = []
+    station.measurer.measure = lambda plan, suit: given.append(suit)  # what its thread is given
+    question = Question("Which?", {"a": "Because."}, right="a")
+    question._update("a")
+    station.measure(lambda settings: plan(2), {"preset": "pocket"}, question)
+    gone = weakref.ref(station)
+    del station
+    gc.collect()
+    assert len(given) == 1 and gone() is None
 
 
 def test_in_a_class_a_stopped_training_takes_no_finished_one_away(tmp_path):

@@ -127,11 +127,13 @@ class Station:
     # Train -------------------------------------------------------------------------------------------------------
 
     def measure(self, plan: Callable[..., Plan], menu: dict, question: Question) -> None:
-        """Find out what the lesson's training costs, once a prediction is made, or a real model chosen."""
-        model = chosen_model(menu)
+        """Find out what the lesson's training costs, once a prediction is made, or a real model chosen, and not before."""
+        model, suit = chosen_model(menu), self._suit  # the thread must not hold the station: it ends with it
         if question.value or not is_pocket(model):
             first = plan(self.settings.first(model))
-            self.measurer.measure(first, lambda better: self._suit({model: better.settings}))
+            self.measurer.measure(first, lambda better: suit({model: better.settings}))
+        else:
+            self.measurer.stop()  # a download, too, of a model that is not chosen any more
 
     def buttons(self, busy: bool, plan: Plan) -> mo.ui.dictionary:
         """Train and Stop, and Go on after a kill; in a page, Play. In marimo they must be a variable of the notebook."""
@@ -181,14 +183,18 @@ class Station:
     ) -> mo.Html:
         """The buttons, beside them how far the session is, then its curves and its newest group."""
         report = self._or_recorded(report, plan.settings.model)
-        run, watch = report.run, self.watch
-        watch = watch(run if run.metrics else report.before or run) if callable(watch) else watch
+        run = report.run
+        watch = self._watched(run if run.metrics else report.before or run)
         status = f'<div class="status" aria-live="polite">{curves.status(report.phase, run, report.speed)}</div>'
         groups = run.groups or (report.before.groups if report.before and not run.metrics else [])
         shown = curves.panel(run, report.before, watch, report.names)
         shown += cards.group_panel(groups[-1], self.tags) if groups else ""
         failure = failed(report.error) if report.error else None
         return show(*self._above(cost, plan), *self._row(buttons, scrub, status), failure, shown)
+
+    def _watched(self, run: Run) -> Sequence[curves.Curve]:
+        """The curves to watch of a run."""
+        return self.watch(run) if callable(self.watch) else self.watch
 
     def _above(self, cost: Measured | None, plan: Plan) -> list[mo.Html]:
         if self.opened.trains:
@@ -237,10 +243,9 @@ class Station:
         """The slider over one step of the inspected run: where it stands on some curves, and its group."""
         run = self.inspected(ended)
         group = next((group for group in run.groups if group.step == step.value), run.groups[0])
-        watched = self.watch(run) if callable(self.watch) else self.watch
         return show(
             step,
-            curves.curves({"this run": run}, at=group.step, only=only, watch=watched),
+            curves.curves({"this run": run}, at=group.step, only=only, watch=self._watched(run)),
             cards.group_panel(group, self.tags),
             f'<p class="note">{escape(run.label)}</p>',
         )
@@ -259,8 +264,7 @@ class Station:
     def aside(self, function: Callable[[object], list[float]], label: str) -> tuple[object, mo.ui.button]:
         """The state and the button of a training of the lesson's plain code. In marimo both must be variables of the notebook."""
         said, publish = mo.state(None)
-        press = lambda _: in_background(self.opened, function, publish)  # noqa: E731
-        return said, mo.ui.button(label=label, on_click=press)
+        return said, mo.ui.button(label=label, on_click=lambda _: in_background(self.opened, function, publish))
 
     def show_aside(
         self, function: Callable, elements: Sequence[mo.Html], said: Progress | None, waiting: str
