@@ -2,12 +2,11 @@
 
 import os
 import re
-import time
 
 import pytest
 
 from grpo_lessons.runs import Run
-from grpo_lessons.training import line
+from grpo_lessons.training import Settings, Watch, train
 from tests.support.browser import (
     CHROMIUM,
     at_step,
@@ -19,6 +18,7 @@ from tests.support.browser import (
     settle,
     shown,
 )
+from tests.support.lessons import load
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -26,9 +26,23 @@ if not CHROMIUM and not os.environ.get("CI"):
 LESSON = "notebooks/grpo_format.py"
 
 
+class Killed(Exception):
+    """The end of a training that nobody asked for."""
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    with lesson("format", tmp_path_factory.mktemp("course") / "runs") as page:
+    """The lesson, where a training of six steps had come to its fourth when it was killed."""
+    runs = tmp_path_factory.mktemp("course") / "runs"
+
+    def killed(phase, run):
+        if run.steps_done == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        plan = load("format").plan(Settings(steps=6, batch_size=16))
+        train(plan, Watch(update=killed), runs / "format/unfinished")
+    with lesson("format", runs) as page:
         yield page
 
 
@@ -69,16 +83,22 @@ def test_a_hostile_reply_is_scored_and_neither_runs_nor_hangs(page):
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
 
 
-def train(page, disabled: bool):
+def train_button(page, disabled: bool):
     """The button, when it can be pressed or when it cannot."""
     return page.get_by_role("button", name="Train", disabled=disabled)
+
+
+def test_a_killed_training_is_offered_again_and_goes_on(page):
+    offer = page.get_by_role("button", name=re.compile("Go on from step [34] of 6"))
+    offer.click()
+    shown(page, "Finished: 6 steps").wait_for(timeout=60_000)
+    assert page.get_by_role("button", name=re.compile("Go on from step")).count() == 0
 
 
 def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt(page):
     page.get_by_role("button", name="Train").click()
     page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
-    train(page, disabled=True).wait_for(timeout=5_000)  # a second press throws no run away
-    shown(page, "a recording, until yours begins").wait_for(timeout=10_000)
+    train_button(page, disabled=True).wait_for(timeout=5_000)  # a second press throws no run away
     at_step(page, 3).wait_for(timeout=60_000)
     curve = page.locator("[data-step] polyline").first
     before = curve.get_attribute("points")
@@ -89,7 +109,7 @@ def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt
     said = shown(page, re.compile(r"Stopped; what was learnt is kept: \d+ steps"))
     said.wait_for(timeout=20_000)
     assert 6 <= int(re.search(r"kept: (\d+)", said.text_content())[1]) <= 12
-    train(page, disabled=False).wait_for(timeout=5_000)
+    train_button(page, disabled=False).wait_for(timeout=5_000)
 
 
 def test_the_four_steps_run_and_show_their_rewards(page):
@@ -105,10 +125,10 @@ def test_settings_that_cannot_work_are_explained_where_they_are_chosen_and_canno
     shown(page, "samples 63 completions").wait_for(timeout=10_000)  # in whole groups of 7
     parts.select_option("8")
     shown(page, "cannot be cut into 8 equal parts").first.wait_for(timeout=10_000)
-    train(page, disabled=True).wait_for(timeout=5_000)
+    train_button(page, disabled=True).wait_for(timeout=5_000)
     parts.select_option("1")
     shown(page, "cannot be cut").first.wait_for(state="detached", timeout=10_000)
-    train(page, disabled=False).wait_for(timeout=5_000)
+    train_button(page, disabled=False).wait_for(timeout=5_000)
     press(page, "group size", "ArrowRight")
     shown(page, "samples 64 completions").wait_for(timeout=10_000)
 
@@ -184,59 +204,41 @@ def test_what_was_learnt_is_saved_and_asked_in_a_new_process(page):
         shown(page, words).last.wait_for(timeout=60_000)
 
 
-def test_a_killed_training_is_offered_again_and_goes_on(tmp_path):
-    with lesson("format", tmp_path) as page:
-        press(page, "steps", " ".join(["ArrowLeft"] * 15))
-        shown(page, re.compile("max_steps=10")).first.wait_for(state="attached", timeout=10_000)
-        page.get_by_role("button", name="Train").click()
-        at_step(page, 4).wait_for(timeout=60_000)  # then the server and its kernels are killed
-    with lesson("format", tmp_path) as page:
-        offer = page.get_by_role("button", name=re.compile(r"Go on from step \d+ of 10"))
-        done = int(re.search(r"step (\d+)", offer.text_content())[1])
-        assert done >= 2
-        settle(page)
-        offer.click()
-        at_step(page, done + 1).wait_for(timeout=60_000)
-        assert page.get_by_role("button", name=re.compile("Go on from step")).count() == 0
-        shown(page, "Finished: 10 steps").wait_for(timeout=120_000)
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory):
+    """A server of the lesson for visitors, started with settings; its address, and where it keeps records."""
+    runs = tmp_path_factory.mktemp("visited")
+    options = ("--session-ttl", "1", "--", "--steps", "3", "--batch-size", "16")
+    with serve("run", LESSON, *options, runs=runs) as url:
+        yield url, runs
 
 
-def test_a_server_started_with_settings_has_them_and_writes_the_record(tmp_path):
-    options = ("--", "--steps", "2", "--batch-size", "16")
-    with serve("run", LESSON, *options, runs=tmp_path) as url, browse(url) as page:
-        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+def test_a_server_started_with_settings_has_them_and_writes_the_record(visited):
+    url, runs = visited
+    with browse(url) as page:
+        train_button(page, disabled=False).wait_for(timeout=60_000)
         assert shown(page, "or a Hub id, or a folder").count() == 0  # a visitor fetches nothing
-        page.get_by_role("button", name="Train").click()
-        shown(page, "Finished: 2 steps").wait_for(timeout=60_000)
-        assert Run.load(tmp_path / "format/run.json").settings["batch_size"] == 16
+        assert page.get_by_text("def my_format_reward").count() == 1  # to be read:
+        assert page.locator("marimo-code-editor").count() == 0  # nothing that a visitor types is run
+        train_button(page, disabled=False).click()
+        shown(page, "a recording, until yours begins").wait_for(timeout=10_000)
+        shown(page, "Finished: 3 steps").wait_for(timeout=60_000)
+        assert Run.load(runs / "format/run.json").settings["batch_size"] == 16
         page.reload()
-        shown(page, "Your last training: 2 steps").wait_for(timeout=60_000)
+        shown(page, "Your last training: 3 steps").wait_for(timeout=60_000)
 
 
-def test_closing_the_tab_ends_the_training_and_frees_the_device():
-    with serve("run", LESSON, "--session-ttl", "1") as url:
-        with browse(url) as page:
-            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
-            assert page.get_by_text("def my_format_reward").count() == 1  # to be read:
-            assert page.locator("marimo-code-editor").count() == 0  # nothing that a visitor types is run
-            press(page, "steps", "End")
-            page.get_by_role("button", name="Train").click()
-            at_step(page, 2).wait_for(timeout=60_000)
-        closed = time.monotonic()
-        with line.turn(lambda in_front: None, lambda: time.monotonic() - closed > 20) as mine:
-            assert mine
-
-
-def test_two_sessions_take_turns_and_the_second_sees_its_place():
-    with serve("run", LESSON) as url, browse(url) as first:
+def test_two_sessions_take_turns_the_second_sees_its_place_and_a_closed_tab_frees_the_device(visited):
+    with browse(visited[0]) as first:
         second = first.context.new_page()
-        second.goto(url)
+        second.goto(visited[0])
         for page in (first, second):
-            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
-            page.get_by_role("button", name="Train").click()
-            time.sleep(1)
+            train_button(page, disabled=False).wait_for(timeout=60_000)
+            press(page, "steps", "End")
+            shown(page, re.compile("max_steps=60")).first.wait_for(state="attached", timeout=10_000)
+            train_button(page, disabled=False).click()
+            train_button(page, disabled=True).wait_for(timeout=5_000)
         second.get_by_text("yours comes after it (1 in front of you)").wait_for(timeout=30_000)
         at_step(first, 2).wait_for(timeout=60_000)
-        first.get_by_role("button", name="Stop").click()
-        first.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=20_000)
-        at_step(second, 1).wait_for(timeout=60_000)
+        first.close()
+        at_step(second, 1).wait_for(timeout=20_000)

@@ -167,14 +167,14 @@ def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
     line_of_the_class = runs / line.FOLDER.name
 
     async def queue():
-        learners = [Learner(host) for _ in range(4)]
+        learners = [Learner(host) for _ in range(3)]
         with line.turn(lambda in_front: None, lambda: False, line_of_the_class):  # nobody's turn yet
             for learner in learners:
                 await learner.open()
                 await learner.train()
-            await learners[3].sees(r"yours comes after it \(4 in front of you\)")
+            await learners[2].sees(r"yours comes after it \(3 in front of you\)")
             await learners[1].close()
-            await learners[3].sees(r"\(3 in front of you\)", timeout=15)
+            await learners[2].sees(r"\(2 in front of you\)", timeout=15)
         stayed = [learners[0], *learners[2:]]
         for learner in stayed:
             await learner.sees("Finished: 3 steps")
@@ -183,7 +183,7 @@ def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
         return [learner.seat for learner in learners]
 
     records = [runs / f"class/seat-{seat}/format/run.json" for seat in run(queue())]
-    assert [record.exists() for record in records] == [True, False, True, True]
+    assert [record.exists() for record in records] == [True, False, True]
     assert {Run.load(record).steps_done for record in records if record.exists()} == {3}
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,18 @@ def run(name: str, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """All three, at the same time: each loads torch for itself, and then they take turns."""
+    with ThreadPoolExecutor() as pool:
+        options = ("--", "--steps", "2", "--batch-size", "16", "--seed", "3")
+        return dict(zip(LESSONS, pool.map(lambda name: run(name, *options), LESSONS), strict=True))
+
+
 @pytest.mark.parametrize("name", LESSONS)
-def test_it_trains_with_a_bar_and_writes_the_record(name):
+def test_it_trains_with_a_bar_and_writes_the_record(trained, name):
     record = Path(os.environ["GRPO_LESSONS_RUNS"]) / name / "run.json"
-    done = run(name, "--", "--steps", "2", "--batch-size", "16", "--seed", "3")
+    done = trained[name]
     assert done.returncode == 0, done.stderr[-2000:]
     assert "step/s" in done.stderr or "s/step" in done.stderr  # the bar, with the time left
     assert "held-out" in done.stdout and str(record) in done.stdout

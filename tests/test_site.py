@@ -51,23 +51,30 @@ def visit(address, **options):
 
 
 @pytest.fixture(scope="module")
-def lesson(address):
-    """The format lesson, alive; and what it asked of other hosts."""
-    with visit(f"{address}/format.html") as (page, asked):
-        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
-        page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)  # all cells have run
-        yield page, asked
+def asleep(address):
+    """The format lesson, just opened; and what it asked of other hosts."""
+    with visit(f"{address}/format.html") as opened:
+        yield opened
 
 
-def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls_sleep(address):
-    with visit(f"{address}/format.html") as (page, _):
-        page.get_by_text("After 25 steps of training").first.wait_for(timeout=20_000)
-        page.get_by_text("the controls wake in some seconds").wait_for(timeout=20_000)
-        page.locator("svg").filter(has_text="chance of a dead group").wait_for(timeout=READY)  # all of it, from marimo
-        assert page.get_by_role("button", name="Play", exact=True).count() == 0  # only Python puts it there
-        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
-        page.locator("#waking").wait_for(state="detached", timeout=READY)
-        assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
+@pytest.fixture(scope="module")
+def lesson(asleep):
+    """The same, alive."""
+    page, asked = asleep
+    page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+    page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)  # all cells have run
+    return page, asked
+
+
+def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls_sleep(asleep):
+    page, _ = asleep
+    page.get_by_text("After 25 steps of training").first.wait_for(timeout=20_000)
+    page.get_by_text("the controls wake in some seconds").wait_for(timeout=20_000)
+    page.locator("svg").filter(has_text="chance of a dead group").wait_for(timeout=READY)  # all of it, from marimo
+    assert page.get_by_role("button", name="Play", exact=True).count() == 0  # only Python puts it there
+    page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+    page.locator("#waking").wait_for(state="detached", timeout=READY)
+    assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
 
 
 def test_nothing_has_failed_and_only_matplotlib_was_asked_of_another_host(lesson):
@@ -185,14 +192,6 @@ def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
     assert sum("<answer>" in row for row in after) >= 2  # 96 % of its replies have the format: all but never fewer
 
 
-def test_the_length_lesson_counts_tokens_in_the_page(address):
-    with visit(f"{address}/length.html", width=420) as (page, _):
-        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
-        assert failures(page) == []
-        assert page.locator(".tokens i").count() > 20
-        assert page.evaluate("document.documentElement.scrollWidth") <= 420
-
-
 def test_the_variant_with_code_shows_it_and_runs(address):
     with visit(f"{address}/math-code.html") as (page, _):
         page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
@@ -226,7 +225,7 @@ def test_the_index_page_has_lines_to_copy_and_asks_nobody_else(address, root):
         assert asked == []
 
 
-def test_an_offline_site_asks_nobody_else(root, distribution, tmp_path):
+def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, tmp_path):
     """Without matplotlib in the distribution, for there is none to be had here; with it, its files are copied alike."""
     index, out = tmp_path / "index", tmp_path / "site"
     shutil.copytree(distribution, index)
@@ -236,9 +235,11 @@ def test_an_offline_site_asks_nobody_else(root, distribution, tmp_path):
     shutil.copytree(root / "course" / "grpo", out)
     shutil.rmtree(out / "pyodide")
     builder.add_python(out, offline=True, index=str(index))
-    with serve_folder(out) as address, visit(f"{address}/math.html") as (page, asked):
+    with serve_folder(out) as address, visit(f"{address}/length.html", width=420) as (page, asked):
         page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)
-        assert asked == []
+        assert asked == [] and failures(page) == []
+        assert page.locator(".tokens i").count() > 20
+        assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
 def test_an_offline_site_is_not_built_without_a_file_it_needs(root, distribution, tmp_path):
