@@ -9,44 +9,43 @@ from html import escape
 from statistics import fmean
 
 from grpo_lessons.groups import is_dead
-from grpo_lessons.palette import COLOURS
+from grpo_lessons.palette import COLOURS, STYLE
 from grpo_lessons.runs import Completion, Group, seconds_left
 from grpo_lessons.text import mark_tags
 
 MOST_CHARACTERS = 600  # of one completion on a card
 
 _STYLE = (
-    "<style>.gl{--line:rgba(128,134,145,.35);--soft:rgba(128,134,145,.10);font-size:.92rem;line-height:1.45;"
-    + "".join(f"--{name}:{colour};" for name, colour in COLOURS.items())
-    + """}
+    f"<style>{STYLE}"
+    + """.gl{--line:rgba(128,134,145,.35);--soft:rgba(128,134,145,.10);font-size:.92rem;line-height:1.45}
 .gl *{box-sizing:border-box}.gl p{margin:.3rem 0}
 .gl .cards{display:grid;gap:.5rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr))}
 .gl .card{border:1px solid var(--line);border-radius:.5rem;padding:.5rem .65rem;display:flex;flex-direction:column;gap:.4rem}
-.gl .card.up{border-left:4px solid var(--up)}.gl .card.down{border-left:4px solid var(--down)}
-.gl .card.dead{border-left:4px solid var(--dead)}
+.gl .card.up{border-left:4px solid var(--gl-up)}.gl .card.down{border-left:4px solid var(--gl-down)}
+.gl .card.dead{border-left:4px solid var(--gl-dead)}
 .gl .text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.82rem;white-space:pre-wrap;
 overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
-.gl .tag{color:var(--policy);font-weight:700}.gl .in{background:color-mix(in srgb,var(--policy) 13%,transparent)}
-.gl .tokens i{font-style:normal;border-radius:2px}.gl .tokens i:nth-child(odd){background:color-mix(in srgb,var(--policy) 20%,transparent)}
+.gl .tag{color:var(--gl-policy);font-weight:700}.gl .in{background:color-mix(in srgb,var(--gl-policy) 13%,transparent)}
+.gl .tokens i{font-style:normal;border-radius:2px}.gl .tokens i:nth-child(odd){background:color-mix(in srgb,var(--gl-policy) 20%,transparent)}
 .gl .tokens i:nth-child(even){background:var(--soft)}
 .gl .facts{display:flex;flex-wrap:wrap;gap:.25rem .8rem;align-items:baseline;font-variant-numeric:tabular-nums}
-.gl .name{opacity:.75;font-size:.8rem}.gl b.reward{color:var(--reward)}.gl b.up{color:var(--up)}.gl b.down{color:var(--down)}
-.gl b.dead{color:var(--dead)}.gl b.held-out{color:var(--held-out)}.gl b.policy{color:var(--policy)}
+.gl .name{opacity:.85;font-size:.8rem}.gl b.reward{color:var(--gl-reward)}.gl b.up{color:var(--gl-up)}.gl b.down{color:var(--gl-down)}
+.gl b.dead{color:var(--gl-dead)}.gl b.held-out{color:var(--gl-held-out)}.gl b.policy{color:var(--gl-policy)}
 .gl .curves{display:grid;gap:.6rem 1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,16rem),1fr))}
 .gl .curve svg{display:block;width:100%;height:auto;overflow:visible}
 .gl .curve header{display:flex;justify-content:space-between;gap:.5rem;font-size:.82rem}
 .gl .bar{height:.5rem;border-radius:.25rem;background:var(--soft);overflow:hidden;margin:.35rem 0}
-.gl .bar i{display:block;height:100%;background:var(--policy);transition:width .3s}
+.gl .bar i{display:block;height:100%;background:var(--gl-policy);transition:width .3s}
 .gl .bar.busy i{width:30%;animation:gl-busy 1.4s ease-in-out infinite alternate}
 @keyframes gl-busy{from{margin-left:0}to{margin-left:70%}}
-.gl .loop{display:grid;gap:.4rem .9rem}.gl .loop .head{font-size:.8rem;opacity:.75;border-bottom:1px solid var(--line);display:flex;align-items:end}
+.gl .loop{display:grid;gap:.4rem .9rem}.gl .loop .head{font-size:.8rem;opacity:.85;border-bottom:1px solid var(--line);display:flex;align-items:end}
 @media (max-width:40rem){.gl .loop{grid-template-columns:repeat(3,auto)!important}.gl .loop .wide{grid-column:1/-1;margin-top:.5rem}}
 .gl td.text{min-width:11rem}
 @media (max-width:40rem){.gl .texts thead{display:none}.gl .texts tr{display:block;border-bottom:1px solid var(--line);padding:.35rem 0}
-.gl .texts td{display:block;border:0;padding:.1rem .3rem}.gl .texts td.text::before{content:attr(data-head);display:block;opacity:.7;font-size:.75rem}}
+.gl .texts td{display:block;border:0;padding:.1rem .3rem}.gl .texts td.text::before{content:attr(data-head);display:block;opacity:.85;font-size:.75rem}}
 .gl .flow{display:flex;flex-wrap:wrap;gap:.3rem .5rem;align-items:center;margin:.2rem 0 .8rem}
 .gl .flow span{border:1px solid var(--line);border-radius:1rem;padding:.15rem .7rem}
-.gl .flow .now{background:color-mix(in srgb,var(--policy) 18%,transparent);border-color:var(--policy)}
+.gl .flow .now{background:color-mix(in srgb,var(--gl-policy) 18%,transparent);border-color:var(--gl-policy)}
 .gl table{border-collapse:collapse;width:100%;font-size:.86rem}.gl .scroll{overflow-x:auto}
 .gl th,.gl td{border-bottom:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top}
 .gl td.mark,.gl th.mark{text-align:center}.gl td.mark{white-space:nowrap}.gl th{font-weight:600}
@@ -54,7 +53,10 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .track{position:relative;height:.8rem;border-left:0;background:linear-gradient(90deg,transparent calc(50% - 1px),var(--line) 0,
 var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;height:100%;border-radius:2px}
 .gl .train{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center}.gl .train .status{flex:1 1 16rem}
-.gl .note{opacity:.75;font-size:.82rem}
+.gl .dots{position:relative;height:1.6rem;border-bottom:1px solid var(--line);margin:.6rem .4rem .2rem}
+.gl .dots i{position:absolute;bottom:.3rem;width:.7rem;height:.7rem;margin-left:-.35rem;border-radius:50%;background:var(--gl-policy);opacity:.65}
+.gl .dots b{position:absolute;bottom:0;height:100%;border-left:2px dashed var(--gl-reward)}
+.gl .note{opacity:.85;font-size:.82rem}
 </style>"""
 ).replace("\n", "")
 
@@ -63,7 +65,7 @@ def word(concept: str, text: str = "") -> str:
     """A word of prose in its concept's colour.
 
     >>> word("reward")
-    '<b style="color:#c97f00">reward</b>'
+    '<b style="color:var(--gl-reward,#8f5a00)">reward</b>'
     """
     return f'<b style="color:{COLOURS[concept]}">{escape(text or concept)}</b>'
 
@@ -80,7 +82,7 @@ def marked_text(text: str, tags: Sequence[str] = ()) -> str:
     classes = {"": "", "tag": "tag"}
     body = "".join(f'<span class="{classes.get(kind, "in")}">{escape(piece)}</span>' for piece, kind in pieces)
     more = f'<span class="note"> … {len(text) - len(cut):,} more characters</span>' if len(text) > len(cut) else ""
-    return body + more or '<span class="note">(empty)</span>'
+    return body + more if text.strip() else f'<span class="note">({"only white space" if text else "empty"})</span>'
 
 
 def marked_tokens(tokens: Sequence[str]) -> str:
@@ -120,15 +122,29 @@ def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pus
     """One card for each completion of a group: text, tokens, rewards, and with `pushes` the advantage."""
     dead = len(completions) > 1 and is_dead([sum(r or 0 for r in c.rewards.values()) for c in completions])
     cards = [
-        f'<div class="card {direction(c.advantage) if pushes else ""}"><div class="text">{marked_text(c.text, tags)}</div>'
+        f'<div class="card {direction(c.advantage) if pushes else ""}"><div class="text"{_reached(c.text)}>{marked_text(c.text, tags)}</div>'
         f'<div class="facts">{"".join(_reward(name, score) for name, score in c.rewards.items())}'
         + (f'<span><span class="name">advantage</span> {push(c.advantage)}</span>' if pushes else "")
-        + (f'<span class="name">{c.tokens} tokens</span>' if c.tokens else "")
+        + (f'<span class="name">{counted(c.tokens, "token")}</span>' if c.tokens else "")
         + "</div></div>"
         for c in completions
     ]
     verdict = "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
     return f'{verdict}<div class="cards">{"".join(cards)}</div>'
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "token"), counted(20, "token")
+    ('1 token', '20 tokens')
+    """
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def _reached(text: str) -> str:
+    """A long text scrolls in its card, so the keyboard must be able to come to it."""
+    return ' tabindex="0"' if len(text) > 250 or text.count("\n") > 5 else ""
 
 
 def _reward(name: str, score: float | None) -> str:
@@ -166,9 +182,16 @@ STAGES = ("one prompt", "sampled completions", "a reward each", "compare within 
 
 
 def loop_picture(
-    prompt: str, completions: Sequence[Completion], tags: Sequence[str] = (), stage: int = len(STAGES)
+    prompt: str,
+    completions: Sequence[Completion],
+    tags: Sequence[str] = (),
+    stage: int = len(STAGES),
+    update: Sequence[float] = (),
 ) -> str:
-    """The loop of GRPO, filled with one prompt and its completions, as far as a stage of `STAGES` (1 to 5)."""
+    """The loop of GRPO, filled with one prompt and its completions, as far as a stage of `STAGES` (1 to 5).
+
+    `update`: how many times as likely as before each completion is after it.
+    """
     flow = " → ".join(
         f'<span class="{"now" if i == stage else ""}">{len(completions) if i == 2 else ""} {name}</span>'
         for i, name in enumerate(STAGES, 1)
@@ -176,12 +199,13 @@ def loop_picture(
     rewards = [sum(reward or 0 for reward in c.rewards.values()) for c in completions]
     mean = fmean(rewards)
     columns = [
-        ("completion", [f'<div class="text wide">{marked_text(c.text, tags)}</div>' for c in completions]),
+        ("completion", [f'<div class="text wide">{marked_text(c.text, tags)}{_tokens(c)}</div>' for c in completions]),
         ("reward", [f'<div><b class="reward">{short(reward)}</b></div>' for reward in rewards]),
         (f"against the mean, {short(mean)}", [f"<div>{signed(reward - mean)}</div>" for reward in rewards]),
         ("advantage", [f"<div>{push(c.advantage)}</div>" for c in completions]),
+        ("chance after it", [f"<div><b>× {short(times)}</b></div>" for times in update]),
     ]
-    columns = columns[: max(0, stage - 1)]
+    columns = columns[: (0, 1, 2, 4, 5)[stage - 1] if update else stage - 1]
     cells = [
         f'<div class="head{" wide" if i == 0 else ""}">{escape(head)}</div>' for i, (head, _) in enumerate(columns)
     ]
@@ -191,16 +215,33 @@ def loop_picture(
     return f'<div class="flow">{flow} <span>↺ again</span></div><p><b>{escape(prompt)}</b></p>{grid}'
 
 
+def _tokens(completion: Completion) -> str:
+    return f' <span class="note">{counted(completion.tokens, "token")}</span>' if completion.tokens else ""
+
+
+def dots(lengths: Sequence[int], target: int, longest: int) -> str:
+    """The lengths of one group in tokens, a dot each, over a line from 0 to the longest that is allowed; and the target."""
+    at = [round(100 * min(n, longest) / longest, 1) for n in (*lengths, target)]
+    spots = "".join(f'<i style="left:{x}%"></i>' for x in at[:-1])
+    said = f"lengths of this group: {', '.join(map(str, sorted(lengths)))} tokens; target {target}"
+    return (
+        f'<div class="dots" role="img" aria-label="{said}"><b style="left:{at[-1]}%"></b>{spots}</div>'
+        f'<p class="note">0 to {longest} tokens; a dot for each text of this group, the line is the target of {target}</p>'
+    )
+
+
 def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
     """The rewards of one group as numbers, and their advantages as bars from a common zero."""
     longest = max(2.5, *map(abs, advantages))  # a common scale: what stands out in a group of eight has 2.47
-    rows = []
+    rows = [
+        '<span></span><span class="name">reward</span><span class="name" style="text-align:center">0</span><span class="name">advantage</span>'
+    ]
     for i, (reward, advantage) in enumerate(zip(rewards, advantages, strict=True), 1):
         way, width = direction(advantage), 50 * abs(advantage) / longest
         start = 50 if advantage >= 0 else 50 - width
         rows.append(
             f'<span class="name">reply {i}</span><b class="reward">{short(reward)}</b>'
-            f'<span class="track"><i style="left:{start:.1f}%;width:{width:.1f}%;background:var(--{way})"></i></span>'
+            f'<span class="track"><i style="left:{start:.1f}%;width:{width:.1f}%;background:var(--gl-{way})"></i></span>'
             f"<span>{push(advantage)}</span>"
         )
     mean = sum(rewards) / len(rewards)
@@ -257,8 +298,15 @@ def marks_table(
 
 
 def group_panel(group: Group, tags: Sequence[str] = ()) -> str:
-    """One sampled group of a run under its prompt and step."""
-    return f"<p><b>Step {group.step}</b> · {escape(group.prompt)}</p>{group_cards(group.completions, tags)}"
+    """One sampled group of a run under its prompt and step, and how many of its completions differ.
+
+    As the entropy falls, so does their number: copies have equal rewards, and nothing to learn from.
+    """
+    differ = f"{len({completion.text for completion in group.completions})} of {len(group.completions)} replies differ"
+    return (
+        f'<p><b>Step {group.step}</b> · {escape(group.prompt)} <span class="name">· {differ}</span></p>'
+        f"{group_cards(group.completions, tags)}"
+    )
 
 
 def progress(phase: str, done: int = 0, total: int = 1, seconds: float = 0.0) -> str:

@@ -116,7 +116,7 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
     now = f'<b style="color:{colour}">{short(chosen[-1])}</b>' if chosen else ""
     dots = f' <b class="held-out">● held-out {short(points[-1][1])}</b>' if points and at is None else ""
     return (
-        f'<div class="curve"><header><span>{escape(curve.title)}</span><span>{now}{dots}</span></header>'
+        f'<div class="curve"><header role="none"><span>{escape(curve.title)}</span><span>{now}{dots}</span></header>'
         f'<svg viewBox="0 0 {paper.width} {paper.height}" role="img" aria-label="{escape(curve.title)} over the steps">'
         f"{paper.axes()}{drawn}</svg></div>"
     )
@@ -165,7 +165,7 @@ class _Paper:
         )
 
     def axes(self) -> str:
-        left, right, ink = self.left, self.width - 4, 'font-size="11" fill="currentColor" opacity=".7"'
+        left, right, ink = self.left, self.width - 4, 'font-size="11" fill="currentColor" opacity=".85"'
         return (
             f'<path d="M{left} 4V{self.bottom}H{right}" fill="none" stroke="currentColor" opacity=".35"/>'
             f'<text x="{left - 4}" y="11" text-anchor="end" {ink}>{short(float(f"{self.high:.3g}"))}</text>'

@@ -3,10 +3,15 @@
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
+from html import escape
 
 from grpo_lessons.groups import interval, p_dead, simulate_dead
-from grpo_lessons.palette import COLOURS
+from grpo_lessons.palette import COLOURS, SHADES
 from grpo_lessons.runs import Run
+
+INK = {
+    name: light for name, (light, _) in SHADES.items()
+}  # for matplotlib; `to_svg` has the page's shade take its place
 
 
 def dead_groups(p: float, size: int, sizes: range = range(2, 17), groups: int = 200):
@@ -15,12 +20,12 @@ def dead_groups(p: float, size: int, sizes: range = range(2, 17), groups: int = 
     The line is p^G + (1-p)^G, the dots are shares among `groups` simulated groups, the ring marks `size`.
     """
     figure, axes = _figure(5.6, 3.1)
-    axes.plot(sizes, [p_dead(p, g) for g in sizes], color=COLOURS["dead"], lw=2, label="pᴳ + (1−p)ᴳ")
+    axes.plot(sizes, [p_dead(p, g) for g in sizes], color=INK["dead"], lw=2, label="pᴳ + (1−p)ᴳ")
     dots = [simulate_dead(p, g, groups) for g in sizes]
-    axes.plot(sizes, dots, "o", ms=4, color=COLOURS["policy"], label=f"{groups} simulated groups")
+    axes.plot(sizes, dots, "o", ms=4, color=INK["policy"], label=f"{groups} simulated groups")
     chance = p_dead(p, size)
-    axes.plot([size], [chance], "o", ms=13, mfc="none", mew=2, color=COLOURS["reward"])
-    axes.annotate(f"{chance:.0%}", (size, chance), xytext=(9, 7), textcoords="offset points", color=COLOURS["reward"])
+    axes.plot([size], [chance], "o", ms=13, mfc="none", mew=2, color=INK["reward"])
+    axes.annotate(f"{chance:.0%}", (size, chance), xytext=(9, 7), textcoords="offset points", color=INK["reward"])
     axes.set(
         xlabel="group size G",
         ylabel="chance of a dead group",
@@ -54,9 +59,9 @@ def shares(rows: dict[str, list[tuple[str, list[float]]]]):
                 axes.annotate(f"{word}: none", (0, row + offset), va="center")
                 continue
             share, (low, high) = sum(scores) / len(scores), interval(round(sum(scores)), len(scores))
-            axes.plot([low, high], [row + offset] * 2, color=COLOURS["held-out"], lw=2)
-            face = COLOURS["held-out"] if i == len(compared) - 1 else "none"
-            axes.plot([share], [row + offset], "o", ms=8, mew=2, mfc=face, color=COLOURS["held-out"])
+            axes.plot([low, high], [row + offset] * 2, color=INK["held-out"], lw=2)
+            face = INK["held-out"] if i == len(compared) - 1 else "none"
+            axes.plot([share], [row + offset], "o", ms=8, mew=2, mfc=face, color=INK["held-out"])
             label = f"{word} {share:.0%}"
             axes.annotate(label, (high, row + offset), xytext=(6, 0), textcoords="offset points", va="center")
     axes.set(xlim=(-0.02, 1.25), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=list(rows))
@@ -68,8 +73,8 @@ def shares(rows: dict[str, list[tuple[str, list[float]]]]):
 def reward_over_length(reward: Callable[[int], float], lengths: Sequence[int], longest: int = 60, unit: str = "tokens"):
     """What a reward pays for a length (the line), and for the completions of one group (the dots)."""
     figure, axes = _figure(5.6, 2.9, left=0.8)
-    axes.plot(range(1, longest + 1), [reward(n) for n in range(1, longest + 1)], color=COLOURS["reward"], lw=2)
-    axes.plot(lengths, [reward(n) for n in lengths], "o", ms=8, color=COLOURS["policy"])
+    axes.plot(range(1, longest + 1), [reward(n) for n in range(1, longest + 1)], color=INK["reward"], lw=2)
+    axes.plot(lengths, [reward(n) for n in lengths], "o", ms=8, color=INK["policy"])
     for i, n in enumerate(lengths, 1):
         axes.annotate(f"{i}", (n, reward(n)), xytext=(0, 7), textcoords="offset points", ha="center")
     axes.set(xlabel=f"length ({unit})", ylabel="reward", xlim=(0, longest + 1))
@@ -80,17 +85,15 @@ def reward_over_length(reward: Callable[[int], float], lengths: Sequence[int], l
 def lengths(run: Run, target: int):
     """The lengths of the held-out replies, one dot each, before and after a run, with the target and the mean error."""
     figure, axes = _figure(5.6, 2.6, left=1.5)
-    axes.axvline(target, color=COLOURS["reward"], lw=1.5, ls="--")
-    axes.annotate(
-        "target", (target, -0.75), xytext=(4, -4), textcoords="offset points", color=COLOURS["reward"], va="top"
-    )
+    axes.axvline(target, color=INK["reward"], lw=1.5, ls="--")
+    axes.annotate("target", (target, -0.75), xytext=(4, -4), textcoords="offset points", color=INK["reward"], va="top")
     labels = []
     for row, (when, evaluation) in enumerate((("before", run.before), ("after", run.after))):
         counts = [completion.tokens for completion in evaluation.completions] if evaluation else []
         seen, apart = Counter(), min(0.05, 0.7 / max(Counter(counts).values(), default=1))
         for n in counts:  # replies of one length stand above each other
             seen[n] += 1
-            axes.plot([n], [row + 0.36 - apart * seen[n]], "o", ms=4, color=COLOURS["held-out"], alpha=0.7)
+            axes.plot([n], [row + 0.36 - apart * seen[n]], "o", ms=4, color=INK["held-out"], alpha=0.7)
         labels.append(f"{when}\noff by {evaluation.length_error(target):.1f}" if evaluation else when)
     axes.set(xlabel="length of a held-out reply (tokens)", ylim=(1.5, -0.75), yticks=(0, 1), yticklabels=labels)
     axes.set_xlim(left=0)
@@ -104,6 +107,13 @@ def _figure(width: float, height: float, left: float = 0.6):
     axes = figure.add_axes((left / width, 0.55 / height, 1 - (left + 0.1) / width, 1 - 0.92 / height))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _name(figure) -> str:
+    """What a figure shows, for those who cannot see it: what stands on its axes."""
+    axes = figure.axes[0]
+    rows = axes.get_ylabel() or ", ".join(label.get_text().replace("\n", ", ") for label in axes.get_yticklabels())
+    return escape(f"{rows}; {axes.get_xlabel()}")
 
 
 def to_svg(figure) -> str:
@@ -120,6 +130,8 @@ def to_svg(figure) -> str:
     svg = (
         svg[svg.index("<svg") :]
         .replace("#000000", "currentColor")
-        .replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+        .replace("<svg ", f'<svg style="max-width:100%;height:auto" role="img" aria-label="{_name(figure)}" ', 1)
     )
+    for name, ink in INK.items():
+        svg = svg.replace(ink, COLOURS[name])
     return svg.replace('<g id="text_', '<g fill="currentColor" id="text_')

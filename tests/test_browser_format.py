@@ -75,6 +75,35 @@ def test_a_prediction_is_answered(page):
     shown(page, "Such a group is called").first.wait_for(timeout=10_000)
 
 
+def test_the_arrow_keys_go_through_a_prediction_choice_by_choice(page):
+    radios = page.locator("marimo-radio", has=page.get_by_text("Nothing at all", exact=True)).get_by_role("radio")
+    radios.first.focus()
+    for key, index in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowDown", 0), ("ArrowUp", 2), ("ArrowUp", 1)):
+        page.keyboard.press(key)
+        page.wait_for_function("radio => radio.ariaChecked === 'true'", arg=radios.nth(index).element_handle())
+    shown(page, "Such a group is called").first.wait_for(timeout=10_000)
+
+
+def test_tab_goes_from_control_to_control_and_never_into_hidden_code(page):
+    heading = page.get_by_role("heading", level=1)
+    heading.evaluate("heading => { heading.tabIndex = -1; heading.focus(); }")
+    where = """() => { let at = document.activeElement; while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+        return [at.closest(".cm-content") !== null, at.checkVisibility({ visibilityProperty: true, opacityProperty: true })
+            && at.getBoundingClientRect().height > 0, at.getAttribute("role")]; }"""
+    roles = []
+    for _ in range(6):  # up to the first code that is shown, which is there to be written in
+        page.keyboard.press("Tab")
+        in_code, is_seen, role = page.evaluate(where)
+        assert is_seen and not in_code, roles  # and not once more: a Tab would write into it
+        roles.append(role)
+    assert "radio" in roles
+
+
+def test_the_way_to_step_by_step_covers_no_text(page):
+    bar = page.locator("#gl-bar")
+    assert bar.evaluate("bar => getComputedStyle(bar).position") == "static"
+
+
 def test_a_hostile_reply_is_scored_and_neither_runs_nor_hangs(page):
     area = page.locator("marimo-text-area textarea").first
     area.fill("<img src=x onerror=\"document.title='owned'\"><think></think><answer>no</answer>" + "<think>" * 200)

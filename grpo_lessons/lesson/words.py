@@ -36,6 +36,16 @@ def fold(title: str, *parts: str | mo.Html | None) -> mo.Html:
     return mo.Html(f"<details><summary>{escape(title)}</summary>{show(*parts).text}</details>")
 
 
+def unseen(text: str) -> str:
+    """A label that is heard and not seen, of a field whose place says what it is.
+
+    >>> unseen("answer 1").endswith("answer 1</span>")
+    True
+    """
+    hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap"
+    return f'<span style="{hidden}">{escape(text)}</span>'
+
+
 def row(*elements: mo.Html) -> mo.Html:
     """Elements beside each other, under each other where it is narrow."""
     return mo.hstack(elements, justify="start", gap=1.5, wrap=True)

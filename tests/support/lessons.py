@@ -1,7 +1,10 @@
 """The lessons, and what their exercises say to a reader's functions."""
 
 import importlib
+import inspect
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 from grpo_lessons.lesson import Opened
@@ -35,6 +38,13 @@ def opened(**other) -> Opened:
 def load(name: str):
     """The notebook of a lesson, as a module."""
     return importlib.import_module(f"notebooks.grpo_{name}")
+
+
+def alone(function: Callable) -> Callable:
+    """A function of a notebook as it runs in a file of its own: nothing around it but Python's builtins."""
+    code, names = re.sub(r"^@app\..*\n", "", inspect.getsource(function)), {}
+    exec(code, names)
+    return names[function.__name__]
 
 
 def verdicts(lesson, **answers) -> list[str]:

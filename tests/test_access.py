@@ -1,0 +1,46 @@
+"""Every lesson for somebody who sees otherwise, or has no mouse: axe-core's rules, contrast among them, in light and in dark."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from grpo_lessons.course import LESSONS
+from tests.support.browser import CHROMIUM, browse, serve
+from tests.support.pages import NPM
+
+pytestmark = pytest.mark.skipif(
+    (CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason="needs Chromium, and npm for axe-core"
+)
+THEME = """theme => { const { classList } = document.body; classList.remove("light", "dark", "light-theme", "dark-theme");
+    classList.add(theme, `${theme}-theme`); document.documentElement.style.colorScheme = theme; }"""
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run([NPM, "pack", "--silent", "axe-core@4.14.1"], cwd=folder, check=True, capture_output=True)
+    shutil.unpack_archive(next(folder.glob("axe-core-*.tgz")), folder)
+    return (folder / "package/axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_axe_finds_nothing_serious_in_light_or_dark(axe, name, tmp_path):
+    with serve("run", f"notebooks/grpo_{name}.py", runs=tmp_path) as url, browse(url) as page:
+        page.get_by_role("heading", name="What you now know").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        page.locator(".cards .card").first.wait_for()
+        page.evaluate(axe)
+        for theme in ("light", "dark"):
+            page.evaluate(THEME, theme)
+            page.wait_for_timeout(500)  # colours fade over
+            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            assert found["passes"], "axe has looked at nothing"
+            serious = {
+                each["id"]: [(node["target"], node["failureSummary"]) for node in each["nodes"][:3]]
+                for each in found["violations"]
+                if each["impact"] in ("serious", "critical")
+            }
+            assert serious == {}, (name, theme)
