@@ -20,6 +20,8 @@ def first_mistake(function: Callable, cases: Sequence[Case]) -> str | None:
 
     >>> first_mistake(lambda x: x + 1, [Case({"x": 1}, 2, "one more")]) is None
     True
+    >>> first_mistake(lambda x: x / 2, [Case({"x": 16}, 8, "half of it")]) is None
+    True
     >>> first_mistake(lambda x: x, [Case({"x": 1}, 2, "one more")])
     'For x=1 it returned 1, but 2 is right: one more.'
     """
@@ -43,6 +45,6 @@ def _equal(result: object, expected: object) -> bool:
     if isinstance(expected, list):
         same_shape = isinstance(result, (list, tuple)) and len(result) == len(expected)
         return same_shape and all(map(_equal, result, expected))
-    if isinstance(expected, float):
-        return isinstance(result, (int, float)) and abs(result - expected) < 0.005
+    if isinstance(expected, (int, float)) and not isinstance(expected, bool):  # a number is a number: 8.0 for 8
+        return isinstance(result, (int, float)) and not isinstance(result, bool) and abs(result - expected) < 0.005
     return type(result) is type(expected) and result == expected

@@ -7,7 +7,7 @@ import weakref
 from grpo_lessons import curves
 from grpo_lessons.lesson import Question, Station
 from grpo_lessons.lesson.seat import Seat
-from grpo_lessons.lesson.session import Session, kept
+from grpo_lessons.lesson.session import Session, ending, kept
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
 from grpo_lessons.runs import Run
@@ -114,7 +114,7 @@ def test_a_measuring_holds_no_station_that_nobody_holds_any_more():
     station = Station(opened(is_watched=True), {"pocket": Settings()}, {"a run": Run({})})
     given = []
     station.measurer.measure = lambda plan, suit: given.append(suit)  # what its thread is given
-    question = Question("Which?", {"a": "Because."}, right="a")
+    question = Question(opened(), "Which?", {"a": "Because."}, right="a")
     question._update("a")
     station.measure(lambda settings: plan(2), {"preset": "pocket"}, question)
     gone = weakref.ref(station)
@@ -147,8 +147,28 @@ def test_a_finished_run_is_there_again_when_the_lesson_is_opened_anew(tmp_path):
     assert kept(listener.session.opened) is None
 
 
+def test_a_prediction_is_there_again_when_the_lesson_is_opened_anew_where_it_may_write(tmp_path):
+    def ask(folder):
+        return Question(opened(folder=folder), "Which?", {"a": "Because.", "b": "Look again."}, right="a")
+
+    ask(tmp_path / "format")._update("b")
+    assert ask(tmp_path / "format").value == "b"
+    assert ask(None).value is None and ask(tmp_path / "other").value is None
+    (tmp_path / "format/predictions.json").write_text('{"Which?": "gone"}')  # a choice of an older lesson
+    assert ask(tmp_path / "format").value is None
+    (tmp_path / "format/predictions.json").write_text("{damaged")
+    assert ask(tmp_path / "format").value is None
+
+
+def test_stopped_before_the_first_step_nothing_was_learnt():
+    run = Run({"steps": 9}, state="stopped")
+    assert ending(run, "") == "Stopped before the first step: nothing was learnt"
+    run.metrics = [{"step": 1}]
+    assert ending(run, "").startswith("Stopped; what was learnt is kept: 1 step in ")
+
+
 def test_every_choice_of_a_prediction_has_its_answer():
-    question = Question("Which?", {"a": "Because.", "b": "Look again."}, right="a")
+    question = Question(opened(), "Which?", {"a": "Because.", "b": "Look again."}, right="a")
     assert list(question.options) == ["a", "b"] and "Choose" in question.answer().text
     for choice, words in (("a", ("Yes.", "Because.")), ("b", ("Not quite.", "Look again."))):
         question._update(choice)

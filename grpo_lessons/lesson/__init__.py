@@ -3,11 +3,11 @@
 from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.notes import furniture
 from grpo_lessons.lesson.opened import Opened
-from grpo_lessons.lesson.practice import Exercises, how_to_see, shown_code, source
+from grpo_lessons.lesson.practice import Exercises, before_you_begin, shown_code, source
 from grpo_lessons.lesson.questions import Question
 from grpo_lessons.lesson.station import REAL, Station
 from grpo_lessons.lesson.tryout import show_scores
-from grpo_lessons.lesson.words import fold, row, show
+from grpo_lessons.lesson.words import fold, row, show, unseen
 
 __all__ = [
     "REAL",
@@ -15,15 +15,16 @@ __all__ = [
     "Opened",
     "Question",
     "Station",
+    "before_you_begin",
     "figure",
     "fold",
     "furniture",
-    "how_to_see",
     "row",
     "show",
     "show_scores",
     "shown_code",
     "source",
+    "unseen",
 ]
 
 

@@ -2,15 +2,18 @@
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 
 import marimo as mo
 
 from grpo_lessons import cards
+from grpo_lessons.cards import counted, short
+from grpo_lessons.curves import CURVES, curves
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import failed
-from grpo_lessons.runs import seconds_left
+from grpo_lessons.runs import Run, seconds_left
 from grpo_lessons.training import explain, line
 from grpo_lessons.training.ledger import step_counter
 from grpo_lessons.training.machine import load_libraries
@@ -69,4 +72,16 @@ def outcome(opened: Opened, said: Progress | None, waiting: str) -> mo.Html:
         return failed(said.error)
     if said.rewards is None:
         return mo.Html(cards.page(cards.progress(said.phase, said.done, said.total, said.seconds)))
-    return mo.md("Reward of each step: " + ", ".join(f"**{reward:.2f}**" for reward in said.rewards))
+    run = Run({"steps": len(said.rewards)}, metrics=[{"step": i, "reward": r} for i, r in enumerate(said.rewards, 1)])
+    return mo.Html(
+        cards.page(f"<p>{_verdict(said.rewards)}</p>", curves({"": run}, watch=[replace(CURVES[0], span=(None, None))]))
+    )
+
+
+def _verdict(rewards: tuple[float, ...]) -> str:
+    """Whether it has learnt, in words: a single step is luck, so the first third is put beside the last."""
+    some = max(1, len(rewards) // 3)
+    first, last = fmean(rewards[:some]), fmean(rewards[-some:])
+    word = "it learns" if last > first else "it does not learn, or not yet"
+    means = f"the first {counted(some, 'step')} {short(first)}, the last {short(last)}"
+    return f"Reward of each step; on average {means}: <b>{word}</b>."

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import marimo as mo
 
+from grpo_lessons.lesson.lexicon import helped, settings_explained
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import fold
 from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket
@@ -37,9 +38,7 @@ def about_model(opened: Opened, name: str) -> str:
     kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
     if not opened.trains:
         return kind
-    there = (
-        "It is on this machine." if is_here(name) else "It was not on this machine: it is fetched once, see *Train*."
-    )
+    there = "It is on this machine." if is_here(name) else "It is not on this machine: *Train* fetches it, once."
     return f"{kind} {there}"
 
 
@@ -72,7 +71,7 @@ class Controls:
             raise SystemExit(f"--{word}: no such setting. There are: {', '.join(sorted(known))}.")
         most = self.opened.most_steps
         offered = [name for name in _CHOICES if name != "use_vllm" or self.opened.is_own]  # a visitor cannot install it
-        shared = {name: _CHOICES[name](getattr(settings, name), most) for name in offered}
+        shared = {name: _CHOICES[name](helped(name), getattr(settings, name), most) for name in offered}
         return mo.ui.dictionary(own | shared)
 
     def batch(self, settings: Settings, group_size: int, on_change: Callable[[int], None]) -> mo.ui.slider:
@@ -83,7 +82,7 @@ class Controls:
         ):  # a command line may ask for anything, and is told what is wrong with it
             steps = sorted({*steps, settings.batch_size})
         near = min(steps, key=lambda n: (abs(n - settings.batch_size), n))
-        return mo.ui.slider(steps=steps, value=near, show_value=True, label="completions a step", on_change=on_change)
+        return mo.ui.slider(steps=steps, value=near, show_value=True, label=helped("batch_size"), on_change=on_change)
 
     def chosen(self, model: str, values: dict, batch_size: int) -> Settings:
         """The settings with what the controls say, within what the class allows."""
@@ -140,47 +139,30 @@ def _dropdown(label: str, values: Sequence, value: object) -> mo.ui.dropdown:
     return mo.ui.dropdown({name: each for each, name in names.items()}, value=names[value], label=label)
 
 
-# By the name of the setting: its control, made of its value and the most steps that are allowed.
+# By the name of the setting: its control, made of its label, its value and the most steps that are allowed.
 _CHOICES = {
-    "steps": lambda value, most: _slider("steps", min(5, most), min(60, most), min(value, most)),
-    "group_size": lambda value, most: _slider("group size", 2, 16, value),
-    "accumulation": lambda value, most: _dropdown("parts (accumulation)", [1, 2, 4, 8], value),
-    "max_completion_length": lambda value, most: _slider("longest completion (tokens)", 8, 64, value),
-    "temperature": lambda value, most: _dropdown("temperature", [0.2, 1.0, 1.5], value),
-    "learning_rate": lambda value, most: _dropdown(
-        "learning rate", [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2], value
+    "steps": lambda label, value, most: _slider(label, min(5, most), min(60, most), min(value, most)),
+    "group_size": lambda label, value, most: _slider(label, 2, 16, value),
+    "accumulation": lambda label, value, most: _dropdown(label, [1, 2, 4, 8], value),
+    "max_completion_length": lambda label, value, most: _slider(label, 8, 64, value),
+    "temperature": lambda label, value, most: _dropdown(label, [0.2, 1.0, 1.5], value),
+    "learning_rate": lambda label, value, most: _dropdown(
+        label, [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2], value
     ),
-    "beta": lambda value, most: _dropdown("beta (KL)", [0.0, 0.04, 0.1, 0.5], value),
-    "seed": lambda value, most: _dropdown("seed", range(5), value),
-    "gradient_checkpointing": lambda value, most: mo.ui.checkbox(value=value, label="gradient checkpointing"),
-    "use_vllm": lambda value, most: mo.ui.checkbox(value=value, label="sample with vLLM"),
+    "beta": lambda label, value, most: _dropdown(label, [0.0, 0.04, 0.1, 0.5], value),
+    "seed": lambda label, value, most: _dropdown(label, range(5), value),
+    "gradient_checkpointing": lambda label, value, most: mo.ui.checkbox(value=value, label=label),
+    "use_vllm": lambda label, value, most: mo.ui.checkbox(value=value, label=label),
 }
 
 
 def show_plan(plan: Plan, folded: bool) -> list[str | mo.Html]:
     """What is wrong with a training, or what a step of it will draw; then its code, and what each setting does."""
     settings = plan.settings
-    code = [f"```python\n{settings.code(plan.rewards)}\n```", _EXPLAINED]
+    code = [f"```python\n{settings.code(plan.rewards)}\n```", settings_explained()]
     if plan.problem:
         first = mo.callout(mo.md(plan.problem), kind="danger")
     else:
         prompts = settings.batch_size // settings.group_size
         first = f"Each step draws {prompts} prompts and samples {settings.batch_size} completions."
     return [first, fold("The same as code, and what each setting does", *code)] if folded else [first, *code]
-
-
-_EXPLAINED = """
-/// details | What each setting does, and what TRL would do without it
-- `num_generations`: the group size G, 8 by default. (`num_generation`, in some tutorials, is a TypeError.)
-- `per_device_train_batch_size` counts **completions**, not prompts; times `gradient_accumulation_steps` it must be a multiple of G. The same completions learnt from in more parts are the same step in less memory: 32 of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts, at the same speed.
-- `learning_rate`: TRL's default of 1e-6 suits full fine-tuning of large models. A LoRA adapter wants 1e-5 to some 1e-4, a tiny model more than 1e-3. It falls to 0 over the run. Try 1e-6: a flat line.
-- `max_grad_norm`: longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.
-- `max_completion_length`: what runs past it is cut off, and a cut reply lacks its end: a closing tag, an answer. The commonest reason for a reward that stays 0: try 16.
-- `temperature`: at 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.
-- `beta`: the price of straying from the starting model (a KL penalty). TRL's default of 0 means no reference model, and no `kl` in the log.
-- `num_train_epochs`: left out, as `max_steps` says when to stop. `use_vllm=True` samples faster on a GPU, in the same process (`vllm_mode="colocate"`); it needs `pip install vllm`.
-- `chat_template_kwargs`: switches off the thinking of models that have a switch for it, such as Qwen3; others do not know the word.
-- `gradient_checkpointing`: forgets what the backward pass needs and computes it again: a third slower, a fraction of the memory. On by default; off here until memory is short.
-- `bf16`: numbers of half the size; on by default, and here on a GPU that computes in them.
-///
-"""

@@ -1,6 +1,7 @@
 """What can be done with a trained model, as code that is shown and run."""
 
 import re
+import warnings
 
 import marimo as mo
 
@@ -59,7 +60,9 @@ def _do(what: list, name: str, opened: Opened, trained: Trained | None, plan: Pl
             except Exception as error:  # whatever the network or the Hub may do
                 return warn(keep.not_pushed(error))
         if keep.merge in what:
-            merged = keep.merge(folder)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of one library to another: no reader can mend it
+                merged = keep.merge(folder)
             return good(
                 f"Merged: `{merged}`. It loads like any model; name this folder in the configuration to train on."
             )

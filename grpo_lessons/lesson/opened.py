@@ -1,5 +1,6 @@
 """How a lesson was opened, and what can be done in it there: the one place that knows, asked once."""
 
+import json
 import os
 import sys
 import threading
@@ -105,6 +106,10 @@ class Opened:
     def recording(self, name: str) -> Run:
         """A run of `notebooks/public`, recorded once and shown until one of the reader's own is there."""
         return Run.from_json(here.read(f"public/{name}.json"))
+
+    def update(self) -> list[float]:
+        """How many times as likely one update made each completion of the lesson's picture of the loop: recorded, too."""
+        return json.loads(here.read("public/updates.json"))[self.lesson]
 
     def in_time(self, seconds: float) -> bool:
         """Whether something that has taken so long may go on, and somebody still wants it."""

@@ -14,7 +14,7 @@ from grpo_lessons.lesson.words import failed, warn
 from grpo_lessons.runs import Run
 from grpo_lessons.training import Plan, Watch, explain, fit, line
 from grpo_lessons.training.machine import load_libraries
-from grpo_lessons.training.sources import Stopped
+from grpo_lessons.training.sources import Stopped, is_here
 
 
 class Pace:
@@ -114,5 +114,7 @@ def show_cost(measured: Measured | None, plan: Plan) -> mo.Html:
             return mo.md(f"{cost} *Measured on {probe.hardware}.*")
         return warn(f"**This does not fit.** {cost} {fit.what_to_lower(plan, probe)}")
     if measured is None or measured.model != plan.settings.model:
-        return mo.md("*Predict first: what this training costs is measured then, and stands here.*")
+        if not is_here(plan.settings.model):
+            return mo.md("*The model is not on this machine. Train fetches it, once; nothing is fetched before.*")
+        return mo.md("*What this training costs is measured when you have predicted, and stands here.*")
     return failed(measured.error) if measured.error else mo.Html(cards.page(cards.progress(measured.phase)))

@@ -12,16 +12,18 @@ import marimo as mo
 
 from grpo_lessons import here
 from grpo_lessons.exercises import Case, first_mistake
+from grpo_lessons.lesson.lexicon import POCKET
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import show
 
 MOST_STEPS = 300_000  # instructions that a visitor's code may run in one call: a second or two in a page
 
 
-def how_to_see(opened: Opened) -> str:
-    """In the edit view, where code stands between the prose: that there is another one."""
+def before_you_begin(opened: Opened) -> str:
+    """What the model is; and in the edit view, where code stands between the prose: that there is another one."""
     shown = opened.has_bar and opened.is_own
-    return "*Ctrl + . (on a Mac ⌘ + .) leads from the cells to the lesson alone, and back.*" if shown else ""
+    hint = "*Ctrl + . (on a Mac ⌘ + .) leads from the cells to the lesson alone, and back.*\n" if shown else ""
+    return hint + POCKET
 
 
 class Exercises(mo.ui.dictionary):
@@ -46,7 +48,7 @@ class Exercises(mo.ui.dictionary):
         """How the exercises are done, in this way of opening the lesson."""
         return {
             "box": "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser.",
-            "cell": "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it. (Ctrl + . shows the cells, if you do not see them.)",
+            "cell": "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it, and marimo saves what you wrote in the notebook. (Ctrl + . shows the cells, if you do not see them.)",
             "nowhere": "A server runs nobody's code: find what is wrong by reading, and mend it in `marimo edit`, or in the course's web page.",
         }[self.opened.writes]
 

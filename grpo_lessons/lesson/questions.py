@@ -1,5 +1,9 @@
 """Predictions: the reader chooses first, and every choice has its answer."""
 
+import json
+from contextlib import suppress
+from pathlib import Path
+
 import marimo as mo
 
 from grpo_lessons.lesson.opened import Opened
@@ -8,16 +12,26 @@ from grpo_lessons.lesson.opened import Opened
 class Question(mo.ui.radio):
     """Choices to be made before what is asked about is shown. In marimo it must be a variable of the notebook.
 
+    What a reader has chosen is there again when the lesson is opened anew, where it may write (`Opened.folder`).
+
     Args:
+        opened: how the lesson was opened.
         text: what is asked.
         options: maps what can be chosen to what there is to say to it.
         right: the choice that is right.
         verb: what the reader is asked to do.
     """
 
-    def __init__(self, text: str, options: dict[str, str], right: str, verb: str = "Predict."):
+    def __init__(self, opened: Opened, text: str, options: dict[str, str], right: str, verb: str = "Predict."):
         self.answers, self.right = options, right
-        super().__init__(options=list(options), label=f"**{verb}** {text}")
+        path = opened.folder / "predictions.json" if opened.folder else None
+        chosen = _read(path).get(text)
+        super().__init__(
+            options=list(options),
+            value=chosen if chosen in options else None,
+            label=f"**{verb}** {text}",
+            on_change=lambda choice: _keep(path, text, choice),
+        )
 
     def answer(self) -> mo.Html:
         """What there is to say to the choice."""
@@ -26,8 +40,23 @@ class Question(mo.ui.radio):
         word, kind = ("**Yes.**", "success") if self.value == self.right else ("**Not quite.**", "warn")
         return mo.callout(mo.md(f"{word} {self.answers[self.value]}"), kind=kind)
 
-    def noted(self, opened: Opened, station: int) -> mo.Html:
+    def noted(self, opened: Opened, station: int) -> mo.Html | None:
         """What stands under a prediction that is answered later, in a station after the training."""
         if self.value:
-            return mo.md(f"*Noted. The answer stands in station {station}, after the run.*")
-        return mo.md(f"*Choose, then {'train' if opened.trains else 'play the run'}.*")
+            kept = f" Your choice is kept in `{'/'.join(opened.folder.parts[-2:])}`." if opened.folder else ""
+            return mo.md(f"*Noted. The answer stands in station {station}, after the run.{kept}*")
+        return None if opened.trains else mo.md("*Choose, then play the run.*")  # to train, the cost says it
+
+
+def _read(path: Path | None) -> dict[str, str]:
+    with suppress(OSError, ValueError):  # none yet, or a damaged file
+        if path and isinstance(said := json.loads(path.read_text(encoding="utf-8")), dict):
+            return said
+    return {}
+
+
+def _keep(path: Path | None, text: str, choice: str | None) -> None:
+    with suppress(OSError):  # a full disk takes no prediction away from the page
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(_read(path) | {text: choice}, ensure_ascii=False), encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import marimo as mo
 
+from grpo_lessons.cards import counted
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import PACE
 from grpo_lessons.runs import Run
@@ -109,13 +110,20 @@ def _work(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, be
             trained = Trained(trained.run)
             gc.collect()  # the model stands in a circle of references
         run = trained.run
-        word = "Finished" if run.state == "finished" else f"Stopped{limit}; what was learnt is kept"
         lost = keep_record(run, opened)
-        say(f"{word}: {run.steps_done} steps in {run.seconds:.0f} s{lost}", run, trained=trained, is_last=True)
+        say(f"{ending(run, limit)}{lost}", run, trained=trained, is_last=True)
     except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
         latest.state = "failed"
         say("The session ended with an error", latest, explain(error), is_last=True)
         traceback.print_exc()  # last: a stream may be gone, and the reader must be told first
+
+
+def ending(run: Run, limit: str) -> str:
+    """How a training ended, in words; `limit`: what ended it, if it was no reader."""
+    if not run.steps_done:
+        return f"Stopped{limit} before the first step: nothing was learnt"
+    word = "Finished" if run.state == "finished" else f"Stopped{limit}; what was learnt is kept"
+    return f"{word}: {counted(run.steps_done, 'step')} in {run.seconds:.0f} s"
 
 
 def record_of(opened: Opened) -> Path | None:
@@ -144,4 +152,4 @@ def kept(opened: Opened) -> Report | None:
         return None
     if run.state != "finished" or opened.is_script:
         return None
-    return Report(f"Your last training: {run.steps_done} steps in {run.seconds:.0f} s", run)
+    return Report(f"Your last training: {counted(run.steps_done, 'step')} in {run.seconds:.0f} s", run)

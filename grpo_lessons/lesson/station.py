@@ -15,6 +15,7 @@ from grpo_lessons.lesson import keeping
 from grpo_lessons.lesson.aside import Progress, in_background, outcome
 from grpo_lessons.lesson.controls import Controls, about_model, chosen_model, model_menu, show_plan
 from grpo_lessons.lesson.figures import load_drawing
+from grpo_lessons.lesson.lexicon import curves_explained
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import Measured, Measurer, show_cost
 from grpo_lessons.lesson.practice import shown_code
@@ -24,8 +25,9 @@ from grpo_lessons.lesson.script import as_script, left_over, settings_of
 from grpo_lessons.lesson.session import Report, Session, kept
 from grpo_lessons.lesson.tryout import Tryout
 from grpo_lessons.lesson.words import failed, row, show
-from grpo_lessons.runs import Run
+from grpo_lessons.runs import Group, Run
 from grpo_lessons.training import Plan, Settings, is_pocket
+from grpo_lessons.training.sources import is_here, is_name
 
 REAL = "SmolLM2-135M"  # the name of the recording of a real model
 
@@ -127,9 +129,12 @@ class Station:
     # Train -------------------------------------------------------------------------------------------------------
 
     def measure(self, plan: Callable[..., Plan], menu: dict, question: Question) -> None:
-        """Find out what the lesson's training costs, once a prediction is made, or a real model chosen, and not before."""
+        """Find out what the lesson's training costs, once a prediction is made, or a real model chosen that is here.
+
+        A model that is not here is fetched by Train and by nothing else; what can be no model's name is told at once.
+        """
         model, suit = chosen_model(menu), self._suit  # the thread must not hold the station: it ends with it
-        if question.value or not is_pocket(model):
+        if question.value if is_pocket(model) else is_here(model) or not is_name(model):
             first = plan(self.settings.first(model))
             self.measurer.measure(first, lambda better: suit({model: better.settings}))
         else:
@@ -180,8 +185,15 @@ class Station:
         report: Report | None,
         cost: Measured | None,
         plan: Plan,
+        question: Question,
     ) -> mo.Html:
-        """The buttons, beside them how far the session is, then its curves and its newest group."""
+        """The buttons, beside them how far the session is, then its curves and its newest group.
+
+        A recorded run would give the answer to the lesson's question away: on a machine that trains it waits for a choice.
+        """
+        if report is None and self.opened.trains and self.opened.is_watched and not question.value:
+            waits = "<p><b>Predict, then press Train.</b> A recorded run stands here as soon as you have chosen.</p>"
+            return show(*self._above(cost, plan), *self._row(buttons, scrub, waits), curves_explained())
         report = self._or_recorded(report, plan.settings.model)
         run = report.run
         watch = self._watched(run if run.metrics else report.before or run)
@@ -190,7 +202,7 @@ class Station:
         shown = curves.panel(run, report.before, watch, report.names)
         shown += cards.group_panel(groups[-1], self.tags) if groups else ""
         failure = failed(report.error) if report.error else None
-        return show(*self._above(cost, plan), *self._row(buttons, scrub, status), failure, shown)
+        return show(*self._above(cost, plan), *self._row(buttons, scrub, status), failure, shown, curves_explained())
 
     def _watched(self, run: Run) -> Sequence[curves.Curve]:
         """The curves to watch of a run."""
@@ -239,13 +251,23 @@ class Station:
         steps = [group.step for group in self.inspected(ended).groups]
         return mo.ui.slider(steps=steps, value=steps[0], show_value=True, full_width=True, label="step")
 
-    def look_inside(self, step: mo.ui.slider, ended: Report | None, only: Sequence[str]) -> mo.Html:
-        """The slider over one step of the inspected run: where it stands on some curves, and its group."""
+    def look_inside(
+        self,
+        step: mo.ui.slider,
+        ended: Report | None,
+        only: Sequence[str],
+        above: Callable[[Group], str] = lambda group: "",
+    ) -> mo.Html:
+        """The slider over one step of the inspected run: where it stands on some curves, and its group.
+
+        `above`: what a lesson shows of the group over its texts.
+        """
         run = self.inspected(ended)
         group = next((group for group in run.groups if group.step == step.value), run.groups[0])
         return show(
             step,
             curves.curves({"this run": run}, at=group.step, only=only, watch=self._watched(run)),
+            above(group),
             cards.group_panel(group, self.tags),
             f'<p class="note">{escape(run.label)}</p>',
         )

@@ -108,7 +108,7 @@ def watcher(run: Run, ledger: Ledger, plan: Plan, watch: Watch, in_step: Callabl
                 | {"step": state.global_step, "seconds": round(time.perf_counter() - self.started, 3)}
                 | ledger.metrics()
             )
-            if (state.global_step - 1) % plan.sample_every == 0:
+            if (state.global_step - 1) % plan.sample_every == 0 or state.global_step == state.max_steps:
                 run.groups.append(ledger.group(state.global_step))
             ledger.scores.clear()
             watch.update(f"Step {state.global_step} of {plan.settings.steps}", run)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,19 @@ def is_here(name: str) -> bool:
     if folder := _folder(name):
         return (folder / "config.json").exists()
     return _cached_from_hub(PRESETS.get(name, name)) is not None or (name == SMOLLM2 and _made().exists())
+
+
+def is_name(name: str) -> bool:
+    """Whether something could be the name of a model: a preset, a folder, or a Hub id. Asks nobody.
+
+    >>> is_name("Qwen/Qwen2.5-0.5B-Instruct"), is_name("<img src=x>"), is_name("a/b/c")
+    (True, False, False)
+    """
+    return (
+        name in PRESETS
+        or _folder(name) is not None
+        or bool(re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", name, re.ASCII))
+    )
 
 
 # A folder ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,136 @@
+"""What things are called: on the screen, in TRL's configuration, in TRL's log; and what to do about what they show."""
+
+from html import escape
+
+SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it does
+    "steps": ("steps", "max_steps", "How many updates. Left out, TRL makes `num_train_epochs` rounds of the data."),
+    "group_size": (
+        "group size",
+        "num_generations",
+        "Replies to one prompt, compared with each other. 8 by default. (`num_generation`, in some tutorials, is a TypeError.)",
+    ),
+    "batch_size": (
+        "completions a step",
+        "per_device_train_batch_size",
+        "Counts completions, not prompts. Times `gradient_accumulation_steps` it must be a multiple of the group size.",
+    ),
+    "accumulation": (
+        "parts (accumulation)",
+        "gradient_accumulation_steps",
+        "The completions of a step are learnt from in so many parts, one after the other. The step is the same, in less memory: 32 of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts.",
+    ),
+    "max_completion_length": (
+        "longest completion (tokens)",
+        "max_completion_length",
+        "What runs past it is cut off, and a cut reply lacks its end: a closing tag, an answer. The commonest reason for a reward that stays 0: try 16.",
+    ),
+    "temperature": (
+        "temperature",
+        "temperature",
+        "At 1 the model is sampled as it is. Near 0 all replies of a group are alike: no difference, no signal.",
+    ),
+    "learning_rate": (
+        "learning rate",
+        "learning_rate",
+        "How far one update goes; it falls to 0 over the run. A LoRA adapter wants about ten times what full fine-tuning takes, and a small model more than a large one: 1e-5 to 1e-4 for billions of weights, some 1e-4 to 1e-3 for SmolLM2, 1e-3 to 5e-3 for the pocket model. TRL's default of 1e-6 is for full fine-tuning: try it and see a flat line.",
+    ),
+    "beta": (
+        "beta (KL)",
+        "beta",
+        "The price of straying from the model as it began, the *reference*. With LoRA that is no second model: it is the same one with its adapter switched off. At 0, TRL's default, it is not asked, and there is no `kl` in the log.",
+    ),
+    "seed": (
+        "seed",
+        "seed",
+        "The dice of the sampling. On another machine the same seed is another run, for sums are rounded differently there. Believe that one setting is better than another when the difference is larger than that between three seeds.",
+    ),
+    "gradient_checkpointing": (
+        "gradient checkpointing",
+        "gradient_checkpointing",
+        "Forgets what the backward pass needs and computes it again: a third slower, a fraction of the memory. On by default in TRL; off here until memory is short.",
+    ),
+    "use_vllm": (
+        "sample with vLLM",
+        "use_vllm",
+        'Samples faster on a GPU, in the same process (`vllm_mode="colocate"`); needs `pip install vllm`.',
+    ),
+}
+_IN_THE_CODE = {  # by TRL's argument: what has no control
+    "r, lora_alpha": "The adapter adds to every weight matrix the product of two thin ones, `r` columns wide. They are all that is trained. What they add is multiplied by `lora_alpha / r`, here 2.",
+    "max_grad_norm": "Longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.",
+    "bf16": "Numbers of half the size; on by default in TRL, and here on a GPU that computes in them.",
+    "chat_template_kwargs": "Switches off the thinking of models that have a switch for it, such as Qwen3. Other models ignore it.",
+}
+_MEMORY = (
+    "**Short of memory?** The estimate over the Train button follows your choices. Change in this order: more parts, gradient "
+    "checkpointing, shorter completions, fewer completions a step, a smaller model. The weights alone take two bytes each in "
+    "bfloat16 and four in float32: 0.5 billion 1 or 2 GB, 1.5 billion 3 or 6 GB; the KL term and the adapter add little to that."
+)
+
+_CURVES = {  # what the screen says: TRL's name for it, what to do
+    "reward": ("reward", "Flat at 0: dead groups, or cut off. Up while held-out replies are not: read the texts."),
+    "spread within a group": (
+        "`within_group_std`, ours",
+        "What the model learns from. TRL's `reward_std` is that of the whole batch.",
+    ),
+    "share of dead groups": (
+        "frac_reward_zero_std",
+        "Many at the start: an easier prompt or reward. Many at the end: it is done.",
+    ),
+    "completion length": ("completions/mean_length", "At the limit: see the next line."),
+    "share of cut-off texts": (
+        "completions/clipped_ratio",
+        "Raise `max_completion_length`. Not the same as `clip_ratio/…`: the share of tokens whose push was cut, 0 with one update a batch.",
+    ),
+    "entropy": (
+        "entropy",
+        "How undecided the model is. Near 0 the replies of a group become copies and the groups die: a lower learning rate, some `beta`, or stop. Rising with the reward: the texts fall apart.",
+    ),
+    "distance from the start": ("kl", "Leaps: a lower learning rate, or more `beta`."),
+    "size of the update": ("grad_norm", "0: nothing was pushed. Leaps: a lower learning rate."),
+    "(not drawn)": (
+        "loss",
+        "Minus the mean push of a token, plus `beta` times `kl`. The pushes of a group add up to 0, so it prints 0, or where replies differ in length a small number of either sign, and may rise later with `kl`. That is no fault: it does not say whether the model gets better.",
+    ),
+}
+
+POCKET = """
+/// details | What is the pocket model?
+A language model of the usual kind (a Llama), only small: 0.93 million weights, 2 MB, 600 kinds of token. We trained it in nine minutes on made-up texts: sums of two
+and of three numbers, answered in a dozen styles, some with the steps written out in a thought, and short texts on 56 topics. It knows those two things and nothing else: no facts,
+no instructions. Everything around it is as with a large model: the same library, the same code, the same mistakes.
+///
+"""
+
+
+def helped(name: str) -> str:
+    """The label of a setting's control, which says when pointed at what TRL calls it and what it does.
+
+    >>> helped("steps").partition(">")[2]
+    'steps</abbr>'
+    """
+    label, argument, does = SETTINGS[name]
+    return f'<abbr title="{escape(f"{argument}: {does}".replace("`", "").replace("*", ""))}">{label}</abbr>'
+
+
+def settings_explained() -> str:
+    """Every setting, as the screen and as TRL calls it, and what it does: a fold, in Markdown."""
+    rows = [f"| {label} | `{argument}` | {does} |" for label, argument, does in SETTINGS.values()]
+    rows += [f"| | `{argument}` | {does} |" for argument, does in _IN_THE_CODE.items()]
+    return _fold("What each setting does, and what TRL calls it", "| here | in TRL | what it does |", rows, _MEMORY)
+
+
+def curves_explained() -> str:
+    """Every curve, as the screen and as TRL calls it, and what to do about it: a fold, in Markdown."""
+    rows = [
+        f"| {here} | {theirs if ' ' in theirs else f'`{theirs}`'} | {todo} |"
+        for here, (theirs, todo) in _CURVES.items()
+    ]
+    return _fold(
+        "What each curve says, and what TRL calls it", "| here | in TRL's log | what it says, and what to do |", rows
+    )
+
+
+def _fold(title: str, head: str, rows: list[str], below: str = "") -> str:
+    table = "\n".join([head, "|:---|:---|:---|", *rows])
+    return f"\n/// details | {title}\n{table}\n\n{below}\n///\n"
