@@ -52,7 +52,7 @@ def _(opened, station):
 
     Here are the same questions, asked before and after. Its sums are often wrong at first. Nobody will correct them; keep an eye on them.
 
-    {lesson.how_to_see(opened)}
+    {lesson.before_you_begin(opened)}
     """,
         cards.text_table(["question", "reply before", "reply after"], _pairs, THINK),
     )
@@ -60,8 +60,9 @@ def _(opened, station):
 
 
 @app.cell(hide_code=True)
-def _(QUESTION, REPLIES):
+def _(QUESTION, REPLIES, opened):
     _group = scored(REPLIES["think / answer"][:4], format_reward)
+    _picture = cards.loop_picture(QUESTION["think / answer"], _group, THINK, update=opened.update())
     lesson.show(
         f"""
     ## 1 · The loop in one picture
@@ -70,7 +71,7 @@ def _(QUESTION, REPLIES):
     A {word("reward")} function gives each one a number. Then compare *within the group*: what did better than its siblings is made
     {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference, scaled (station 3), is the **advantage**. Repeat.
     """,
-        lesson.fold("The loop, with four replies", cards.loop_picture(QUESTION["think / answer"], _group, THINK)),
+        lesson.fold("The loop, with four replies", _picture),
         """
     Nobody corrected a reply. The model tried; what happened to be better than the rest will come more often, what was worse less often.
     """,
@@ -151,8 +152,10 @@ def _():
 @app.cell(hide_code=True)
 def _(scale, successes):
     _rewards = [1.0] * successes.value + [0.0] * (8 - successes.value)
+    _pushes = advantages([_rewards], scale.value)[0]
     lesson.show(
-        cards.push_bars(_rewards, advantages([_rewards], scale.value)[0]),
+        cards.push_bars(_rewards, _pushes),
+        f"All pushes together: **{abs(sum(_pushes)):.2f}**, wherever the slider stands. So the *loss* that TRL prints, minus the mean push, starts near 0 (not quite, for a long reply has more tokens to push), and rises later with `beta`. Neither is a fault.",
         r"""
     A rare success stands out and is pushed up hard, a rare failure is pushed down as hard; when all fail, or all succeed, there is nothing
     to compare and nobody moves. As a formula, with the group's mean and standard deviation (the one with $G-1$):
@@ -174,8 +177,9 @@ def _(scale, successes):
 
 
 @app.cell(hide_code=True)
-def _():
+def _(opened):
     all_zero = lesson.Question(
+        opened,
         "All eight replies of a group earn 0. What does the model learn from this group?",
         {
             "To avoid all eight of them": "It would, if the reward itself pushed. But only the difference to the group's mean does: 0 − 0 = 0. Set the slider above to 0.",
@@ -214,19 +218,21 @@ def _():
 def _(get_drawing, p, size):
     _alive = next((_size for _size in range(2, 17) if p_dead(p.value, _size) < 0.5), None)
     _enough = f"most groups are alive from G = {_alive} on" if _alive else "most groups are dead even at G = 16"
+
+    _words = ("enough are alive", "it begins to be enough", "too few are alive")
+    _dead = [(_low, _high, p_dead(p.value, _low), p_dead(p.value, _high)) for _low, _high in ((2, 3), (4, 8), (8, 16))]
+    _rows = "\n    ".join(f"| {a}–{b} | {x:.0%} – {y:.0%} | {_words[(x > 0.5) + (y > 0.5)]} |" for a, b, x, y in _dead)
     lesson.show(
         lesson.figure(get_drawing(), plots.dead_groups, p.value, size.value),
         f"""
     A group is dead when all succeed or all fail: $p^G + (1-p)^G$. For your p of {p.value:.2f}, {_enough}:
 
-    | group size | dead groups | rule of thumb |
+    | group size | dead groups | for this p |
     |:---|:---|:---|
-    | 2–3 | {p_dead(p.value, 2):.0%} – {p_dead(p.value, 3):.0%} | often too small: the mean of two says little |
-    | 4–8 | {p_dead(p.value, 4):.0%} – {p_dead(p.value, 8):.0%} | enough for simple tasks such as a format |
-    | 8–16 | {p_dead(p.value, 8):.0%} – {p_dead(p.value, 16):.0%} | for reasoning, where a success is rare |
-    | larger | fewer than {p_dead(p.value, 16):.1%} | costs more; a better prompt or an easier reward may be cheaper |
+    {_rows}
 
-    Set p to 0.01: even sixteen leave 85 % of the groups dead. And at p = 0 no group size helps; station 10 shows such a run.
+    Set p to 0.01: even sixteen leave 85 % of the groups dead. Then show the model what you want first: an example in the prompt, or a short training on
+    worked examples (**SFT**, supervised fine-tuning: it copies, where GRPO can only choose). At p = 0 no group size helps; station 10 shows such a run.
     """,
     )
     return
@@ -290,7 +296,7 @@ def _(station):
     ## 6 · The configuration
 
     Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
-    The code follows your choices, and *Train* runs it where there is torch: `prompts` are 512 questions, `load` is `grpo_lessons.training.models.load`.
+    The code follows your choices, and *Train* runs it: `prompts` are 512 questions, `load` is `grpo_lessons.training.models.load`.
     """,
         lesson.row(*menu.elements.values()),
     )
@@ -305,8 +311,9 @@ def _(batch, chosen, menu, station):
 
 
 @app.cell(hide_code=True)
-def _():
+def _(opened):
     arithmetic = lesson.Question(
+        opened,
         "With the pocket model and the settings as they first stand, we reward the format only; nobody checks the sums. What will happen to right answers, on questions that are not in the training?",
         {
             "They stay as they are": "The reward does not look at them, so this is a fair guess. But the format asks for a thought, and this model adds far better when it writes the steps down.",
@@ -323,7 +330,7 @@ def _():
 def _(arithmetic, asked, buttons, get_cost, get_report, opened, scrub, station):
     lesson.show(
         arithmetic.noted(opened, station=8),
-        station.show(buttons, scrub, get_report(), get_cost(), asked),
+        station.show(buttons, scrub, get_report(), get_cost(), asked, arithmetic),
         f"""
     **What to watch.** {word("reward")}: the mean over the step, what we are after. *Spread within a group* is what the model learns from;
     TRL's own `reward_std` is taken over the whole batch, so it can look healthy when every group is dead. {word("dead", "Dead groups")}
@@ -403,8 +410,10 @@ def _(attempt):
         "answer, in its block": AnswerReward(strict=True),
     }
     _scores = [_judge(completions=[_reply], answer=["95"])[0] for _judge in _judges.values()]
+    _won = "**You have it: full marks from all three, and no answer.**" if _scores == [1, 1, 1, 0, 0] else None
     lesson.show(
         cards.marks_table(["your reply", *_judges], [(_reply, _scores)], THINK),
+        _won,
         """
     Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *anything* in the two blocks.
     What stops the cheat is a second reward that looks at the answer: *strict + answer* in station 6.
@@ -428,7 +437,7 @@ def _(station):
         f"""
     Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it.
     Reinforcement strengthens what a model already does now and then; it cannot invent. **What helps:** ask for the format in the prompt,
-    show one example there, train on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags. Station 6 has it.)
+    show one example there, SFT on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags. Station 6 has it.)
     A larger group or more steps do not help either.
     """,
     )
@@ -454,7 +463,7 @@ def _(get_drawing, station):
     |:---|:---|:---|
     | `reward` 0, `frac_reward_zero_std` 1 | never earned: dead groups | an easier start, as above |
     | `reward` 0, `clipped_ratio` near 1 | replies are cut off before the closing tag | raise `max_completion_length` |
-    | `reward` flat but above 0, groups alive | steps too small | raise the learning rate (LoRA: 10 × the usual) |
+    | `reward` flat but above 0, groups alive | steps too small | raise the learning rate (see station 6) |
     | `reward` up, held-out answers flat or down | the reward does not see what you want | read the replies; mend the reward, or raise `beta` |
     | `kl` or `grad_norm` leaps, `reward` falls | steps too large | lower the learning rate, or raise `beta` |
     """,
@@ -501,6 +510,8 @@ def _():
 
 @app.function
 def minimal_example(model_folder, callbacks=()):
+    import re
+
     from datasets import Dataset
     from peft import LoraConfig
     from trl import GRPOConfig, GRPOTrainer
@@ -519,15 +530,13 @@ def minimal_example(model_folder, callbacks=()):
         output_dir="runs/minimal",
         max_steps=5,
         num_generations=8,
-        per_device_train_batch_size=32,
-        gradient_accumulation_steps=2,
+        per_device_train_batch_size=64,
         learning_rate=1e-3,
         max_completion_length=48,
         logging_steps=1,
         bf16=False,
         disable_tqdm=True,
     )
-
     # 4. A trainer.
     trainer = GRPOTrainer(
         model=str(model_folder),

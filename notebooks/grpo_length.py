@@ -56,18 +56,16 @@ def _(opened, station):
         f"""
     # Teach a model a length
 
-    A small language model writes about the sea, a clock, a cat. Sometimes three words, sometimes half a page. We would like about **20 tokens** (words, or pieces of words), every time.
+    A small language model writes about the sea, a clock, a cat. Sometimes three words, sometimes fifty. We would like about **20 tokens** (words, or pieces of words), every time.
     Nobody will ask it for that, and nobody will show it an example. It only gets a number for each text of its own: the nearer to 20 tokens, the higher.
 
-    Before, its texts are off by {_off[0]:.0f} tokens on average; after {station.recorded.steps_done} steps of training, by {_off[1]:.1f}.
-    Here are the same requests, before and after. **Read the right column twice.**
+    Before, its texts are off by {_off[0]:.0f} tokens on average; after {station.recorded.steps_done} steps of training, by {_off[1]:.1f}. Here are the same requests, before and after. **Read the right column twice.**
 
-    {lesson.how_to_see(opened)}
+    {lesson.before_you_begin(opened)}
     """,
         cards.text_table(["request", "text before", "text after"], _rows[:5]),
         """
-    The length is right. What happened to the sentences? This lesson shows how a model learns from nothing but a number, why it did *this*
-    to its sentences, and what would have seen it.
+    The length is right. What happened to the sentences? This lesson shows how a model learns from nothing but a number, why it did *this* to its sentences, and what would have seen it.
     """,
     )
     return
@@ -75,14 +73,13 @@ def _(opened, station):
 
 @app.cell(hide_code=True)
 def _():
-    stage = mo.ui.slider(1, len(cards.STAGES), value=len(cards.STAGES), show_value=True, label="stage of the loop")
+    stage = mo.ui.slider(1, len(cards.STAGES), show_value=True, label="stage of the loop")
     lesson.show(
         f"""
     ## 1 · The loop in one picture
 
     The method is **GRPO**, Group Relative Policy Optimization. Take a prompt and let the model write several **completions**: a **group**.
-    A {word("reward")} function gives each a number. Compare *within the group*; make what did better {word("up", "more likely")}, what did
-    worse {word("down", "less likely")}. **Go back to stage 1, and guess each column before you uncover it.**
+    A {word("reward")} function gives each a number. Compare *within the group*; make what did better {word("up", "more likely")}, what did worse {word("down", "less likely")}. **Move on stage by stage, and guess each column before you uncover it.**
     """,
         stage,
     )
@@ -90,28 +87,29 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(GROUP, PROMPT, stage):
+def _(GROUP, PROMPT, opened, stage):
     lesson.show(
-        cards.loop_picture(PROMPT, GROUP(LengthReward(20)), stage=stage.value),
+        cards.loop_picture(PROMPT, GROUP(LengthReward(20)), stage=stage.value, update=opened.update()),
         f"""
     The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference
     to the group's mean, divided by the spread of the group (station 4). No text hit the target, and still there is one to learn from: nearer than the others is enough. The update then changes the model's weights
-    so that each token of a text becomes a little more or less likely, and the next group is sampled from a model that is a little different.
+    so that each token of a text becomes a little more or less likely. The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003). The next group is sampled from a model that is a little different.
 
-    So you need four things: **prompts**, a **reward function**, a **configuration**, a **trainer**. The rest of this lesson is the second one, and what comes of it.
+    So you need four things: **prompts**, a **reward function**, a **configuration**, a **trainer**. This lesson is about the reward function, and about what a model makes of it.
     """,
     )
     return
 
 
 @app.cell(hide_code=True)
-def _():
+def _(opened):
     _ways = ["tokens: len(completion_ids[i])", "characters: len(text)", "messages: len(completion), in a conversation"]
     counted = mo.ui.radio(_ways, value=_ways[0], inline=True, label="What is counted")
     _label, _text = "See a text of your own in tokens", "The lighthouse costs 1,250 dollars."
     own = mo.ui.text(value=_text, debounce=400, max_length=300, full_width=True, label=_label)
     equal = lesson.Question(
-        "You count messages by mistake, so every text of every group earns the same. What does the model learn?",
+        opened,
+        "By a mistake in the reward, every text of a group earns the same: −0.95. What does the model learn from it?",
         {
             "To write longer texts, as −0.95 is a low reward": "A reward has no meaning by itself. Only the difference to the group's mean pushes, and here that is 0.",
             "Nothing, at any learning rate": "Equal rewards, no advantage, no push. Such a group is called **dead**; TRL logs their share as `frac_reward_zero_std`.",
@@ -119,20 +117,12 @@ def _():
         },
         right="Nothing, at any learning rate",
     )
-    lesson.show(
-        """
-    ## 2 · Twenty *what*?
-
-    "The ideal length is 20", says many a tutorial, and writes `len(completion)`. **Which of the four texts below is best, if 20 is the number of
-    tokens? And if it is what `len` counts?** A *token* is a piece of text that the model reads and writes as one; here every other one is shaded.
-    """,
-        counted,
-    )
+    lesson.show("## 2 · Twenty *what*?", equal)
     return counted, equal, own
 
 
 @app.cell(hide_code=True)
-def _(TEXTS, counted):
+def _(TEXTS, counted, equal):
     _unit, _pieces = counted.value.partition(":")[0], [pocket.tokens(_text) for _text in TEXTS]
     _talks = [[{"role": "assistant", "content": _text}] for _text in TEXTS]
     _lengths = [len(_each) for _each in {"tokens": _pieces, "characters": TEXTS, "messages": _talks}[_unit]]
@@ -147,6 +137,12 @@ def _(TEXTS, counted):
     rewards are equal, every advantage is 0, and nothing is learnt. No error tells you; the curve is flat for as long as you pay for it.""",
     }
     lesson.show(
+        equal.answer(),
+        """
+    "The ideal length is 20", says many a tutorial, and writes `len(completion)`. **Which of the four texts below is best, if 20 is the number of
+    tokens? And if it is what `len` counts?** A *token* is a piece of text that the model reads and writes as one; here every other one is shaded.
+    """,
+        counted,
         cards.measured(_shown, [f"{_n} {_unit.removesuffix('s') if _n == 1 else _unit}" for _n in _lengths]),
         cards.push_bars(_rewards, advantages([_rewards])[0]),
         mo.md(_said[_unit]),
@@ -155,13 +151,11 @@ def _(TEXTS, counted):
 
 
 @app.cell(hide_code=True)
-def _(equal, own):
+def _(own):
     _tokens = pocket.tokens(own.value[:300])
     lesson.show(
         own,
         cards.measured([cards.marked_tokens(_tokens)], [f"{len(own.value)} characters, {len(_tokens)} tokens"]),
-        equal,
-        equal.answer(),
     )
     return
 
@@ -175,7 +169,7 @@ def _():
     ## 3 · The shape of a reward
 
     "About 20 tokens" can be paid for in many ways. The line is what a reward pays for a length, the dots are our four texts.
-    **Which shapes have a summit where you want it? Which have none?** Two of the five are one slip of the pen away from the first.
+    **Which shapes have a summit where you want it? Which have none?** Two of the five are the first one with a slip of the pen.
     """,
         mo.vstack([shape, target]),
     )
@@ -231,8 +225,8 @@ def _(hair, scale):
     lesson.show(
         f'<div class="cards">{"".join(_shown)}</div>',
         r"""
-    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1; at 0.0001, a number that is added so that 0/0 becomes 0,
-    a third of the push is left. The scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group
+    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: as much is added
+    to every spread, so that a group without any is not divided by 0. So the scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group
     by one spread, that of all rewards together.
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
@@ -293,7 +287,7 @@ def _(station):
     ## 6 · The configuration
 
     Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
-    The code follows your choices, and *Train* runs it where there is torch.
+    The code follows your choices, and *Train* runs it.
     """,
         lesson.row(*menu.elements.values()),
     )
@@ -308,15 +302,16 @@ def _(batch, chosen, menu, station):
 
 
 @app.cell(hide_code=True)
-def _():
+def _(opened):
     words = lesson.Question(
-        "With the pocket model and the settings as they first stand, the reward counts tokens and looks at nothing else. What will become of the sentences?",
+        opened,
+        "You have seen how it ends: twenty tokens, and no sentences. The reward counts tokens and looks at nothing else. What comes first?",
         {
-            "They stay as they are: nothing pushes against them": "Nothing pushes *for* them either. A text of twenty tokens is pushed up whatever it says, and what is pushed up by chance today is more likely tomorrow.",
-            "The model picks whole sentences that happen to have 20 tokens": "It could, and with `beta` above 0 it does. But with beta 0 nothing favours a sentence over a row of twenty tokens that is easier to count.",
-            "They fall apart": "Sense is not paid for, so it is not kept. Whatever helps to stop at the twentieth token is pushed up, and a row of odd tokens is easier to count than a sentence.",
+            "First it holds the length, with whole sentences; later they decay": "It could, and with `beta` above 0 it does. But nothing here favours a sentence: compare the step at which the spread of the lengths closes with the one at which real words become fewer.",
+            "First the sentences break; only then is the length held": "Sense is not paid for, so it is not kept. Whatever helps to stop at the twentieth token is pushed up, and a row of odd tokens is easier to count than a sentence: they break *so that* the length can be held.",
+            "Both at once, in a few steps": "The mean length comes near the target early, but a mean is not every text. Watch the spread of the lengths: it closes late, long after the words have begun to go.",
         },
-        right="They fall apart",
+        right="First the sentences break; only then is the length held",
     )
     lesson.show("## 7 · Train", words)
     return (words,)
@@ -326,12 +321,12 @@ def _():
 def _(asked, buttons, get_cost, get_report, opened, scrub, station, words):
     lesson.show(
         words.noted(opened, station=8),
-        station.show(buttons, scrub, get_report(), get_cost(), asked),
+        station.show(buttons, scrub, get_report(), get_cost(), asked, words),
         f"""
     **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus
     a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy*
     says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0.
-    A second training stays above the first, which is then dashed.
+    Train a second time, and the run before stays in the picture, dashed.
     """,
     )
     return
@@ -346,7 +341,12 @@ def _(get_drawing, get_ended, station, step, target_of):
 
     **When do the sentences begin to break?** Move through the steps of the run of station 7, once it has ended, and read.
     """,
-        station.look_inside(step, get_ended(), ("reward", LENGTH, "entropy")),
+        station.look_inside(
+            step,
+            get_ended(),
+            ("reward", LENGTH, "entropy"),
+            lambda group: cards.dots([_c.tokens for _c in group.completions], target_of(_run), 64),
+        ),
         f"""
     **Before and after**, on requests about topics that no step trained on ({word("held-out")}): one text each, one dot each.
     """,
@@ -366,7 +366,7 @@ async def _(ask, load):
 def _(tried, words):
     lesson.show(
         lesson.show_scores(tried, {"length": LengthReward(20), "real words": vocabulary_reward}),
-        "**And your prediction?** What becomes of the sentences?",
+        "**And your prediction?** What comes first?",
         words.answer(),
     )
     return
@@ -418,8 +418,7 @@ def _(station):
 
     *Perplexity* is how surprised the model **before** the training is by a text: 2 means, as by a coin toss at every token; 15,000, as by a lottery.
 
-    A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of
-    words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model
+    A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model
     liked best at the start is cheapest to keep. Both cost a little precision, and `beta` some time: the model before the training is asked about every token, too.
 
     **Break it.** Be the model: **earn as much as you can with a text that nobody would want to read.**
@@ -437,7 +436,8 @@ def _(attempt):
     _lengths = {"distance to 20": LengthReward(20), "longer is better": ShapedLength(20, "longer is better")}
     _judges = _lengths | {"real words": vocabulary_reward}
     _scores = [_judge(completions=[_text], completion_ids=_ids)[0] for _judge in _judges.values()]
-    lesson.show(cards.marks_table([f"your text, {len(_ids[0])} tokens", *_judges], [(_text, _scores)]))
+    _won = "**You have it: 0 and 1 at once.** Would anybody read it?" if _scores[::2] == [0, 1] else None
+    lesson.show(cards.marks_table([f"your text, {len(_ids[0])} tokens", *_judges], [(_text, _scores)]), _won)
     return
 
 
@@ -448,7 +448,7 @@ def _():
         """
     ## 10 · Runs that fail
 
-    Two rewards of station 3, one of them in two ways, trained for real; dashed, the run that works. **Before you choose one: where will its length go?**
+    Three trainings that went wrong, with rewards of station 3. Dashed is the one that works. **Before you choose one: where will its length go?**
     """,
         failure,
     )
@@ -555,7 +555,7 @@ def train_summaries(model, dataset, learning_rate, max_steps, callbacks=()):
 
     config = GRPOConfig(
         output_dir="runs/summaries",
-        learning_rate=learning_rate,  # a LoRA adapter: 2e-5 to 1e-4 (pocket: 5e-3)
+        learning_rate=learning_rate,  # for LoRA, see station 6
         per_device_train_batch_size=8,  # completions, not prompts
         gradient_accumulation_steps=2,  # 8 x 2 / 8: two prompts a step
         num_generations=8,  # the group size (`num_generation` is a TypeError)
@@ -595,7 +595,7 @@ def _(opened):
 
     {exercises.where}
 
-    **One: a length reward of your own.** From each completion's token ids to minus its distance to 30 tokens in parts of 30, not below −1.
+    **One: a length reward of your own.** A completion of 30 tokens earns 0. Each token more or less costs 1/30. No completion earns less than −1.
     """
     exercises.ask(my_length_reward, _words)
     return (exercises,)

@@ -55,13 +55,11 @@ def _(opened, station):
         f"""
     # Reward the answer, and watch thinking appear
 
-    A small language model adds three numbers. Asked out of the blue, it is right in {_before.mean("answer_reward"):.0%} of its replies. We pay **1** for a right answer and **0**
-    for a wrong one, and look at nothing else: not at the format, not at the length, not at how it got there.
+    A small language model adds three numbers. Asked out of the blue, it is right in {_before.mean("answer_reward"):.0%} of its replies. We pay **1** for a right answer and **0** for a wrong one, and look at nothing else: not at the format, not at the length, not at how it got there.
 
-    After {station.recorded.steps_done} steps it is right in **{_after.mean("answer_reward"):.0%}**. That was paid for. This was not: the share of replies in which it works the sum out
-    in a *thought*, before it answers, went from {_before.mean("thinks"):.0%} to **{_after.mean("thinks"):.0%}**.
+    After {station.recorded.steps_done} steps it is right in **{_after.mean("answer_reward"):.0%}**. That was paid for. This was not: the share of replies in which it works the sum out in a *thought*, before it answers, went from {_before.mean("thinks"):.0%} to **{_after.mean("thinks"):.0%}**.
 
-    {lesson.how_to_see(opened)}
+    {lesson.before_you_begin(opened)}
     """,
         cards.text_table(["question", "reply before", "reply after"], _pairs[:6], THINK),
         "✓ is right, ✗ wrong; these are the first questions on which it did not think before. Nobody asked for a thought, and nobody paid for one. By the end of this lesson you will know why it happens, when it does not, and how far this is from what was reported of DeepSeek-R1.",
@@ -70,8 +68,9 @@ def _(opened, station):
 
 
 @app.cell(hide_code=True)
-def _(GOLD, QUESTION, REPLIES):
+def _(GOLD, QUESTION, REPLIES, opened):
     _group = scored(REPLIES[:4], answer_reward, answer=[GOLD] * 4)
+    _picture = cards.loop_picture(QUESTION, _group, THINK, update=opened.update())
     lesson.show(
         f"""
     ## 1 · The loop in one picture
@@ -79,7 +78,7 @@ def _(GOLD, QUESTION, REPLIES):
     As in the other lessons: one prompt, a **group** of replies, a {word("reward")} for each, compare *within the group*, push what did better {word("up")} and what did worse {word("down")}.
     Here the reward is **verifiable**: a program checks the answer, so no human and no second model has to judge. **Two of these four replies are right. What else tells them apart?**
     """,
-        lesson.fold("The loop, with four replies", cards.loop_picture(QUESTION, _group, THINK)),
+        lesson.fold("The loop, with four replies", _picture),
         "Keep that in mind. First, the check itself: it sounds simple, and is where most such runs go wrong.",
     )
     return
@@ -89,16 +88,20 @@ def _(GOLD, QUESTION, REPLIES):
 def _():
     _replies = ("72.0", "1,234", "-5", r"\frac{3}{4}", "$72.", "about 72", "72 or 73")
     _golds = ("72", "1234", "−5", "0.75", "72", "72", "72")
-    answered = mo.ui.array([mo.ui.text(_each, max_length=200, debounce=400, full_width=True) for _each in _replies])
-    golds = mo.ui.array([mo.ui.text(_each, max_length=40, debounce=400) for _each in _golds])
+    _field = {"debounce": 400, "max_length": 200, "full_width": True}
+    answered, golds = (
+        mo.ui.array(
+            [mo.ui.text(_each, label=lesson.unseen(f"{_what} {i}"), **_field) for i, _each in enumerate(_all, 1)]
+        )
+        for _what, _all in (("answer", _replies), ("right answer", _golds))
+    )
     _left = mo.vstack([mo.md("**answer in the reply**"), *answered.elements])
     _right = mo.vstack([mo.md("**right answer**"), *golds.elements])
     lesson.show(
         """
     ## 2 · Is that the right answer?
 
-    The tempting way is to compare two strings. Below are replies and the right answers, as a data set might have them. **Where does `==` between strings say the wrong thing?**
-    All fields are yours to edit; try `0.5` against `1/2`, or a unit behind the number. (The third row has a hyphen on one side and a real minus sign on the other.)
+    The tempting way is to compare two strings. Below are replies and the right answers, as a data set might have them. **Where does `==` between strings say the wrong thing?** All fields are yours to edit; try `0.5` against `1/2`, or a unit behind the number. (The third row has a hyphen on one side and a real minus sign on the other.)
     """,
         mo.hstack([_left, _right], widths=[2, 1], wrap=True),
     )
@@ -131,8 +134,7 @@ def _():
         """
     ## 3 · Where is the answer?
 
-    A reply is more than its answer. Many tutorials call a function `extract_final_answer` and never show it. Build it: **switch the steps on
-    one by one, from left to right, and watch which replies are read right.** Red: your function and the finished one disagree.
+    A reply is more than its answer. Many tutorials call a function `extract_final_answer` and never show it. Build it: **switch the steps on one by one, from left to right, and watch which replies are read right.** Red: your function and the finished one disagree.
     """,
         lesson.row(*switches.elements.values()),
     )
@@ -168,8 +170,7 @@ def _(PLACES, opened, switches):
         cards.marks_table(["reply", "found", "95? yours", "95? finished", "what it is"], _rows, THINK, truth=2),
         f"**Read wrongly: {_wrong} of {len(_rows)} replies.**" if _wrong else "**All are read right.**",
         """
-    A thought must not count: a model that writes down several numbers and commits to none would be paid for luck. Our lessons use the finished function,
-    `grpo_lessons.text.final_answer`: the same steps, safe against hostile text (no regular expression runs wild on a megabyte of `<think>`), and with two blocks that disagree it takes neither.
+    A thought must not count: a model that writes down several numbers and commits to none would be paid for luck. Our lessons use the finished function, `grpo_lessons.text.final_answer`: the same steps, safe against hostile text (no regular expression runs wild on a megabyte of `<think>`), and with two blocks that disagree it takes neither.
     """,
     )
     return
@@ -211,8 +212,7 @@ def _(GOLD, REPLIES, partial, tolerance):
         cards.group_cards(_group, THINK),
         f"Mean advantage: {', '.join(_means)}. Paid in full: {', '.join(_paid)}.",
         f"""
-    With tolerance 0 the two that think stand out. At 10 five guesses of six are paid as much as they, and only the last one is pushed down; from 23 on the group is dead.
-    Partial credit never dies, and pushes a near guess {word("up")}, too. Neither is wrong in itself: for a measurement a tolerance is what you mean.
+    With tolerance 0 the two that think stand out. At 10 five guesses of six are paid as much as they, and only the last one is pushed down; from 23 on the group is dead. Partial credit never dies, and pushes a near guess {word("up")}, too. Neither is wrong in itself: for a measurement a tolerance is what you mean.
     But the model will learn to be *as good as it pays to be*. Station 11 shows a run with a tolerance of 20.
     """,
     )
@@ -223,6 +223,7 @@ def _(GOLD, REPLIES, partial, tolerance):
 def _(opened):
     bare = mo.ui.switch(label="take the `except` away")
     bug = lesson.Question(
+        opened,
         "Which line is wrong?",
         {
             'text = completion["content"]': 'In a conversation a completion is a *list* of messages: `completion[0]["content"]`. The `except` turned the TypeError of every single reply into a 0: dead groups, for hours, without a word.',
@@ -276,8 +277,7 @@ def _(bare, bug):
         bug,
         bug.answer(),
         """
-    A bad *reply* earns 0. A bug is not a reply: let it raise. The same goes for a right answer that has no value: our reward stops with a ValueError that names it.
-    This is the one we train with. It asks for the column `answer` of the data set by its name, and `**kwargs` takes whatever else TRL passes.
+    A bad *reply* earns 0. A bug is not a reply: let it raise. The same goes for a right answer that has no value: our reward stops with a ValueError that names it. This is the one we train with. It asks for the column `answer` of the data set by its name, and `**kwargs` takes whatever else TRL passes.
     """,
         mo.md(lesson.source(AnswerReward.__call__, AnswerReward._is_right)),
     )
@@ -294,8 +294,7 @@ def _():
         """
     ## 6 · Two rewards at once
 
-    One may want right answers *and* a format. TRL adds the rewards, each times its entry in `reward_weights`, and compares the sums (`sum_then_normalize`). Or it compares each reward first and adds up those (`normalize_then_sum`).
-    **Somebody pays the format in percent, 100 points instead of 1. Which replies are pushed up then, with the one and with the other? And what does a weight of 0.1 do at 1 point?**
+    One may want right answers *and* a format. TRL adds the rewards, each times its entry in `reward_weights`, and compares the sums (`sum_then_normalize`). Or it compares each reward first and adds up those (`normalize_then_sum`). **Somebody pays the format in percent, 100 points instead of 1. Which replies are pushed up then, with the one and with the other? And what does a weight of 0.1 do at 1 point?**
     """,
         points,
         weight,
@@ -318,8 +317,7 @@ def _(GOLD, aggregation, points, weight):
     lesson.show(
         cards.group_cards(_group, THINK),
         """
-    At first *right without format* and *wrong in the format* are worth the same. In a sum, points and weight are one thing: 100 points for the format drown the answer.
-    `normalize_then_sum` gives each reward the same spread first, so that points do not matter and the weight alone decides ([GDPO](https://arxiv.org/abs/2601.05242)). At equal points a small weight says, with either, that the answer matters more.
+    At first *right without format* and *wrong in the format* are worth the same. In a sum, points and weight are one thing: 100 points for the format drown the answer. `normalize_then_sum` gives each reward the same spread first, so that points do not matter and the weight alone decides ([GDPO](https://arxiv.org/abs/2601.05242)). At equal points a small weight says, with either, that the answer matters more.
     """,
     )
     return
@@ -332,7 +330,7 @@ def _(station):
         """
     ## 7 · The configuration
 
-    Set up your own training. The first choice is the *difficulty*, the next the rewards; the code follows, and *Train* runs it where there is torch.
+    Set up your own training. The first choice is the *difficulty*, the next the rewards; the code follows, and *Train* runs it.
     """,
         lesson.row(*menu.elements.values()),
     )
@@ -347,15 +345,16 @@ def _(batch, chosen, menu, station):
 
 
 @app.cell(hide_code=True)
-def _():
+def _(opened):
     thinking = lesson.Question(
-        "With the pocket model and the settings as they first stand, we reward right answers only. At the start about a third of the replies think before they answer. What will happen to that share?",
+        opened,
+        "You have seen how it ends: nearly all replies think, and nobody paid for a thought. Why does thinking spread?",
         {
-            "It stays where it is: nobody pays for thinking": "Nobody does. But replies that think are right far more often, so within a group they are the ones that beat the mean, thought and all.",
-            "It falls: thoughts are long, and shorter is easier": "The reward does not see length. If guessing were paid as well, nothing would push it either way; try a tolerance of 30.",
-            "Nearly all replies will think": "A thought is pushed up for the company it keeps: it stands in front of right answers. See *why* below.",
+            "Replies that think are longer, and longer replies are pushed harder": "The reward does not see length, and every token of a reply gets the same push. If guessing were paid as well, nothing would push thoughts up; try a tolerance of 30.",
+            "The model notices that thinking helps it": "It notices nothing: it is a table of chances. Look at who is pushed up.",
+            "A thought stands in front of right answers, and is pushed up with them": "Within a group, the replies that think are the ones that beat the mean, thought and all. See *why* below.",
         },
-        right="Nearly all replies will think",
+        right="A thought stands in front of right answers, and is pushed up with them",
     )
     lesson.show("## 8 · Train", thinking)
     return (thinking,)
@@ -365,7 +364,7 @@ def _():
 def _(asked, buttons, get_cost, get_report, opened, scrub, station, thinking):
     lesson.show(
         thinking.noted(opened, station=9),
-        station.show(buttons, scrub, get_report(), get_cost(), asked),
+        station.show(buttons, scrub, get_report(), get_cost(), asked, thinking),
         f"""
     **What to watch.** *Right answers*: the line is the share among the replies of a step, the dots are {word("held-out")} questions, which no step trains on.
     (At step 1 they may lie apart: the line is about eight questions, the dot about ninety-six.) With the settings as they first stood, *replies that think* is counted and never paid. *Length* follows it: thoughts take tokens.
@@ -421,7 +420,7 @@ def _(get_ended, station, thinking, tried):
             _rows += f"\n    | {_name} | {len(_side)} | {_right:.0%} | {_push:+.2f} |"
     lesson.show(
         lesson.show_scores(tried, {"right answer": answer_reward, "thinks": thinks}, THINK),
-        "**And your prediction?** What happens to the share of replies that think?",
+        "**And your prediction?** Why does thinking spread?",
         thinking.answer(),
         f"""
     **Why.** The groups kept from the first steps of this run, taken together:
@@ -429,11 +428,9 @@ def _(get_ended, station, thinking, tried):
     | replies that | number | right | mean advantage |
     |:---|---:|---:|---:|{_rows}
 
-    A reward for right answers never looks at a thought. But a reply is pushed as a whole, every token of it by the same advantage, so the tokens of the thought rise with the answer
-    they led to. And `<think>` stands first: after it, a right answer is likely; without it, hardly ever.
+    A reward for right answers never looks at a thought. But a reply is pushed as a whole, every token of it by the same advantage, so the tokens of the thought rise with the answer they led to. And `<think>` stands first: after it, a right answer is likely; without it, hardly ever.
 
-    **How this is what DeepSeek-R1 reports, and how it is not.** [DeepSeek-R1-Zero](https://arxiv.org/abs/2501.12948) was trained by GRPO with rewards that a program checks, without worked examples, and
-    its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* no reward looks at what stands in a thought, and thinking spreads because it leads to right results.
+    **How this is what DeepSeek-R1 reports, and how it is not.** [DeepSeek-R1-Zero](https://arxiv.org/abs/2501.12948) was trained by GRPO with rewards that a program checks, without worked examples, and its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* no reward looks at what stands in a thought, and thinking spreads because it leads to right results.
     *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of
     under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. How much large models invent is an open question.
     """,
@@ -528,6 +525,7 @@ def _(failure, station):
 def _(get_drawing, station):
     _real, _zero = (station.runs[_name] for _name in (lesson.REAL, f"{lesson.REAL}, no example"))
     _watch = [replace(RIGHT, metric="reward"), TOKENS, ENTROPY, DEAD]
+    _last = [_row["reward"] for _row in _real.metrics[-5:]]
     lesson.show(
         f"""
     ## 12 · A real model
@@ -540,7 +538,9 @@ def _(get_drawing, station):
         cards.text_table(["held-out question", "before", "after"], _real.before.texts(_real.after)[:4]),
         f'<p class="note">{_real.label}</p>',
         lesson.figure(get_drawing(), plots.before_after, _real, {"answer_reward": "right answers"}),
-        """
+        f"""
+    The curve ends at {_last[-1]:.2f}, and held out are {_real.after.mean("answer_reward"):.2f}. Is that learnt by heart? No: no question comes twice. A step has four questions, and the last four were easy ones; the last five steps have {fmean(_last):.2f} on average. **Believe many questions, not the last point of a curve.**
+
     No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand:
     less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.
 
@@ -582,6 +582,7 @@ def _(GOLD, attempt, generous):
     _row = (_reply, [final_answer(_reply) or "–", *_scores])
     lesson.show(
         cards.marks_table(["your reply", "answer found", *_judges], [_row], THINK),
+        "**You have it: paid in full, and the answer is wrong.**" if 1 in _scores and not _scores[0] else None,
         """
     An exact answer is hard to fake; that is why verifiable rewards work so well. (Even the question handed back, `12+45+38`, has the right value: our reward wants a number where a number is right.) What can be had cheaply is everything around it: a tolerance, partial credit, a format.
 
@@ -608,7 +609,7 @@ def _(opened):
 
     {exercises.where}
 
-    **One: `extract_final_answer` of your own.** From a reply to its answer as text, or None. A thought (`<think>…</think>`) never counts; an `<answer>` block goes before anything else; without one, the last number.
+    **One: `extract_final_answer` of your own.** From a reply to its answer as text, or None. A thought (`<think>…</think>`) never counts, closed or not; an `<answer>` block goes before anything else; without one, the last number.
     """,
     )
     return (exercises,)
@@ -677,8 +678,7 @@ def _(opened):
     Check answers by value; let bugs raise; choose questions that are sometimes right. Then reward the result, and whatever leads to it spreads, thinking included.
     A model learns neither what you meant nor what you measure elsewhere, but what makes one reply better than its siblings.
 
-    That was the course: {opened.link("length")}, what a reward does not see · {opened.link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order:
-    *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?*
+    That was the course: {opened.link("length")}, what a reward does not see · {opened.link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order: *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?*
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · rewards that a program checks, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·
     several rewards, [GDPO](https://arxiv.org/abs/2601.05242) · `####`, [GSM8K](https://arxiv.org/abs/2110.14168) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)

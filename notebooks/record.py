@@ -5,12 +5,18 @@ names all are recorded. A run of `ADAPTERS` also leaves its adapter, for a visit
 """
 
 import json
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from grpo_lessons.training import SMOLLM2, Plan, Trained, Watch, is_pocket, train
+from grpo_lessons.groups import scored
+from grpo_lessons.rewards import LengthReward, answer_reward, format_reward
+from grpo_lessons.runs import Completion
+from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, is_pocket, train
+from grpo_lessons.training.machine import provenance
 from notebooks import grpo_format, grpo_length, grpo_math
 
 FOLDER = Path(__file__).parent / "public"
@@ -48,6 +54,67 @@ RUNS = {  # the name of the file: what is recorded in it
 ADAPTERS = tuple(name for name, plan in RUNS.items() if name.endswith("_learns") and is_pocket(plan.settings.model))
 
 
+def one_update(prompt: str, group: Sequence[Completion], settings: Settings) -> list[float]:
+    """How many times as likely the pocket model finds each completion of a group after one update from it.
+
+    The loss is that of TRL before anything is clipped, the mean over all tokens of minus the advantage times log p
+    (DAPO, equation 8, with a ratio of 1); adapter, optimizer and learning rate are those of the settings.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from grpo_lessons.training import models
+
+    model, tokenizer = models.load("pocket")
+    torch.manual_seed(settings.seed)
+    model = get_peft_model(model, LoraConfig(**settings.lora_arguments()))
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True)[
+        "input_ids"
+    ]
+    replies = [tokenizer(each.text)["input_ids"] + [tokenizer.eos_token_id] for each in group]
+
+    def log_p() -> list:
+        ids = [torch.tensor([asked + reply]) for reply in replies]
+        scores = [model(each).logits[0, len(asked) - 1 : -1].log_softmax(-1) for each in ids]
+        return [each.gather(1, torch.tensor(reply)[:, None]).sum() for each, reply in zip(scores, replies, strict=True)]
+
+    optimizer = torch.optim.AdamW((w for w in model.parameters() if w.requires_grad), settings.learning_rate)
+    before = log_p()
+    loss = -sum(each.advantage * p for each, p in zip(group, before, strict=True)) / sum(map(len, replies))
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+    optimizer.step()
+    with torch.no_grad():
+        after = log_p()
+    return [round(math.exp(float(now) - float(then)), 3) for now, then in zip(after, before, strict=True)]
+
+
+def running_example(lesson) -> tuple[str, list[Completion]]:
+    """The prompt and the four completions of a lesson's picture of the loop."""
+    _, defs = lesson.app.run()
+    if lesson is grpo_length:
+        return defs["PROMPT"], defs["GROUP"](LengthReward(20))
+    if lesson is grpo_format:
+        return defs["QUESTION"]["think / answer"], scored(defs["REPLIES"]["think / answer"][:4], format_reward)
+    return defs["QUESTION"], scored(defs["REPLIES"][:4], answer_reward, answer=[defs["GOLD"]] * 4)
+
+
+SMALL = Settings(
+    learning_rate=3e-4
+)  # at the lessons' own, a first step of AdamW on one group alone goes too far to be read
+
+
+def record_updates() -> None:
+    """What one small update makes of each lesson's running example, in `updates.json`."""
+    lessons = {"length": grpo_length, "format": grpo_format, "math": grpo_math}
+    path = FOLDER / "updates.json"
+    if not path.exists():
+        path.write_text(json.dumps({name: [] for name in lessons}))  # the pictures ask for it
+    said = {name: one_update(*running_example(each), SMALL) for name, each in lessons.items()}
+    said["provenance"] = provenance("pocket", "ships with the course")
+    path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
 def save_adapter(trained: Trained, path: Path) -> None:
     """Write what a session learnt as one safetensors file: the LoRA matrices of each weight, in float16.
 
@@ -71,7 +138,12 @@ def save_adapter(trained: Trained, path: Path) -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or RUNS:
+    names = sys.argv[1:] or ["updates", *RUNS]
+    if "updates" in names:
+        record_updates()
+    for name in names:
+        if name == "updates":
+            continue
         told = Watch(update=lambda phase, run, name=name: print(f"{name}: {phase}", flush=True))
         trained = train(RUNS[name], told)
         trained.run.save(FOLDER / f"{name}.json")

@@ -22,7 +22,7 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
         page,
         "A small language model writes",
         "text before",
-        "against the mean",
+        "4 sampled completions",
         "What would have seen it",
         "perplexity",
         "Not yet",
@@ -32,8 +32,10 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
 def test_the_columns_of_the_loop_are_uncovered_one_by_one(page):
     press(page, "stage of the loop", "Home")
     page.wait_for_function("() => !document.body.innerText.includes('against the mean')", timeout=10_000)
+    assert shown(page, "chance after it").count() == 0
     press(page, "stage of the loop", "End")
     shown(page, "against the mean").wait_for(timeout=10_000)
+    shown(page, "chance after it").wait_for(timeout=10_000)
 
 
 def test_counting_messages_makes_every_reward_equal_and_kills_the_signal(page):
@@ -74,7 +76,7 @@ def test_training_arrives_at_the_target_that_the_reader_set(page):
     shown(page, "LengthReward(target=10").first.wait_for(timeout=10_000)
     press(page, "completions a step", " ".join(["ArrowLeft"] * 5))
     shown(page, "samples 24 completions").wait_for(timeout=10_000)  # enough to learn it, in half the time
-    shown(page, "They fall apart", exact=True).click()
+    shown(page, "First the sentences break; only then is the length held", exact=True).click()
     shown(page, "Noted.").wait_for(timeout=10_000)
     page.get_by_role("button", name="Train").click()
     shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)

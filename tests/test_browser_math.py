@@ -66,7 +66,7 @@ def test_a_run_that_fails_is_chosen_and_explained(page):
 
 
 def test_training_on_answers_only_teaches_to_think(page):
-    shown(page, "Nearly all replies will think", exact=True).click()
+    shown(page, "A thought stands in front of right answers, and is pushed up with them", exact=True).click()
     shown(page, "Noted.").wait_for(timeout=10_000)
     press(page, "steps", " ".join(["ArrowLeft"] * 25))
     shown(page, re.compile("At most .*: 25 steps|Loading torch|Measuring")).first.wait_for(timeout=30_000)
@@ -75,7 +75,7 @@ def test_training_on_answers_only_teaches_to_think(page):
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, "Finished: 25 steps").wait_for(timeout=240_000)
     assert reading(page, "replies that think") > 0.9
-    shown(page, "Yes. A thought is pushed up").wait_for(timeout=10_000)
+    shown(page, "Yes. Within a group, the replies that think").wait_for(timeout=10_000)
     assert failures(page) == []
 
 

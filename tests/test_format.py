@@ -9,7 +9,7 @@ from grpo_lessons.groups import interval, p_dead
 from grpo_lessons.lesson import REAL
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.training import Settings
-from tests.support.lessons import load, verdicts
+from tests.support.lessons import alone, load, verdicts
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,7 +88,7 @@ def test_the_configuration_shown_is_the_one_that_trains(defs):
 
 def test_the_minimal_example_runs_as_it_stands(lesson, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rewards = lesson.minimal_example(pocket.PATH)
+    rewards = alone(lesson.minimal_example)(pocket.PATH)
     assert len(rewards) == 5 and all(0 <= reward <= 1 for reward in rewards) and any(rewards)
 
 

@@ -11,7 +11,7 @@ from grpo_lessons.lesson import REAL
 from grpo_lessons.pocket.corpus import posts, vocabulary_reward
 from grpo_lessons.rewards import LengthReward
 from grpo_lessons.runs import Completion, Evaluation
-from tests.support.lessons import load, verdicts
+from tests.support.lessons import alone, load, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_the_exercise_in_plain_trl_runs_as_it_stands(lesson, tmp_path, monkeypat
     from datasets import Dataset
 
     monkeypatch.chdir(tmp_path)
-    rewards = lesson.train_summaries(str(pocket.PATH), Dataset.from_list(posts(16)), 5e-3, 2)
+    rewards = alone(lesson.train_summaries)(str(pocket.PATH), Dataset.from_list(posts(16)), 5e-3, 2)
     assert len(rewards) == 2 and all(-1 <= reward <= 0 for reward in rewards)
 
 
@@ -172,6 +172,8 @@ def test_the_loop_uncovers_one_column_at_each_stage(defs):
         re.findall('class="head[^>]*>([^<]*)<', cards.loop_picture("?", group, stage=stage)) for stage in range(1, 6)
     ]
     assert [len(each) for each in heads] == [0, 1, 2, 3, 4] and heads[4][3] == "advantage"
+    last = cards.loop_picture("?", group, update=[0.8, 0.9, 1.4, 0.6])
+    assert last.count("× ") == 4 and "6 tokens" in last
 
 
 def test_the_log_probability_is_that_of_the_model_alone_and_in_a_batch():

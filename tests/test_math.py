@@ -155,10 +155,23 @@ def test_larger_groups_are_less_often_dead_as_the_table_says(defs):
     assert p_dead(p, 4) > p_dead(p, 8) > p_dead(p, 16)
 
 
+@pytest.mark.parametrize(
+    ("thought", "digits", "why"),
+    [("<think>.*?</think>", r"-?\d+(?:\.\d+)?", "never closed"), ("<think>.*?(</think>|$)", r"\d+", "decimals")],
+)
+def test_an_extraction_that_reads_digits_only_or_an_open_thought_is_told_so(lesson, thought, digits, why):
+    def my_final_answer(text):
+        text = re.sub(thought, "", text, flags=re.DOTALL)
+        found = re.findall("<answer>(.*?)</answer>", text, re.DOTALL) or re.findall(digits, text)
+        return found[-1] if found else None
+
+    assert why in verdicts(lesson, my_final_answer=my_final_answer)[0]
+
+
 def test_right_answers_to_the_exercises_pass(lesson):
     def my_final_answer(text):
-        text = re.sub("<think>.*?</think>", "", text, flags=re.DOTALL)
-        found = re.findall("<answer>(.*?)</answer>", text, re.DOTALL) or re.findall(r"\d+", text)
+        text = re.sub("<think>.*?(</think>|$)", "", text, flags=re.DOTALL)
+        found = re.findall("<answer>(.*?)</answer>", text, re.DOTALL) or re.findall(r"-?\d+(?:\.\d+)?", text)
         return found[-1] if found else None
 
     def my_answer_reward(completions, answer, **kwargs):

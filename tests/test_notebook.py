@@ -101,7 +101,19 @@ def test_figures_take_the_colour_of_the_page():
         plots.lengths(run, 20),
     ):
         svg = plots.to_svg(figure)
+        assert 'role="img" aria-label="' in svg and 'aria-label="; ' not in svg
         assert "currentColor" in svg and "#000000" not in svg and "#ffffff" not in svg
+
+
+def test_what_one_update_does_is_recorded_as_it_is_and_goes_where_the_advantages_push():
+    from notebooks import record
+
+    said = json.loads((ROOT / "notebooks/public/updates.json").read_text(encoding="utf-8"))
+    assert said["provenance"]["torch"]
+    for name in LESSONS:
+        prompt, group = record.running_example(load(name))
+        assert [times > 1 for times in said[name]] == [each.advantage > 0 for each in group]
+        assert record.one_update(prompt, group, record.SMALL) == pytest.approx(said[name], rel=0.02)
 
 
 def cells_of(name: str) -> list[str]:
