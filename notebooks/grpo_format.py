@@ -68,7 +68,7 @@ def _(QUESTION, REPLIES, opened):
     ## 1 · The loop in one picture
 
     The method is **GRPO**, Group Relative Policy Optimization. Take one prompt and let the model write several completions: a **group**.
-    A {word("reward")} function gives each one a number. Then compare *within the group*: what did better than its siblings is made
+    A {word("reward")} function gives each one a number. Then compare *within the group*, where all had the same prompt, easy or hard: what did better than its siblings is made
     {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference, scaled (station 3), is the **advantage**. Repeat.
     """,
         lesson.fold("The loop, with four replies", _picture),
@@ -88,7 +88,7 @@ def _():
     ## 2 · Play with the reward
 
     Everything hangs on that number. Below are eight replies to one question, and three ways to reward them.
-    **Which replies earn something they should not?** Try each reward, in both formats.
+    **Which replies earn something they should not?** Try each reward, and both formats.
     """,
         which_format,
         which_reward,
@@ -231,7 +231,7 @@ def _(get_drawing, p, size):
     |:---|:---|:---|
     {_rows}
 
-    Set p to 0.01: even sixteen leave 85 % of the groups dead. Then show the model what you want first: an example in the prompt, or a short training on
+    Twice the group is twice the sampling. Set p to 0.01: even sixteen leave 85 % of the groups dead. Then show the model what you want first: an example in the prompt, or a short training on
     worked examples (**SFT**, supervised fine-tuning: it copies, where GRPO can only choose). At p = 0 no group size helps; station 10 shows such a run.
     """,
     )
@@ -271,7 +271,7 @@ def _(BROKEN, content, dotall, spaces):
         cards.marks_table(["reply", "A", "B", "strict", "what it is"], _rows, THINK, truth=2),
         f"""
     Even mended, the pattern lets doubled tags through: `.+?` is happy to run across them. The strict reward counts. The same object can also **ask** for the format in a prompt and **read** a reply,
-    so that the three cannot disagree. (Our prompts do not ask: this tiny model was never taught to follow instructions.)
+    so that prompt, check and reading cannot disagree. (Our prompts do not ask: this tiny model was never taught to follow instructions.)
 
     ```python
     reward = FormatReward(("think", "answer"))
@@ -436,8 +436,8 @@ def _(station):
         f'<p class="note">{_never.label}</p>',
         f"""
     Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it.
-    Reinforcement strengthens what a model already does now and then; it cannot invent. **What helps:** ask for the format in the prompt,
-    show one example there, SFT on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags. Station 6 has it.)
+    Reinforcement strengthens what a model already does now and then; what is never tried is never pushed. **What helps:** ask for the format in the prompt,
+    show one example there, SFT on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags; try it in station 6.)
     A larger group or more steps do not help either.
     """,
     )

@@ -79,7 +79,7 @@ def _():
     ## 1 · The loop in one picture
 
     The method is **GRPO**, Group Relative Policy Optimization. Take a prompt and let the model write several **completions**: a **group**.
-    A {word("reward")} function gives each a number. Compare *within the group*; make what did better {word("up", "more likely")}, what did worse {word("down", "less likely")}. **Move on stage by stage, and guess each column before you uncover it.**
+    A {word("reward")} function gives each a number. Compare *within the group*, where all had the same prompt, easy or hard; make what did better {word("up", "more likely")}, what did worse {word("down", "less likely")}. **Move on stage by stage, and guess each column before you uncover it.**
     """,
         stage,
     )
@@ -181,7 +181,7 @@ def _(GROUP, get_drawing, shape, target):
     _reward = length_reward_of(shape.value, target.value)
     _group = GROUP(_reward)
     _said = {
-        "distance": """**Distance**: minus the distance to the target. Every step nearer pays, from either side, so almost every group has a best text. At −1 it
+        "distance": """**Distance**: minus the distance to the target. Every step nearer pays, from either side, so almost every group has a best text. At −1, from twice the target on, it
     is cut off, so that one runaway text does not drown the rest.""",
         "window": """**Window**: 1 within 10 % of the target, else 0. It says exactly what you want, but a group in which nobody hits the window
     is dead. Move the target to 30: four texts, no hit, no push.""",
@@ -207,7 +207,7 @@ def _():
         """
     ## 4 · A hair's difference
 
-    Advantages are divided by the spread of their group. So how large must a difference be to count? Group A differs by the hair that you set,
+    Advantages are divided by the spread of their group. A group whose rewards are all equal teaches nothing: it is **dead**. So how large must a difference be to count? Group A differs by the hair that you set,
     group B by a whole 1. **Shrink the hair. When does group A stop teaching?**
     """,
         mo.vstack([hair, scale]),
@@ -305,7 +305,7 @@ def _(batch, chosen, menu, station):
 def _(opened):
     words = lesson.Question(
         opened,
-        "You have seen how it ends: twenty tokens, and no sentences. The reward counts tokens and looks at nothing else. What comes first?",
+        "You have seen how it ends: twenty tokens, and no sentences. The reward counts tokens and looks at nothing else. Which comes first: the right length, or the end of the sentences?",
         {
             "First it holds the length, with whole sentences; later they decay": "It could, and with `beta` above 0 it does. But nothing here favours a sentence: compare the step at which the spread of the lengths closes with the one at which real words become fewer.",
             "First the sentences break; only then is the length held": "Sense is not paid for, so it is not kept. Whatever helps to stop at the twentieth token is pushed up, and a row of odd tokens is easier to count than a sentence: they break *so that* the length can be held.",
@@ -366,7 +366,7 @@ async def _(ask, load):
 def _(tried, words):
     lesson.show(
         lesson.show_scores(tried, {"length": LengthReward(20), "real words": vocabulary_reward}),
-        "**And your prediction?** What comes first?",
+        "**And your prediction?** Which comes first: the right length, or the end of the sentences?",
         words.answer(),
     )
     return
@@ -477,7 +477,7 @@ def _(failure, station):
         """
     | what you see | what it says | what to do |
     |:---|:---|:---|
-    | `reward` flat, `frac_reward_zero_std` 1 from the first step | all rewards equal: `len` of a conversation? | count `completion_ids` |
+    | `reward` flat, `frac_reward_zero_std` 1 from the first step | all rewards equal: is it `len` of a conversation, which is 1? | count `completion_ids` |
     | `clipped_ratio` → 1, `mean_terminated_length` → 0 | everything is cut off | a reward with a summit; a larger limit |
     | `entropy` rises while `reward` rises | the reward does not look at the content | `beta`, or a second reward; read the texts |
     | length → 1 | being short is paid for | look at the sign |
@@ -538,7 +538,7 @@ def _(opened, station):
     mo.md("""
     ## 12 · The whole thing in plain TRL
 
-    A well-known exercise, right for TRL 1.16: a length reward of 50 on a set of texts to be summarised, with LoRA. It runs as it stands, with the model of your choice.
+    A well-known exercise, right for TRL 1.16: a length reward with a target of 50 tokens, on a set of texts to be summarised, with LoRA. It runs as it stands, with the model of your choice.
     """)
     return get_summaries, run_summaries, which_model, which_texts
 
@@ -667,7 +667,7 @@ def _(opened):
     ## What you now know
 
     A group turns numbers into pushes; only differences within it count; and a model learns what is paid for, down to the unit in which you count.
-    What a reward does not see is not kept. But what if it sees *too much* at once, and the model never earns a thing?
+    What a reward does not see is not protected. But what if it asks for *too much* at once, and the model never earns a thing?
 
     **Next: {opened.link("format")}**, *teach a model a format*: rewards of 0 or 1, dead groups, and what a tutorial's regular expression pays for.
     Then {opened.link("math")}, where only the answer is rewarded, and thinking appears.

@@ -317,7 +317,7 @@ def _(GOLD, aggregation, points, weight):
     lesson.show(
         cards.group_cards(_group, THINK),
         """
-    At first *right without format* and *wrong in the format* are worth the same. In a sum, points and weight are one thing: 100 points for the format drown the answer. `normalize_then_sum` gives each reward the same spread first, so that points do not matter and the weight alone decides ([GDPO](https://arxiv.org/abs/2601.05242)). At equal points a small weight says, with either, that the answer matters more.
+    With equal points a right answer without the format earns as much as a wrong one in it. In a sum, points and weight are one thing: 100 points for the format drown the answer. `normalize_then_sum` gives each reward the same spread first, so that points do not matter and the weight alone decides ([GDPO](https://arxiv.org/abs/2601.05242)). At equal points a small weight says, with either, that the answer matters more.
     """,
     )
     return
@@ -467,7 +467,7 @@ def _(GOLD, REPLIES, boxed, get_drawing, get_ended, station):
     lesson.show(
         cards.marks_table(["reply", *_judges], _rows, THINK),
         f"Lenient {_lenient}, strict {_strict}.{_said}",
-        "The run of station 8, judged both ways. It learnt to add, so both rise; what the gap hides is format:",
+        "The run of station 8, judged both ways. It learnt to think first, so both rise; the gap between them is format:",
         lesson.figure(get_drawing(), plots.before_after, station.answered(get_ended()), _titles),
         "Report both. A gap between them is a matter of format, and cheap to close; a rise of the strict number alone is not a rise of ability.",
     )
@@ -498,7 +498,7 @@ def _(failure, station):
         return " | ".join(f"{share:.0%}" for share in (p, p_dead(p, 4), p_dead(p, 8), p_dead(p, 16)))
 
     _said = {
-        "too hard: four numbers": "**All wrong.** The model was taught sums of two and of three numbers; of four, it gets none right. Nearly every group is dead from the first step to the last. Nothing is wrong with the reward. Easier questions come first (a curriculum), or a few worked examples before any reinforcement.",
+        "too hard: four numbers": "**All wrong.** The model was taught sums of two and of three numbers; of four, it gets almost none right. Nearly every group is dead from the first step to the last. Nothing is wrong with the reward. Easier questions come first (a curriculum), or a few worked examples before any reinforcement.",
         "too easy: any number will do": "**All right.** With a tolerance of 100 nearly every number passes. Dead as well, at full reward: the best-looking curve of the course, and the emptiest. The run that works ends the same way, once its questions have become easy.",
         "too generous: 20 off is fine": "**As good as it pays to be.** The reward is nearly full from the first step: a guess is within 20 nearly as often as a sum worked out, so few groups are alive, and a thought is worth little. Thinking and exact answers rise slowly, if at all (with 96 questions, ten points are within luck), where the exact grader took them to nearly all.",
     }
@@ -539,7 +539,7 @@ def _(get_drawing, station):
         f'<p class="note">{_real.label}</p>',
         lesson.figure(get_drawing(), plots.before_after, _real, {"answer_reward": "right answers"}),
         f"""
-    The curve ends at {_last[-1]:.2f}, and held out are {_real.after.mean("answer_reward"):.2f}. Is that learnt by heart? No: no question comes twice. A step has four questions, and the last four were easy ones; the last five steps have {fmean(_last):.2f} on average. **Believe many questions, not the last point of a curve.**
+    The curve ends at {_last[-1]:.2f}, and held out are {_real.after.mean("answer_reward"):.2f}. Is that learnt by heart? No: no question comes twice. A step has four questions, and the last four were easy ones; the last five steps have {fmean(_last):.2f} on average, and with 96 questions ten points either way are luck. **Believe many questions, not the last point of a curve.**
 
     No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand:
     less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.

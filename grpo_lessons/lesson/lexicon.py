@@ -17,12 +17,12 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
     "accumulation": (
         "parts (accumulation)",
         "gradient_accumulation_steps",
-        "The completions of a step are learnt from in so many parts, one after the other. The step is the same, in less memory: 32 of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts.",
+        "The completions of a step are learnt from in so many parts, one after the other. The step is the same, in less memory: 32 completions of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts.",
     ),
     "max_completion_length": (
         "longest completion (tokens)",
         "max_completion_length",
-        "What runs past it is cut off, and a cut reply lacks its end: a closing tag, an answer. The commonest reason for a reward that stays 0: try 16.",
+        "What runs past it is cut off, and a cut reply lacks its end: a closing tag, an answer. The commonest reason for a reward that stays 0. Set it to 16 to see that fault.",
     ),
     "temperature": (
         "temperature",
@@ -42,7 +42,7 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
     "seed": (
         "seed",
         "seed",
-        "The dice of the sampling. On another machine the same seed is another run, for sums are rounded differently there. Believe that one setting is better than another when the difference is larger than that between three seeds.",
+        "The dice of the sampling. On another machine the same seed is another run, for sums are rounded differently there. So run each setting with three seeds, and believe a gap between two settings that is larger than the gaps between their seeds.",
     ),
     "gradient_checkpointing": (
         "gradient checkpointing",
@@ -56,15 +56,15 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
     ),
 }
 _IN_THE_CODE = {  # by TRL's argument: what has no control
-    "r, lora_alpha": "The adapter adds to every weight matrix the product of two thin ones, `r` columns wide. They are all that is trained. What they add is multiplied by `lora_alpha / r`, here 2.",
+    "r, lora_alpha": "The adapter adds to every weight matrix the product of two thin ones, `r` columns wide. They are all that is trained; 16 columns are enough for most tasks, more take more memory. What they add is multiplied by `lora_alpha / r`, here 2.",
     "max_grad_norm": "Longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.",
     "bf16": "Numbers of half the size; on by default in TRL, and here on a GPU that computes in them.",
     "chat_template_kwargs": "Switches off the thinking of models that have a switch for it, such as Qwen3. Other models ignore it.",
 }
 _MEMORY = (
     "**Short of memory?** The estimate over the Train button follows your choices. Change in this order: more parts, gradient "
-    "checkpointing, shorter completions, fewer completions a step, a smaller model. The weights alone take two bytes each in "
-    "bfloat16 and four in float32: 0.5 billion 1 or 2 GB, 1.5 billion 3 or 6 GB; the KL term and the adapter add little to that."
+    "checkpointing, shorter completions, fewer completions a step, a smaller model. A weight takes two bytes in "
+    "bfloat16 and four in float32: 0.5 billion weights are 1 GB or 2 GB, 1.5 billion are 3 GB or 6 GB. The adapter is a few per cent of that."
 )
 
 _CURVES = {  # what the screen says: TRL's name for it, what to do
@@ -75,16 +75,16 @@ _CURVES = {  # what the screen says: TRL's name for it, what to do
     ),
     "share of dead groups": (
         "frac_reward_zero_std",
-        "Many at the start: an easier prompt or reward. Many at the end: it is done.",
+        "All rewards of the group are equal. Many at the start: an easier prompt or reward. Many at the end: done, if the reward is high and nothing is cut off.",
     ),
     "completion length": ("completions/mean_length", "At the limit: see the next line."),
     "share of cut-off texts": (
         "completions/clipped_ratio",
-        "Raise `max_completion_length`. Not the same as `clip_ratio/…`: the share of tokens whose push was cut, 0 with one update a batch.",
+        "Has the reward a summit? Then raise `max_completion_length`. (`clip_ratio/…` is something else: the share of tokens whose push was limited, 0 with one update a batch.)",
     ),
     "entropy": (
         "entropy",
-        "How undecided the model is. Near 0 the replies of a group become copies and the groups die: a lower learning rate, some `beta`, or stop. Rising with the reward: the texts fall apart.",
+        "How undecided the model is. Falling is normal. Near 0 the replies of a group are copies, and the groups die: if the reward is still low by then, a lower learning rate or a higher temperature. Rising with the reward: the texts fall apart.",
     ),
     "distance from the start": ("kl", "Leaps: a lower learning rate, or more `beta`."),
     "size of the update": ("grad_norm", "0: nothing was pushed. Leaps: a lower learning rate."),
