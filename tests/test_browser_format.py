@@ -102,7 +102,7 @@ def test_tab_goes_from_control_to_control_and_never_into_hidden_code(page):
 def test_the_way_to_step_by_step_covers_no_text(page):
     page.evaluate("document.getElementById('App').scrollTop = 0")
     way, heading = (at.bounding_box() for at in (page.locator("#gl-bar"), page.get_by_role("heading", level=1)))
-    assert 0 <= way["y"] and way["y"] + way["height"] <= heading["y"]
+    assert way["y"] >= 0 and way["y"] + way["height"] <= heading["y"]
     page.evaluate("document.getElementById('App').scrollTop = 900")
     page.locator("#gl-bar").wait_for(state="hidden", timeout=5_000)  # it goes with the page
     page.evaluate("document.getElementById('App').scrollTop = 0")

@@ -192,7 +192,8 @@ class Station:
         A recorded run would give the answer to the lesson's question away: on a machine that trains it waits for a choice.
         """
         if report is None and self.opened.trains and self.opened.is_watched and not question.value:
-            waits = "<p><b>Predict, then press Train.</b> A recorded run stands here as soon as you have chosen.</p>"
+            words = "<b>Predict, then press Train.</b> A recorded run stands here as soon as you have chosen."
+            waits = f'<div class="status" aria-live="polite"><p>{words}</p></div>'
             return show(*self._above(cost, plan), *self._row(buttons, scrub, waits), curves_explained())
         report = self._or_recorded(report, plan.settings.model)
         run = report.run
