@@ -11,7 +11,7 @@ from statistics import fmean
 from grpo_lessons.groups import is_dead
 from grpo_lessons.palette import COLOURS, STYLE
 from grpo_lessons.runs import Completion, Group, seconds_left
-from grpo_lessons.text import mark_tags
+from grpo_lessons.text import counted, mark_tags
 
 MOST_CHARACTERS = 600  # of one completion on a card
 
@@ -131,15 +131,6 @@ def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pus
     ]
     verdict = "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
     return f'{verdict}<div class="cards">{"".join(cards)}</div>'
-
-
-def counted(n: int, what: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "token"), counted(20, "token")
-    ('1 token', '20 tokens')
-    """
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _reached(text: str) -> str:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
 
+from grpo_lessons.text import counted
+
 FORMAT = 1
 
 
@@ -108,7 +110,7 @@ class Run:
         seed, where = self.settings.get("seed"), self.provenance
         parts = [
             where.get("model"),
-            f"{self.steps_done} steps",
+            counted(self.steps_done, "step"),
             f"seed {seed}",
             where.get("hardware"),
             where.get("date"),

@@ -250,3 +250,12 @@ def _last_number(text: str) -> str | None:
     found = list(_NUMBER.finditer(_plain(text[start : end + 20])))
     # A numeral that fills the window from its first character began before it: far too long to be an answer.
     return found[-1][0] if found and (start == 0 or found[-1].start() > 0) else None
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "token"), counted(20, "token")
+    ('1 token', '20 tokens')
+    """
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -327,9 +327,9 @@ def _(opened):
 
 
 @app.cell(hide_code=True)
-def _(arithmetic, asked, buttons, get_cost, get_report, opened, scrub, station):
+def _(arithmetic, asked, buttons, get_cost, get_report, scrub, station):
     lesson.show(
-        arithmetic.noted(opened, station=8),
+        arithmetic.noted(station=8),
         station.show(buttons, scrub, get_report(), get_cost(), asked, arithmetic),
         f"""
     **What to watch.** {word("reward")}: the mean over the step, what we are after. *Spread within a group* is what the model learns from;

@@ -318,9 +318,9 @@ def _(opened):
 
 
 @app.cell(hide_code=True)
-def _(asked, buttons, get_cost, get_report, opened, scrub, station, words):
+def _(asked, buttons, get_cost, get_report, scrub, station, words):
     lesson.show(
-        words.noted(opened, station=8),
+        words.noted(station=8),
         station.show(buttons, scrub, get_report(), get_cost(), asked, words),
         f"""
     **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus

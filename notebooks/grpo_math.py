@@ -361,9 +361,9 @@ def _(opened):
 
 
 @app.cell(hide_code=True)
-def _(asked, buttons, get_cost, get_report, opened, scrub, station, thinking):
+def _(asked, buttons, get_cost, get_report, scrub, station, thinking):
     lesson.show(
-        thinking.noted(opened, station=9),
+        thinking.noted(station=9),
         station.show(buttons, scrub, get_report(), get_cost(), asked, thinking),
         f"""
     **What to watch.** *Right answers*: the line is the share among the replies of a step, the dots are {word("held-out")} questions, which no step trains on.

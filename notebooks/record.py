@@ -99,9 +99,8 @@ def running_example(lesson) -> tuple[str, list[Completion]]:
     return defs["QUESTION"], scored(defs["REPLIES"][:4], answer_reward, answer=[defs["GOLD"]] * 4)
 
 
-SMALL = Settings(
-    learning_rate=3e-4
-)  # at the lessons' own, a first step of AdamW on one group alone goes too far to be read
+# At the lessons\' own, a first step of AdamW on one group alone goes too far to be read.
+SMALL = Settings(learning_rate=3e-4)
 
 
 def record_updates() -> None:
@@ -136,19 +135,22 @@ def save_adapter(trained: Trained, path: Path) -> None:
     path.write_bytes(save(tensors, metadata=about))
 
 
+def record_run(name: str) -> None:
+    """One of `RUNS`, in NAME.json."""
+    told = Watch(update=lambda phase, run: print(f"{name}: {phase}", flush=True))
+    trained = train(RUNS[name], told)
+    trained.run.save(FOLDER / f"{name}.json")
+    if name in ADAPTERS:
+        save_adapter(trained, FOLDER / f"{name}.safetensors")
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    names = sys.argv[1:] or ["updates", *RUNS]
-    if "updates" in names:
-        record_updates()
-    for name in names:
+    for name in sys.argv[1:] or ["updates", *RUNS]:
         if name == "updates":
-            continue
-        told = Watch(update=lambda phase, run, name=name: print(f"{name}: {phase}", flush=True))
-        trained = train(RUNS[name], told)
-        trained.run.save(FOLDER / f"{name}.json")
-        if name in ADAPTERS:
-            save_adapter(trained, FOLDER / f"{name}.safetensors")
+            record_updates()
+        else:
+            record_run(name)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from statistics import fmean
 import marimo as mo
 
 from grpo_lessons import cards
-from grpo_lessons.cards import counted, short
+from grpo_lessons.cards import short
 from grpo_lessons.curves import CURVES, curves
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import failed
 from grpo_lessons.runs import Run, seconds_left
+from grpo_lessons.text import counted
 from grpo_lessons.training import explain, line
 from grpo_lessons.training.ledger import step_counter
 from grpo_lessons.training.machine import load_libraries

@@ -1,6 +1,9 @@
 """What things are called: on the screen, in TRL's configuration, in TRL's log; and what to do about what they show."""
 
+from functools import cache
 from html import escape
+
+import marimo as mo
 
 SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it does
     "steps": ("steps", "max_steps", "How many updates. Left out, TRL makes `num_train_epochs` rounds of the data."),
@@ -113,15 +116,17 @@ def helped(name: str) -> str:
     return f'<abbr title="{escape(f"{argument}: {does}".replace("`", "").replace("*", ""))}">{label}</abbr>'
 
 
-def settings_explained() -> str:
-    """Every setting, as the screen and as TRL calls it, and what it does: a fold, in Markdown."""
+@cache
+def settings_explained() -> mo.Html:
+    """Every setting, as the screen and as TRL calls it, and what it does: a fold."""
     rows = [f"| {label} | `{argument}` | {does} |" for label, argument, does in SETTINGS.values()]
     rows += [f"| | `{argument}` | {does} |" for argument, does in _IN_THE_CODE.items()]
     return _fold("What each setting does, and what TRL calls it", "| here | in TRL | what it does |", rows, _MEMORY)
 
 
-def curves_explained() -> str:
-    """Every curve, as the screen and as TRL calls it, and what to do about it: a fold, in Markdown."""
+@cache
+def curves_explained() -> mo.Html:
+    """Every curve, as the screen and as TRL calls it, and what to do about it: a fold, made once for all steps."""
     rows = [
         f"| {here} | {theirs if ' ' in theirs else f'`{theirs}`'} | {todo} |"
         for here, (theirs, todo) in _CURVES.items()
@@ -131,6 +136,6 @@ def curves_explained() -> str:
     )
 
 
-def _fold(title: str, head: str, rows: list[str], below: str = "") -> str:
+def _fold(title: str, head: str, rows: list[str], below: str = "") -> mo.Html:
     table = "\n".join([head, "|:---|:---|:---|", *rows])
-    return f"\n/// details | {title}\n{table}\n\n{below}\n///\n"
+    return mo.md(f"/// details | {title}\n{table}\n\n{below}\n///")

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -109,7 +110,7 @@ class Opened:
 
     def update(self) -> list[float]:
         """How many times as likely one update made each completion of the lesson's picture of the loop: recorded, too."""
-        return json.loads(here.read("public/updates.json"))[self.lesson]
+        return _updates()[self.lesson]
 
     def in_time(self, seconds: float) -> bool:
         """Whether something that has taken so long may go on, and somebody still wants it."""
@@ -123,6 +124,12 @@ class Opened:
     def who(self) -> str:
         """Whose trainings these are, for the others in the line for the device."""
         return self.seat.name if self.seat else ""
+
+
+@cache
+def _updates() -> dict:
+    """Read once: a picture asks at every move of its slider, and in a page reading is a request."""
+    return json.loads(here.read("public/updates.json"))
 
 
 def _mode() -> str:

@@ -23,7 +23,7 @@ class Question(mo.ui.radio):
     """
 
     def __init__(self, opened: Opened, text: str, options: dict[str, str], right: str, verb: str = "Predict."):
-        self.answers, self.right = options, right
+        self.opened, self.answers, self.right = opened, options, right
         path = opened.folder / "predictions.json" if opened.folder else None
         chosen = _read(path).get(text)
         super().__init__(
@@ -40,12 +40,13 @@ class Question(mo.ui.radio):
         word, kind = ("**Yes.**", "success") if self.value == self.right else ("**Not quite.**", "warn")
         return mo.callout(mo.md(f"{word} {self.answers[self.value]}"), kind=kind)
 
-    def noted(self, opened: Opened, station: int) -> mo.Html | None:
+    def noted(self, station: int) -> mo.Html | None:
         """What stands under a prediction that is answered later, in a station after the training."""
         if self.value:
-            kept = f" Your choice is kept in `{'/'.join(opened.folder.parts[-2:])}`." if opened.folder else ""
+            folder = self.opened.folder
+            kept = f" Your choice is kept in `{'/'.join(folder.parts[-2:])}`." if folder else ""
             return mo.md(f"*Noted. The answer stands in station {station}, after the run.{kept}*")
-        return None if opened.trains else mo.md("*Choose, then play the run.*")  # to train, the cost says it
+        return None if self.opened.trains else mo.md("*Choose, then play the run.*")  # to train, the cost says it
 
 
 def _read(path: Path | None) -> dict[str, str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import marimo as mo
 
-from grpo_lessons.cards import counted
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import PACE
 from grpo_lessons.runs import Run
+from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Trained, Watch, explain, train
 
 STOPPING = "Stopping after this step"

@@ -15,6 +15,7 @@ from grpo_lessons import rewards as shared
 from grpo_lessons.problems import save_prompts
 from grpo_lessons.rewards import Reward, describe, reward_name
 from grpo_lessons.runs import Run
+from grpo_lessons.text import counted
 from grpo_lessons.training import sources
 from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.session import Trained
@@ -118,7 +119,7 @@ def card(run: Run) -> str:
     what = "\n".join(f"- {name}: {value}" for name, value in (run.provenance | run.settings).items())
     return (
         "---\ntags: [grpo, trl, lora]\n---\n# Trained with GRPO and LoRA\n\n"
-        f"Rewarded by {' and '.join(f'`{reward}`' for reward in run.rewards)}, {run.steps_done} steps.\n\n{figures}\n{what}\n\n"
+        f"Rewarded by {' and '.join(f'`{reward}`' for reward in run.rewards)}, {counted(run.steps_done, 'step')}.\n\n{figures}\n{what}\n\n"
         "Made with GRPO Lessons.\n"
     )
 
