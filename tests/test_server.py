@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from tests.support.browser import CHROMIUM, browse, free_port
+from tests.support.browser import CHROMIUM, at_step, browse, free_port
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs Chromium")
 
@@ -37,7 +37,7 @@ def test_a_lesson_trains_inside_the_frame(address):
         frame.get_by_role("radio", name="tag count").click(timeout=60_000)
         frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for(timeout=10_000)
         frame.get_by_role("button", name="Train").click()
-        frame.get_by_text("Step 1 of 25").or_(frame.get_by_text("Step 2 of 25")).first.wait_for(timeout=90_000)
+        at_step(frame, 1).first.wait_for(timeout=90_000)
         frame.get_by_role("button", name="Stop").click()
         frame.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=30_000)
 

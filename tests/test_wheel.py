@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import CHROMIUM, ROOT, browse, failures, free_port, wait_for
+from tests.support.browser import CHROMIUM, ROOT, at_step, browse, failures, free_port, settle, wait_for
 
 SITE_PACKAGES = next(Path(path) for path in sys.path if path.endswith("site-packages"))
 
@@ -112,8 +112,9 @@ def test_from_another_folder_a_lesson_opens_on_a_copy_of_ones_own_and_trains(ful
         with browse(url) as page:
             page.get_by_role("button", name="Train").wait_for(timeout=60_000)
             assert failures(page) == []
+            settle(page)
             page.get_by_role("button", name="Train").click()
-            page.get_by_text("Step 1 of 25").or_(page.get_by_text("Step 2 of 25")).first.wait_for(timeout=90_000)
+            at_step(page, 1).first.wait_for(timeout=90_000)
             page.get_by_role("button", name="Stop").click()
             page.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=30_000)
     finally:

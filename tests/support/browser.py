@@ -67,6 +67,10 @@ def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light"
     page.goto(url)
     try:
         yield page
+    except Exception:
+        with suppress(Exception):  # what stood there, for whoever reads the failure
+            print(page.locator("body").inner_text()[-4000:])
+        raise
     finally:
         browser.close()
 
