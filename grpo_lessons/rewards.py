@@ -4,25 +4,16 @@ All take plain strings and conversations alike. A bad completion scores 0.0 (or 
 a bad setting or a bad gold answer is a ValueError.
 """
 
-import logging
-import math
 import re
-import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from numbers import Number
 
-from grpo_lessons.text import (
-    MOST_DIGITS,
-    completion_text,
-    final_answer,
-    has_once,
-    has_thought,
-    number,
-    read_blocks,
-)
+from grpo_lessons.answers import answer_column, as_shown, is_right, number, right_answers
+from grpo_lessons.replies import final_answer
+from grpo_lessons.text import completion_text, has_once, has_thought, read_blocks, with_opened_thought
 
 Reward = Callable[..., list[float | None]]  # what TRL calls: one score, or None, for each completion
 
@@ -148,7 +139,7 @@ class FormatReward(_Tagged):
         return read_blocks(completion_text(completion), self.tags)
 
     def __call__(self, completions: Sequence, **kwargs) -> list[float]:
-        return [float(read_blocks(text, self.tags) is not None) for text in _texts(completions)]
+        return [float(read_blocks(text, self.tags) is not None) for text in _texts(completions, kwargs)]
 
 
 @dataclass(frozen=True)
@@ -169,33 +160,43 @@ class TagReward(_Tagged):
 
     def __call__(self, completions: Sequence, **kwargs) -> list[float]:
         parts = [f"<{slash}{tag}>" for tag in self.tags for slash in ("", "/")]
-        return [sum(has_once(text, part) for part in parts) / len(parts) for text in _texts(completions)]
+        return [sum(has_once(text, part) for part in parts) / len(parts) for text in _texts(completions, kwargs)]
 
 
 @dataclass(frozen=True)
 class AnswerReward:
-    """1.0 when the final answer equals the row's `answer` by value; else 0.0.
+    r"""1.0 when the final answer equals the row's right answer, by kind; else 0.0, and None where what is right has no value.
 
-    Where the answer is looked for: `grpo_lessons.text.final_answer`. Numbers are compared exactly, as fractions
-    (72 = 72.0, 1,234 = 1234, −5 = -5, 3/4 = 0.75 = \\frac{3}{4}): where a number is right, a formula with that value is not.
-    A right answer that is a formula itself is compared by math-verify, if it is installed.
+    Where the answer is looked for: `grpo_lessons.replies.final_answer`. How it is read and compared: `grpo_lessons.answers`.
+    Numbers are compared exactly, as fractions (72 = 72.0, 1,234 = 1234, −5 = -5, 3/4 = 0.75 = \frac{3}{4}): where a number is
+    right, a calculation with that value is not.
 
     Args:
-        tolerance: how far the number may be off, in the answer's own units; 0 means equal.
+        tolerance: how far a number may be off, in the answer's own units; 0 means equal.
         strict: accept the `<answer>` block only.
+        column: the data set's column of right answers; "" looks for `answer`, `solution`, `ground_truth` and `target`.
 
     Example:
         >>> AnswerReward()(completions=["<answer>72.0</answer>", "It is 72.", "73"], answer=["72", "72", "72"])
         [1.0, 1.0, 0.0]
-        >>> AnswerReward(strict=True)(completions=["It is 72."], answer=[72])
+        >>> AnswerReward(strict=True)(completions=["It is 72."], solution=[72])
         [0.0]
+        >>> AnswerReward()(completions=["(1, 2)", "72"], answer=[r"\left(1, 2\right)", None])
+        [1.0, None]
 
     Raises:
-        ValueError: for a negative tolerance, a missing `answer` column, or a gold answer that has no value.
+        ValueError: for a negative tolerance, or without a column of right answers. A right answer that has no value never
+            ends a training: it is said once and counted (`unreadable_answers`); `grpo_lessons.answers.check_answers` finds
+            all of them before.
     """
 
     tolerance: float = 0
     strict: bool = False
+    column: str = ""
+
+    def __repr__(self) -> str:
+        column = f", column={self.column!r}" if self.column else ""
+        return f"AnswerReward(tolerance={self.tolerance!r}, strict={self.strict!r}{column})"
 
     @property
     def __name__(self) -> str:
@@ -208,23 +209,44 @@ class AnswerReward:
             raise ValueError(f"tolerance={tolerance!r}: expected a finite number, 0 or more.")
         if not isinstance(self.strict, bool):
             raise ValueError(f"strict={self.strict!r}: expected True or False.")
+        if not isinstance(self.column, str):
+            raise ValueError(f"column={self.column!r}: expected the name of a column, or '' to look for one.")
 
-    def __call__(self, completions: Sequence, answer: Sequence | None = None, **kwargs) -> list[float]:
-        texts = _texts(completions)
-        if answer is None:
-            raise ValueError("AnswerReward needs the dataset column 'answer', one gold answer for each completion.")
-        _check_length("answer", answer, texts)
-        return [float(self._is_right(text, gold)) for text, gold in zip(texts, answer, strict=True)]
+    def __call__(
+        self,
+        completions: Sequence,
+        answer: Sequence | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns,
+    ) -> list[float | None]:
+        columns = {name: values for name, values in {"answer": answer, **columns}.items() if values is not None}
+        texts, column = _texts(completions, columns), answer_column(columns, self.column)
+        _check_length(column, columns[column], texts)
+        scores = [self._score(text, gold) for text, gold in zip(texts, columns[column], strict=True)]
+        if unreadable := [gold for gold, score in zip(columns[column], scores, strict=True) if score is None]:
+            _say_once(column, as_shown(unreadable[0]))
+        if log_metric and unreadable:
+            log_metric("unreadable_answers", len(unreadable))
+        return scores
 
-    def _is_right(self, text: str, gold) -> bool:
-        expected = gold_value(gold)
+    def _score(self, text: str, gold) -> float | None:
+        expected = right_answers(gold)
+        if not expected:
+            return None
         found = final_answer(text, self.strict)
-        if found is None:
-            return False
-        if isinstance(expected, Fraction):  # 12 + 45 + 38 is a question handed back, not the answer 95
+        if self.tolerance and expected[0].number is not None:
             value = number(found)
-            return value is not None and abs(value - expected) <= Fraction(str(self.tolerance))
-        return _same_expression(found, str(gold))
+            return float(value is not None and abs(value - expected[0].number) <= Fraction(str(self.tolerance)))
+        return float(is_right(found, gold))
+
+
+@lru_cache(maxsize=64)
+def _say_once(column: str, shown: str) -> None:
+    warnings.warn(
+        f"The right answer {shown} in the column {column!r} cannot be read, so its replies are paid neither 0 nor 1. "
+        "grpo_lessons.answers.check_answers(rows) lists every such row.",
+        stacklevel=4,
+    )
 
 
 def thinks(completions: Sequence, **kwargs) -> list[float]:
@@ -233,101 +255,15 @@ def thinks(completions: Sequence, **kwargs) -> list[float]:
     >>> thinks(completions=["<think>40 + 2</think>42", "42"])
     [1.0, 0.0]
     """
-    return [float(has_thought(text)) for text in _texts(completions)]
+    return [float(has_thought(text)) for text in _texts(completions, kwargs)]
 
 
-def gold_value(gold) -> Fraction | str:
-    """The value of a gold answer: a number (text after `####` where there is one), or an expression for math-verify.
-
-    >>> gold_value("The sum is 9 * 8.\\n#### 72"), gold_value(0.75)
-    (Fraction(72, 1), Fraction(3, 4))
-
-    Raises: ValueError for a gold answer that is neither.
-    """
-    scalar = isinstance(gold, (str, Number)) and not isinstance(gold, bool)
-    huge = isinstance(gold, int) and abs(gold) >= 10**MOST_DIGITS  # str() of far larger ones raises
-    text = str(gold).rpartition("####")[2].strip() if scalar and not huge else ""
-    value = number(text)
-    if value is None and not _parse(text):
-        shown = f"an int of {gold.bit_length()} bits" if huge else repr(str(gold)[:80])
-        raise ValueError(
-            f"gold answer {shown}: expected a number such as 72, '1,234' or '3/4' "
-            "(a small formula such as '\\sqrt{2}' needs math-verify installed)."
-        )
-    return text if value is None else value
-
-
-# Sympy's objects share what is worked out of them, and two threads at once contradict each other.
-_sympy = threading.Lock()
-
-
-def _same_expression(found: str, gold: str) -> bool:
-    given = _parse(found)  # first: most replies are no formula, and math-verify takes seconds to import
-    expected = _parse(gold.rpartition("####")[2].strip()) if given else ()
-    if not expected:
-        return False
-    from math_verify import verify
-
-    with _sympy:
-        return not _differ(expected[0], given[0]) and bool(
-            verify(list(expected), list(given), float_rounding=12, timeout_seconds=None)
-        )
-
-
-def _differ(first, second) -> bool:
-    """Whether two formulas have different values at one point: far quicker to tell than that they are equal."""
-    try:
-        point = {symbol: 1.37 + 0.21 * i for i, symbol in enumerate(sorted(first.free_symbols, key=str))}
-        values = [complex(formula.evalf(15, subs=point)) for formula in (first, second)]
-    except (AttributeError, TypeError, ValueError):  # not two formulas in the same variables
-        return first != second
-    return abs(values[0] - values[1]) > 1e-9 * max(1.0, abs(values[0]))
-
-
-@lru_cache(maxsize=1024)
-def _parse(text: str) -> tuple:
-    """What math-verify reads in an expression, or () if it is not installed or the text is not tame."""
-    if not _is_tame(text):
-        return ()
-    try:
-        from math_verify import parse
-    except ImportError:
-        return ()
-    # Its time limits use signals, which work in the main thread only (not in `marimo run`); _is_tame is our limit, and
-    # its warning that limits are off would only frighten a reader.
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    with _sympy:
-        found = parse(f"\\boxed{{{text}}}", parsing_timeout=None)
-        finite = [reading for reading in found if getattr(reading, "is_finite", None) is not False]
-    return tuple(finite) if any(not isinstance(reading, str) for reading in finite) else ()
-
-
-# What a formula may be made of: numbers of at most six digits, a few commands, operators, one-letter variables (not e
-# and i, which are numbers), and exponents of one digit.
-_TAME = re.compile(
-    r"(?:\\(?:[dt]?frac|sqrt|pi|cdot|times|left|right)(?![A-Za-z])"
-    r"|(?<![\w.])[0-9]{1,6}(?:\.[0-9]{1,6})?(?![\w.]*[.0-9eE])|\^(?:[0-9](?![0-9])|\{[0-9]\})"
-    r"|(?<![A-Za-z])[a-df-hj-z](?![A-Za-z0-9])|[-+*/(){} ])+"
-)
-
-
-def _is_tame(text: str) -> bool:
-    """Whether a text is a formula, and so small a one that a computer algebra system cannot spend long on it."""
-    if len(text) > 40 or not _TAME.fullmatch(text) or "**" in text:
-        return False
-    letters = set(re.sub(r"\\[a-z]+", "", text)) & set("abcdefghijklmnopqrstuvwxyz")
-    depth = deepest = 0
-    for char in text:
-        depth += (char in "({") - (char in ")}")
-        deepest = max(deepest, depth)
-    exponents = math.prod(max(1, int(digit)) for digit in re.findall(r"\^\{?([0-9])", text))
-    return depth == 0 and deepest <= 3 and len(letters) <= 2 and exponents <= (4 if letters else 12)
-
-
-def _texts(completions: Sequence) -> list[str]:
+def _texts(completions: Sequence, columns: dict | None = None) -> list[str]:
+    """The completions' texts, each with the opening tag of its thought, where the prompt ended in it."""
     if isinstance(completions, (str, dict)) or not isinstance(completions, Sequence):
         raise ValueError(f"completions={str(completions)[:60]!r}: expected a list with one completion for each reward.")
-    return [completion_text(completion) for completion in completions]
+    texts = [completion_text(completion) for completion in completions]
+    return with_opened_thought(texts, columns) if columns else texts
 
 
 def _check_length(name: str, column: Sequence, texts: list[str]) -> None:

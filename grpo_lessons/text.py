@@ -1,28 +1,16 @@
-"""Reading a completion: its text, its tagged blocks, its final answer. Linear in the text, whatever is in it."""
+"""Reading a completion: its text, its thoughts, its tagged blocks and boxes. Linear in the text, whatever is in it."""
 
 import re
-from fractions import Fraction
+from collections.abc import Mapping
+from functools import lru_cache
 
 # No honest reply opens a tag a hundred times or writes a number of fifty digits.
 # Looking no further keeps hostile text cheap.
-MOST_TAGS, MOST_DIGITS = 100, 50
+MOST_TAGS = 100
 
 _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufeff]*")
-# A sign belongs to a number only where nothing countable stands before it: 57-38 ends in 38, "= -5" in -5. The numeral
-# is atomic, so that 72.5kg is 72.5 and never 72.
-_NUMERAL = r"(?>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)(?>[eE][-+]?[0-9]{1,3}(?![0-9]))?"
-_NUMBER = re.compile(rf"(?<![\w.^/])(?:(?<![)\]}}])-)?[$€£¥]?-?{_NUMERAL}(?>/-?[0-9]+(?:\.[0-9]+)?)?(?!/[0-9])")
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([-+]?[0-9]+)\s*\}\s*\{\s*([-+]?[0-9]+)\s*\}")
-# What may stand around the one number of an answer: words, units and punctuation, but nothing that changes its value.
-_WORDS = re.compile(r"(?:[^\W\d_]|[\s,.:;'\"“”`()$€£¥%°*~≈?…])*")
-_CHANGES = re.compile(
-    r"\b(?:minus|negative|not|half|dozen|hundred|thousand|million|billion|squared|cubed)\b", re.IGNORECASE
-)
-_WRAPPING = [
-    (re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{([^{}]*)\}"), r" \1 "),
-    (re.compile(r"\\[\[\]()]|\\,|\^\s*\{?\s*\\circ\s*\}?"), ""),
-    (re.compile(r"(?<=[A-Za-z]{2})\^\{?[23]\}?|(?<=[A-Za-z])[²³]|(?<=[A-Za-z])/(?=[A-Za-z])"), " "),  # cm^2, km/h
-]
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_BARE_BOX = re.compile(r"\\boxed\s+(-?[0-9][0-9.,/]*[0-9]|-?[0-9]|[A-Za-z]\b)")
 _SPACE = re.compile(r"\s*")
 
 
@@ -41,7 +29,7 @@ def completion_text(completion) -> str:
     messages = [completion] if isinstance(completion, dict) else completion
     if not isinstance(messages, (list, tuple)):
         return ""
-    return "".join(
+    return "\n".join(  # a line each: "add 30 and 4" and "2" are not 42
         _message_text(message)
         for message in messages
         if isinstance(message, dict) and message.get("role", "assistant") == "assistant"
@@ -133,123 +121,148 @@ def mark_tags(text: str, tags: tuple[str, ...]) -> list[tuple[str, str]]:
     return pieces
 
 
-def outside_thoughts(text: str) -> str:
-    """The text without its thoughts (`<think>…</think>`); empty if a thought is never closed.
+# How models mark a thought, opening and closing. Only gpt-oss ends other messages with its closing mark, too.
+THOUGHTS = (
+    ("<think>", "</think>"),  # DeepSeek-R1, Qwen, GLM, Nemotron, LFM2.5
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("[THINK]", "[/THINK]"),  # Magistral, Ministral
+    ("<|channel>thought", "<channel|>"),  # Gemma 4
+    ("<|channel|>analysis<|message|>", "<|end|>"),  # gpt-oss
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("◁think▷", "◁/think▷"),  # Kimi
+)
+_OPENINGS = {opening for opening, _ in THOUGHTS}
+_CLOSINGS = {closing for _, closing in THOUGHTS}
+_OPENED_ELSEWHERE = _CLOSINGS - {"<|end|>"}
+_MARKS = [mark for pair in THOUGHTS for mark in pair]
+# gpt-oss where the tokenizer has left out its special tokens, as TRL's completions do: only the names of channels stay.
+_CHANNELS = re.compile(r"analysis(?:(.*?)assistantfinal(.*)|(?=[A-Z0-9])(.*))", re.DOTALL)
+_ANSWER_CHANNEL = re.compile(r"(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>|<\|return\|>")
 
-    A closing tag without an opening one ends a thought that was opened in the prompt: nothing before it counts.
+
+@lru_cache(maxsize=64)
+def _any_of(marks: tuple[str, ...]) -> re.Pattern:
+    """Twenty marks at every place of a megabyte are slow; a text has one or two of them."""
+    return re.compile("|".join(map(re.escape, marks)))
+
+
+def opened_thought(prompt: str) -> str:
+    r"""The mark of a thought that the prompt has opened and not closed, or "".
+
+    >>> opened_thought("<|user|>12 + 45?<|assistant|><think>\n"), opened_thought("Think in <think>…</think>. 12 + 45?")
+    ('<think>', '')
+    """
+    marks = list(_any_of(tuple(_MARKS)).finditer(prompt, max(0, len(prompt) - 200)))
+    return marks[-1][0] if marks and marks[-1][0] in _OPENINGS and not prompt[marks[-1].end() :].strip() else ""
+
+
+def with_opened_thought(texts: list[str], columns: Mapping) -> list[str]:
+    """The completions with the mark of the thought that their prompt has opened: what the model was given to go on from.
+
+    Args:
+        texts: the completions.
+        columns: what TRL passes to a reward. A text as a prompt shows its end. Of a conversation only the tokenizer's
+            template knows; what it opens stands in the column `opened_thought`, where a session has put it.
+
+    >>> with_opened_thought(["1 + 1 = 2</think>2"], {"opened_thought": ["<think>"]})
+    ['<think>1 + 1 = 2</think>2']
+    """
+    opened = columns.get("opened_thought")
+    if not isinstance(opened, (list, tuple)) or len(opened) != len(texts):
+        prompts = columns.get("prompts")
+        if not isinstance(prompts, (list, tuple)) or len(prompts) != len(texts):
+            return texts
+        opened = [opened_thought(prompt) if isinstance(prompt, str) else "" for prompt in prompts]
+    return [
+        mark + text if mark in _OPENINGS and not text.lstrip().startswith(mark) else text
+        for mark, text in zip(opened, texts, strict=True)
+    ]
+
+
+def outside_thoughts(text: str) -> str:
+    """The text without its thoughts (`THOUGHTS`: `<think>…</think>` and others); empty if a thought is never closed.
+
+    A closing mark without an opening one ends a thought that was opened in the prompt: nothing before it counts.
 
     >>> outside_thoughts("<think>40 + 2</think>42"), outside_thoughts("42 <think>or not")
     ('\\n42', '')
+    >>> outside_thoughts("[THINK]40 + 2[/THINK]42"), outside_thoughts("analysis40 + 2.assistantfinal42")
+    ('\\n42', '42')
     """
-    if max(text.count("<think>"), text.count("</think>")) > MOST_TAGS:
+    if channels := _CHANNELS.match(text):
+        return channels[2] or ""
+    marks = tuple(mark for mark in _MARKS if mark[0] in text and mark in text)
+    if not marks:
+        return text
+    if sum(map(text.count, marks)) > 2 * MOST_TAGS:
         return ""
     kept, depth, position = [], 0, 0
-    for tag in re.finditer("</?think>", text):
+    for tag in _any_of(marks).finditer(text):
         if depth == 0:
             kept.append(text[position : tag.start()])
-        if tag[0] == "<think>":
+        if tag[0] in _OPENINGS:
             depth += 1
         elif depth:
             depth -= 1
-        else:
+        elif tag[0] in _OPENED_ELSEWHERE:
             kept.clear()
         position = tag.end()
-    return "" if depth else "\n".join([*kept, text[position:]])
+    rest = "" if depth else "\n".join([*kept, text[position:]])
+    return _ANSWER_CHANNEL.sub("", rest) if "<|" in rest else rest
 
 
 def has_thought(text: str) -> bool:
-    """Whether a reply thinks: a `<think>` block, closed, with something in it that can be seen.
+    """Whether a reply thinks: a thought (`THOUGHTS`), closed, with something in it that can be seen.
 
     >>> has_thought("<think>40 + 2</think>42"), has_thought("<think></think>42"), has_thought("<think>40 + 2")
     (True, False, False)
     """
-    blocks = (piece.partition("</think>") for piece in text.split("<think>", MOST_TAGS)[1:])
-    return any(closed and not is_blank(content) for content, closed, _ in blocks)
+    if channels := _CHANNELS.match(text):
+        return not is_blank(channels[1] or "")
+    for opening, closing in THOUGHTS:
+        blocks = (piece.partition(closing) for piece in text.split(opening, MOST_TAGS)[1:])
+        if any(closed and not is_blank(content) for content, closed, _ in blocks):
+            return True
+    return False
 
 
-def final_answer(text: str, strict: bool = False) -> str | None:
-    """What a reply gives as its answer, thoughts left out, or None.
-
-    Looks at the `<answer>` block (several must agree), then the last `\\boxed{}`, then `#### x`, then the last number;
-    `strict` looks at the block only. The text comes back as it stands; `number` tells its value.
-
-    >>> final_answer("<think>6 * 7 = 42</think><answer>42.0</answer>")
-    '42.0'
-    >>> final_answer("It costs $1,234."), final_answer("It costs $1,234.", strict=True)
-    ('$1,234', None)
-    """
-    text = outside_thoughts(text)
-    answers = [piece.partition("</answer>") for piece in text.split("<answer>", MOST_TAGS)[1:]]
-    answers = [content.strip() for content, closed, _ in answers if closed]
-    if answers:
-        agree = len({number(answer) or answer for answer in answers}) == 1
-        return answers[0] if agree and text.count("<answer>") <= MOST_TAGS else None
-    return None if strict else _boxed(text) or _after_hashes(text) or _last_number(text)
-
-
-def number(text: str | None) -> Fraction | None:
-    """The value of a text that gives one number, exactly; None if there is none, several, a formula, or no text.
-
-    >>> [str(number(t)) for t in ("72.0", "1,234", "−5", "3/4", "\\\\frac{3}{4}", "$72", "40 + 32 = 72.", "72 or 73")]
-    ['72', '1234', '-5', '3/4', '3/4', '72', '72', 'None']
-    """
-    if text is None or len(text) > 1000:
-        return None
-    text = _plain(text).rpartition("=")[2]
-    found = list(_NUMBER.finditer(text))
-    if len(found) != 1:
-        return None
-    before, after = text[: found[0].start()], text[found[0].end() :]
-    if _CHANGES.search(before + " " + after) or re.match("[A-Za-z](?![A-Za-z])", after):  # 2x is no 2
-        return None
-    return _value(found[0][0]) if _WORDS.fullmatch(before) and _WORDS.fullmatch(after) else None
-
-
-def _plain(text: str) -> str:
-    """LaTeX and typography around numbers made plain: 3/4 for \\frac{3}{4}, a hyphen for a minus, 72 for \\text{72}."""
-    text = text.replace("−", "-").replace("\\$", "$").replace("\\%", "%").replace("{,}", ",").replace("\u200b", "")
-    text = _FRACTION.sub(r"\1/\2", text)
-    for pattern, plain in _WRAPPING:
-        text = pattern.sub(plain, text)
-    return re.sub(r"(?<=[0-9]) ?/ ?(?=-?[0-9])", "/", text)
-
-
-def _value(numeral: str) -> Fraction | None:
-    if len(numeral) > MOST_DIGITS:
-        return None
-    top, _, bottom = re.sub("[$€£¥,]", "", numeral).replace("--", "-").partition("/")
-    divisor = Fraction(bottom or 1)
-    return Fraction(top) / divisor if divisor else None
-
-
-def _boxed(text: str) -> str | None:
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, start = 1, start + len("\\boxed{")
-    for position, char in enumerate(text[start : start + 1000], start):
-        depth += (char == "{") - (char == "}")
+def closing(text: str, start: int) -> int:
+    """Where the bracket at `start` closes, or -1."""
+    pairs = {"(": ")", "[": "]", "{": "}"}
+    depth = 0
+    for at in range(start, min(len(text), start + 1200)):
+        depth += (text[at] in pairs) - (text[at] in ")]}")
         if depth == 0:
-            return text[start:position].strip() or None
-    return None
+            return at
+    return -1
 
 
-def _after_hashes(text: str) -> str | None:
-    start = text.rfind("####")
-    line = _plain(text[start + 4 : start + 200]).lstrip(" ").partition("\n")[0] if start >= 0 else ""
-    found = _NUMBER.match(line)
-    # Four hashes also head a section: "#### 1. First we add" is no answer, "#### 72 apples." is.
-    return found[0] if found and re.fullmatch(r"[%°]?\s*[^\W\d_]*[.!]?\s*", line[found.end() :]) else None
-
-
-def _last_number(text: str) -> str | None:
-    end = max(text.rfind(digit) for digit in "0123456789") + 1
-    if end == 0:
-        return None
-    start = max(0, end - 400)
-    found = list(_NUMBER.finditer(_plain(text[start : end + 20])))
-    # A numeral that fills the window from its first character began before it: far too long to be an answer.
-    return found[-1][0] if found and (start == 0 or found[-1].start() > 0) else None
+def boxed(text: str) -> str | None:
+    """The last box of a text; several that stand in one list, as the list. None without one, or if the last is cut off."""
+    found: list[tuple[int, int, str]] = []  # from, to, content
+    at = max(0, len(text) - 4000)
+    while len(found) <= MOST_TAGS and (box := _BOX.search(text, at)):
+        end = closing(text, box.end())
+        if end < 0:
+            return None
+        found.append((box.start(), end + 1, text[box.end() + 1 : end].strip()))
+        at = end + 1
+    if not found:
+        bare = list(_BARE_BOX.finditer(text, max(0, len(text) - 4000)))
+        return bare[-1][1] if bare else None
+    kept = [found[-1]]
+    for box in reversed(found[:-1]):
+        if (
+            not re.fullmatch(r"[\s$,;\\()]*(?:and|or|,|;)?[\s$,;\\()]*", text[box[1] : kept[0][0]])
+            or not text[box[1] : kept[0][0]].strip()
+        ):
+            break
+        kept.insert(0, box)
+    return ", ".join(box[2] for box in kept) or None
 
 
 def counted(n: int, what: str) -> str:

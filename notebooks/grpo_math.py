@@ -16,13 +16,15 @@ with app.setup(hide_code=True):
     import marimo as mo
 
     from grpo_lessons import cards, lesson, plots
+    from grpo_lessons.answers import number
     from grpo_lessons.cards import word
     from grpo_lessons.curves import CURVES, LENGTH, Curve, curves
     from grpo_lessons.groups import AGGREGATIONS, combined, p_dead, scored
     from grpo_lessons.problems import sums, with_example
+    from grpo_lessons.replies import final_answer
     from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
     from grpo_lessons.runs import Completion
-    from grpo_lessons.text import completion_text, final_answer, has_thought, number
+    from grpo_lessons.text import completion_text, has_thought
     from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket
 
     THINK = ("think", "answer")
@@ -127,9 +129,14 @@ def _(answered, golds):
 
 @app.cell(hide_code=True)
 def _():
-    _labels = ("the last number", "`#### 72`", r"`\boxed{72}`", "`<answer>72</answer>`", "thoughts do not count")
-    _steps = zip(("last", "hashes", "boxed", "answer", "thought"), _labels, strict=True)
-    switches = mo.ui.dictionary({_name: mo.ui.switch(_name == "last", label=_label) for _name, _label in _steps})
+    _steps = {
+        "last": "the last number",
+        "hashes": "`#### 72`",
+        "boxed": r"`\boxed{72}`",
+        "answer": "`<answer>72</answer>`",
+    }
+    _steps["thought"] = "thoughts do not count"
+    switches = mo.ui.dictionary({_name: mo.ui.switch(_name == "last", label=_is) for _name, _is in _steps.items()})
     lesson.show(
         """
     ## 3 · Where is the answer?
@@ -170,7 +177,7 @@ def _(PLACES, opened, switches):
         cards.marks_table(["reply", "found", "95? yours", "95? finished", "what it is"], _rows, THINK, truth=2),
         f"**Read wrongly: {_wrong} of {len(_rows)} replies.**" if _wrong else "**All are read right.**",
         """
-    A thought must not count: a model that writes down several numbers and commits to none would be paid for luck. Our lessons use the finished function, `grpo_lessons.text.final_answer`: the same steps, safe against hostile text (no regular expression runs wild on a megabyte of `<think>`), and with two blocks that disagree it takes neither.
+    A thought must not count: a model that writes down several numbers and commits to none would be paid for luck. Our lessons use the finished function, `grpo_lessons.replies.final_answer`: the same steps, safe against hostile text (no regular expression runs wild on a megabyte of `<think>`), and with two blocks that disagree it takes neither.
     """,
     )
     return
@@ -277,9 +284,9 @@ def _(bare, bug):
         bug,
         bug.answer(),
         """
-    A bad *reply* earns 0. A bug is not a reply: let it raise. The same goes for a right answer that has no value: our reward stops with a ValueError that names it. This is the one we train with. It asks for the column `answer` of the data set by its name, and `**kwargs` takes whatever else TRL passes.
+    A bad *reply* earns 0. A bug is not a reply: let it raise. A *right answer* that cannot be read is another matter: it is nobody's fault in the group, so the reward gives `None`, which counts neither way, and says so once. This is the one we train with; `**columns` takes whatever columns of the data set TRL passes.
     """,
-        mo.md(lesson.source(AnswerReward.__call__, AnswerReward._is_right)),
+        mo.md(lesson.source(AnswerReward.__call__, AnswerReward._score)),
     )
     return
 

@@ -5,10 +5,12 @@ from statistics import fmean
 
 import pytest
 
+from grpo_lessons.answers import number
 from grpo_lessons.groups import AGGREGATIONS, combined, interval, is_dead, p_dead
 from grpo_lessons.lesson import REAL
+from grpo_lessons.replies import final_answer
 from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
-from grpo_lessons.text import final_answer, has_thought, number
+from grpo_lessons.text import has_thought
 from tests.support.lessons import load, verdicts
 
 

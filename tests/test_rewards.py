@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_lessons import rewards
+from grpo_lessons import answers, formulas
+from grpo_lessons.answers import number, right_answers
+from grpo_lessons.replies import final_answer
 from grpo_lessons.rewards import (
     AnswerReward,
     FormatReward,
@@ -16,11 +18,10 @@ from grpo_lessons.rewards import (
     TagReward,
     answer_reward,
     format_reward,
-    gold_value,
     length_reward,
     tag_reward,
 )
-from grpo_lessons.text import final_answer, mark_tags, number
+from grpo_lessons.text import mark_tags
 
 GOOD = "<think>6 * 7</think><answer>42</answer>"
 
@@ -209,15 +210,8 @@ def test_length_in_characters_reads_the_text_of_a_conversation():
         (lambda: TagReward(()), r"tags=\(\)", "no tags"),
         (lambda: AnswerReward(tolerance=-1), "tolerance=-1", "a negative tolerance"),
         (lambda: AnswerReward(tolerance=float("nan")), "tolerance=nan", "no tolerance"),
-        (lambda: answer_reward(completions=["72"]), "'answer'", "no gold answers"),
+        (lambda: answer_reward(completions=["72"]), "'answer', 'solution'", "no right answers"),
         (lambda: answer_reward(completions=["72"], answer=["72", "73"]), "2 entries", "too many gold answers"),
-        (lambda: answer_reward(completions=["72"], answer=["banana"]), "'banana'", "a gold answer without value"),
-        (lambda: answer_reward(completions=[""], answer=[None]), "None", "no gold answer, even for an empty reply"),
-        (
-            lambda: answer_reward(completions=["72"], answer=["9" * 10_000]),
-            "gold answer '999",
-            "a gold answer too long",
-        ),
         (lambda: format_reward(completions=GOOD), "expected a list", "one completion instead of a list"),
     ),
 )
@@ -294,7 +288,7 @@ def test_no_formula_raises_or_hangs(formula):
 def test_a_number_is_read_back_exactly(top, bottom):
     if len(str(top)) < 40:
         assert number(f"{top}/{bottom}") == Fraction(top, bottom)
-        assert gold_value(top) == top
+        assert right_answers(top)[0].number == top
 
 
 @given(TEXTS)
@@ -350,17 +344,15 @@ def test_64_different_formulas_take_less_than_a_second(form):
 
 
 def test_formulas_are_judged_in_several_threads_at_once():
-    from sympy.core.cache import clear_cache
-
-    answer_reward(completions=["\\boxed{\\pi}"], answer=["\\sqrt{2}"])
-    until, raised = time.monotonic() + 4, []
+    until, raised = time.monotonic() + 2, []
 
     def judge():
         try:
             while time.monotonic() < until and not raised:
-                rewards._parse.cache_clear()
-                clear_cache()
-                assert answer_reward(completions=["<answer>2^2*0</answer>"], answer=["\\sqrt{2}"]) == [0.0]
+                for cache in (answers.read, formulas.parse, formulas.constant):
+                    cache.cache_clear()
+                replies = ["<answer>2^2*0</answer>", "<answer>2\\sqrt{2}</answer>"]
+                assert answer_reward(completions=replies, answer=["\\sqrt{8}"] * 2) == [0.0, 1.0]
         except Exception as error:
             raised.append(error)
 

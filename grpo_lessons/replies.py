@@ -1,0 +1,147 @@
+"""What a reply gives as its answer: found in its block, its box, behind `####` or "the answer is", or its last number."""
+
+import re
+
+from grpo_lessons.answers import MATHS, NUMERAL, equal, number, read
+from grpo_lessons.text import MOST_TAGS, boxed, outside_thoughts
+from grpo_lessons.typography import MONEY, plain
+from grpo_lessons.units import GLUED, MULTIPLIERS
+
+_ANCHOR = re.compile(
+    r"(?:\banswer\b|\bans\b)\s*(?:\((?:in|to)[^()\n]{0,40}\)\s*)?(?:is|:|=|would be)+[:*\s]*|(?:答案|结果)\s*(?:是|为|:|：)+\s*",
+    re.IGNORECASE,
+)
+_WITH_A_FORM = (
+    "choice",
+    "date",
+    "time",
+    "ratio",
+    "range",
+    "tuple",
+    "interval",
+    "union",
+    "set",
+    "matrix",
+    "number in a base",
+)
+_CITED = re.compile(r"(?<=[^\s\[(,]) ?\[[0-9]{1,2}\](?!\()")  # 72 [1]
+_SENTENCE_ENDS = re.compile(r"\n|[!?。](?=\s|$)|\.(?=\s+[A-Z]|\s*$)|\s\[[0-9]+\]")
+_TOKEN = re.compile(
+    rf"(?<![\w.^/_\\])(?<!\^\{{)(?:(?<![)\]}}])[-+]\s?)?(?:[{MONEY}]\s?-?)?"
+    rf"(?:\\frac\s*\{{\s*-?[0-9]+\s*\}}\s*\{{\s*-?[0-9]+\s*\}}|{NUMERAL}(?:\s?\\frac\s*\{{\s*[0-9]+\s*\}}\s*\{{\s*[0-9]+\s*\}})?(?:[eE][-+]?[0-9]{{1,3}}(?![0-9]))?)"
+    rf"(?:(?:\s?[/:]\s?-?|,|-| (?=[0-9]+/[0-9])){NUMERAL})*(?:\s?(?:\\times|\\cdot|x)\s?10\s?\^\s?\{{?-?[0-9]+\}}?)?"
+    rf"(?:\s?%|!|\s?(?:{'|'.join(MULTIPLIERS)})s?\b|\s?[ap]\.?m\b)?"
+)
+_BEFORE_DENIES = re.compile(
+    r"(?:\b(?:not|never|nor|neither|isnt|cannot|can not)|n't|不是)(?:\s+[^\W\d_]+){0,3}\s*$"
+    r"|[0-9][^\s]*\s+(?:or|and/or)\s+(?:[^\W\d_]+\s*(?:=|is)?\s*)?$|\bbetween\s[^.\n]{1,20}\sand\s+$",
+    re.IGNORECASE,
+)
+_TO = re.compile(r"(?<!\S)(\S*[0-9]\S*)\s+to\s+$")
+_AFTER_DENIES = re.compile(
+    r"\W{0,3}\s*(?:(?:is|was|would be|seems|looks)\s*)?(?:not|n't|isn't|wasn't|wrong|incorrect|false|too (?:big|small|large|high|low))\b|\s+or\s+\S*[0-9]",
+    re.IGNORECASE,
+)
+
+
+def final_answer(text: str, strict: bool = False) -> str | None:
+    r"""What a reply gives as its answer, thoughts left out, or None.
+
+    Looks at the `<answer>` block (several must agree), then the last `\boxed{}`, then `#### x`, then "the answer is x", then
+    the last number; `strict` looks at the block only. The text comes back as it stands; `read` tells what it says.
+
+    >>> final_answer("<think>6 * 7 = 42</think><answer>42.0</answer>")
+    '42.0'
+    >>> final_answer("It costs $1,234."), final_answer("It costs $1,234.", strict=True)
+    ('$1,234', None)
+    """
+    text = outside_thoughts(text)
+    blocks = [piece.partition("</answer>") for piece in text.split("<answer>", MOST_TAGS)[1:]]
+    blocks = [content.strip() for content, closed, _ in blocks if closed]
+    if blocks:
+        agree = text.count("<answer>") <= MOST_TAGS and all(_agree(blocks[0], block) for block in blocks[1:])
+        return (boxed(blocks[0]) or blocks[0]) if agree else None
+    if strict:
+        return None
+    if "\\boxed" in text or "\\fbox" in text:
+        return boxed(text)
+    hashes = _after_hashes(text)
+    if hashes:
+        return hashes[-1] if all(_agree(hashes[-1], each) for each in hashes[:-1]) else None
+    return _after_anchor(text) or _last(text)
+
+
+def _agree(one: str, other: str) -> bool:
+    return one == other or any(equal(a, b) for a in read(one)[:1] for b in read(other)[:1])
+
+
+def _after_hashes(text: str) -> list[str]:
+    """What stands behind four hashes, as GSM8K writes answers. They also head sections: "#### 1. First we add" is none."""
+    lines = (piece.partition("\n")[0][:200].strip() for piece in text[-20_000:].split("####", MOST_TAGS)[1:])
+    return [
+        line
+        for line in lines
+        if re.match(rf"[*$\\(\s]*[-+−]?[{MONEY}]?[\w.\\½⅓¼¾]", line)
+        and not re.match(r"\W*[0-9]+[.)]\s+\S|[^\W\d_]{2}", line)
+        and any(answer.kind not in ("word", "choice") for answer in read(line)[:1])
+    ]
+
+
+def _after_anchor(text: str) -> str | None:
+    tail = text[-2000:]
+    found = next(reversed(list(_ANCHOR.finditer(tail))), None)
+    if found is None or _BEFORE_DENIES.search(tail[: found.start()]):
+        return None
+    content = tail[found.end() :]
+    end = _SENTENCE_ENDS.search(content)
+    content = content[: end.start() if end else 200].strip(" *")[:200]
+    answers = read(content)
+    return content if answers and (answers[0].kind != "word" or len(content.split()) <= 3) else None
+
+
+def _last(text: str) -> str | None:
+    """The last number of a text, whole: of `10 000`, `3:30`, `70-72` and `2 2/3` the last digits are another number."""
+    if len(text) <= 60 and len(text.split()) < 5 and any(answer.kind in _WITH_A_FORM for answer in read(text)[:1]):
+        return text.strip()
+    end = 1 + max(text.rfind(digit) for digit in "0123456789")
+    if not text.isascii():  # digits of other scripts, and ½
+        end = max([end, *(at + 1 for at in range(max(0, len(text) - 2000), len(text)) if text[at].isnumeric())])
+    if end == 0:
+        return _last_words(text)
+    start = max(0, end - 400)
+    window = _CITED.sub("", plain(text[start : end + 60]))
+    if len(window) > 1000:  # of five hundred characters: nothing but ½
+        return None
+    spans = list(MATHS.finditer(window))
+    found = [token for token in _TOKEN.finditer(window)]
+    if spans and (not found or spans[-1].end() >= found[-1].end()):
+        content = next(filter(None, spans[-1].groups()))
+        return (
+            content
+            if not _BEFORE_DENIES.search(window[: spans[-1].start()])
+            and not _AFTER_DENIES.match(window[spans[-1].end() :])
+            else None
+        )
+    if not found:
+        return text.strip() if len(text) < 40 and read(text) else None
+    token = found[-1]
+    before, after = window[: token.start()], window[token.end() :]
+    if start > 0 and token.start() == 0:  # it began before the window: far too long to be an answer
+        return None
+    if re.search(r"\{\s*$", before) and not re.search(r"\\text\s*\{\s*$", before):
+        return None  # inside a formula
+    if _BEFORE_DENIES.search(before) or _AFTER_DENIES.match(after):
+        return None
+    if (to := _TO.search(before)) and not re.search(r"\bfrom\s+$", before[: to.start()]):
+        return None
+    if falling := re.fullmatch(r"([0-9.]+)-([0-9.]+)", token[0]):  # 100-72 is no range: it ends in 72
+        one, other = (number(each) for each in falling.groups())
+        return falling[2] if one and other and one >= other else token[0]
+    if (re.match(r"[A-Za-z]", after) and not GLUED.match(after)) or re.match(r"\^|\s?\\(?:sqrt|pi)|[!({]", after):
+        return None
+    return token[0].strip().rstrip(".")
+
+
+def _last_words(text: str) -> str | None:
+    """A reply of a few words is the answer itself."""
+    return text.strip() if 0 < len(text.strip()) <= 40 and read(text) else None
