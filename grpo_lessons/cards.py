@@ -120,7 +120,7 @@ def push(advantage: float) -> str:
 
 def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True) -> str:
     """One card for each completion of a group: text, tokens, rewards, and with `pushes` the advantage."""
-    dead = len(completions) > 1 and is_dead([sum(r or 0 for r in c.rewards.values()) for c in completions])
+    dead = len(completions) > 1 and is_dead([summed(c) for c in completions])
     cards = [
         f'<div class="card {direction(c.advantage) if pushes else ""}"><div class="text"{_reached(c.text)}>{marked_text(c.text, tags)}</div>'
         f'<div class="facts">{"".join(_reward(name, score) for name, score in c.rewards.items())}'
@@ -131,6 +131,12 @@ def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pus
     ]
     verdict = "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
     return f'{verdict}<div class="cards">{"".join(cards)}</div>'
+
+
+def summed(completion: Completion) -> float | None:
+    """The sum of a completion's rewards; None if none of them has a say."""
+    known = [reward for reward in completion.rewards.values() if reward is not None]
+    return sum(known) if known else None
 
 
 def _reached(text: str) -> str:
@@ -187,12 +193,15 @@ def loop_picture(
         f'<span class="{"now" if i == stage else ""}">{len(completions) if i == 2 else ""} {name}</span>'
         for i, name in enumerate(STAGES, 1)
     )
-    rewards = [sum(reward or 0 for reward in c.rewards.values()) for c in completions]
-    mean = fmean(rewards)
+    rewards = [summed(c) for c in completions]
+    mean = fmean([reward for reward in rewards if reward is not None] or [0.0])
     columns = [
         ("completion", [f'<div class="text wide">{marked_text(c.text, tags)}{_tokens(c)}</div>' for c in completions]),
         ("reward", [f'<div><b class="reward">{short(reward)}</b></div>' for reward in rewards]),
-        (f"against the mean, {short(mean)}", [f"<div>{signed(reward - mean)}</div>" for reward in rewards]),
+        (
+            f"against the mean, {short(mean)}",
+            [f"<div>{'–' if reward is None else signed(reward - mean)}</div>" for reward in rewards],
+        ),
         ("advantage", [f"<div>{push(c.advantage)}</div>" for c in completions]),
         ("chance after it", [f"<div><b>× {short(times)}</b></div>" for times in update]),
     ]

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 from statistics import fmean, stdev
 
+from grpo_lessons.calling import ask
+from grpo_lessons.rewards import reward_name
 from grpo_lessons.runs import Completion
 
 SCALES = ("group", "batch", "none")
 AGGREGATIONS = ("sum_then_normalize", "normalize_then_sum")
 
 
-def advantages(rewards_PG: Sequence[Sequence[float]], scale: str = "group", eps: float = 1e-4) -> list[list[float]]:
+def advantages(
+    rewards_PG: Sequence[Sequence[float | None]], scale: str = "group", eps: float = 1e-4
+) -> list[list[float]]:
     """How much better each completion is than its group: (r - group mean) / (standard deviation + eps).
 
     Args:
@@ -24,26 +28,51 @@ def advantages(rewards_PG: Sequence[Sequence[float]], scale: str = "group", eps:
             rewards, "none" by nothing (Dr. GRPO, arXiv 2503.20783). Standard deviations have Bessel's correction, as in TRL.
         eps: keeps a group without spread at 0 instead of 0/0; 1e-4 in TRL.
 
+    A reward that is None (or NaN) has no say: it is left out of mean and spread, and its advantage is 0.
+
     Example:
-        >>> [[round(a, 2) for a in group] for group in advantages([[1, 0, 0, 0], [1, 1, 1, 1]])]
-        [[1.5, -0.5, -0.5, -0.5], [0.0, 0.0, 0.0, 0.0]]
+        >>> [[round(a, 2) for a in group] for group in advantages([[1, 0, 0, 0], [1, 1, 1, 1], [3, None, 46, None]])]
+        [[1.5, -0.5, -0.5, -0.5], [0.0, 0.0, 0.0, 0.0], [-0.71, 0.0, 0.71, 0.0]]
 
     Raises:
         ValueError: for groups of one, or of different sizes, or an unknown scale.
 
     Source: GRPO, arXiv 2402.03300, section 4.1.2.
     """
-    groups = [list(map(float, group)) for group in rewards_PG]
+    groups = [list(group) for group in rewards_PG]
     sizes = {len(group) for group in groups}
     if len(sizes) > 1 or sizes & {0, 1}:
         raise ValueError(f"group sizes {sorted(sizes)}: expected groups of one size, 2 or more.")
     if scale not in SCALES:
         raise ValueError(f"scale={scale!r}: expected one of {SCALES}.")
-    if not groups:
-        return []
-    whole = stdev(reward for group in groups for reward in group)
-    divisor = {"group": lambda g: stdev(g) + eps, "batch": lambda g: whole + eps, "none": lambda g: 1.0}[scale]
-    return [[(reward - fmean(group)) / divisor(group) for reward in group] for group in groups]
+    whole = _spread([reward for group in groups for reward in group])
+    divisor = {"group": lambda g: _spread(g) + eps, "batch": lambda g: whole + eps, "none": lambda g: 1.0}[scale]
+    return [[_number(each) for each in _compared(group, divisor(group))] for group in groups]
+
+
+def _known(rewards: Sequence[float | None]) -> list[float]:
+    """The rewards that are one: None and NaN, "no say here", count neither in a mean nor in a spread."""
+    return [float(reward) for reward in rewards if reward is not None and not math.isnan(reward)]
+
+
+def _spread(rewards: Sequence[float | None]) -> float:
+    """The standard deviation, with Bessel's correction, of the rewards that are known; NaN of fewer than two."""
+    known = _known(rewards)
+    return stdev(known) if len(known) > 1 and all(map(math.isfinite, known)) else math.nan
+
+
+def _compared(group: Sequence[float | None], divisor: float) -> list[float]:
+    known = _known(group)
+    mean = fmean(known) if known else math.nan
+    return [math.nan if reward is None else (reward - mean) / divisor for reward in group]
+
+
+def _number(value: float) -> float:
+    """As torch.nan_to_num(value, nan=0.0) has it in float32: no say is no push."""
+    return 0.0 if math.isnan(value) else max(-_LARGEST, min(_LARGEST, value))
+
+
+_LARGEST = 3.4028234663852886e38  # of a float32
 
 
 def combined(
@@ -79,25 +108,36 @@ def combined(
         return advantages(weighted_sum(rewards_RPG, weights), scale, eps)
     if aggregation != "normalize_then_sum":
         raise ValueError(f"aggregation={aggregation!r}: expected one of {AGGREGATIONS}.")
-    sums_PG = weighted_sum([advantages(rewards_PG, "group", eps) for rewards_PG in rewards_RPG], weights)
+    advantages(rewards_RPG[0])  # refuses what are no groups
+    alone_RPG = [[_compared(group, _spread(group) + eps) for group in rewards_PG] for rewards_PG in rewards_RPG]
+    unscored_PG = weighted_sum(rewards_RPG, weights)
+    sums_PG = [
+        [None if reward is None else total or 0.0 for reward, total in zip(*groups, strict=True)]
+        for groups in zip(unscored_PG, weighted_sum(alone_RPG, weights), strict=True)
+    ]
     everything = [total for group in sums_PG for total in group]
-    mean, spread = fmean(everything), stdev(everything) + eps
-    return [[(total - mean) / spread for total in group] for group in sums_PG]
+    size, compared = len(sums_PG[0]), [_number(each) for each in _compared(everything, _spread(everything) + eps)]
+    return [compared[start : start + size] for start in range(0, len(compared), size)]
 
 
 def weighted_sum(
-    rewards_RPG: Sequence[Sequence[Sequence[float]]], weights: Sequence[float] | None = None
-) -> list[list[float]]:
+    rewards_RPG: Sequence[Sequence[Sequence[float | None]]], weights: Sequence[float] | None = None
+) -> list[list[float | None]]:
     """The reward of each completion, as lists of G for each prompt: the sum over the R rewards, each by its weight.
 
-    >>> weighted_sum([[[1, 0]], [[0.5, 0.5]]], [1, 2])
-    [[2.0, 1.0]]
+    A reward that is None has no say; where none has one the sum is None.
+
+    >>> weighted_sum([[[1, 0, None]], [[0.5, None, None]]], [1, 2])
+    [[2.0, 0.0, None]]
     """
     weights = [1.0] * len(rewards_RPG) if weights is None else weights
-    return [
-        [float(sum(w * reward for w, reward in zip(weights, each, strict=True))) for each in zip(*groups, strict=True)]
-        for groups in zip(*rewards_RPG, strict=True)
-    ]
+
+    def total(rewards: Sequence[float | None]) -> float | None:
+        pairs = zip(weights, rewards, strict=True)
+        known = [weight * reward for weight, reward in pairs if reward is not None and not math.isnan(reward)]
+        return float(sum(known)) if known else None
+
+    return [[total(each) for each in zip(*groups, strict=True)] for groups in zip(*rewards_RPG, strict=True)]
 
 
 def scored(texts: Sequence[str], reward, scale: str = "group", **columns) -> list[Completion]:
@@ -111,21 +151,23 @@ def scored(texts: Sequence[str], reward, scale: str = "group", **columns) -> lis
 
     Raises: ValueError for a group of one, or an unknown scale.
     """
-    rewards = reward(completions=texts, **columns)
+    rewards = ask(reward, completions=texts, **columns)
     tokens = map(len, columns.get("completion_ids") or [""] * len(texts))
     return [
-        Completion(text, count, {reward.__name__: score}, advantage)
+        Completion(text, count, {reward_name(reward): score}, advantage)
         for text, count, score, advantage in zip(texts, tokens, rewards, advantages([rewards], scale)[0], strict=True)
     ]
 
 
-def is_dead(group: Sequence[float]) -> bool:
+def is_dead(group: Sequence[float | None]) -> bool:
     """Whether a group has no spread, hence no signal: every advantage is 0. TRL logs the share as `frac_reward_zero_std`.
 
-    >>> is_dead([0, 0, 0, 0]), is_dead([1, 1, 0, 1])
-    (True, False)
+    A group in which fewer than two rewards are known has nothing to compare, and none either.
+
+    >>> is_dead([0, 0, 0, 0]), is_dead([1, 1, 0, 1]), is_dead([None, 1, None, None])
+    (True, False, True)
     """
-    return stdev(group) <= 1e-8  # the tolerance of torch.isclose, with which TRL decides
+    return not _spread(group) > 1e-8  # the tolerance of torch.isclose, with which TRL decides
 
 
 def p_dead(p: float, size: int) -> float:

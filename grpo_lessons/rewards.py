@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from grpo_lessons.answers import answer_column, as_shown, is_right, number, right_answers
 from grpo_lessons.replies import final_answer
@@ -21,11 +21,13 @@ _TAG = re.compile(r"[A-Za-z][\w-]*")
 
 
 def reward_name(reward: Reward) -> str:
-    """The name under which TRL logs a reward: its `__name__`, or that of its class.
+    """The name under which TRL logs a reward: its `__name__`, that of the function in a partial, or that of its class.
 
-    >>> reward_name(FormatReward()), reward_name(len)
-    ('format_reward', 'len')
+    >>> reward_name(FormatReward()), reward_name(len), reward_name(partial(len))
+    ('format_reward', 'len', 'len')
     """
+    while isinstance(reward, partial):
+        reward = reward.func
     return getattr(reward, "__name__", type(reward).__name__)
 
 
@@ -34,7 +36,12 @@ def describe(reward: Reward) -> str:
 
     >>> describe(FormatReward(("code", "explanation"))), describe(reward_name)
     ("FormatReward(tags=('code', 'explanation'))", 'reward_name')
+    >>> describe(partial(reward_name, 3, size=2))
+    'partial(reward_name, 3, size=2)'
     """
+    if isinstance(reward, partial):
+        given = [*map(repr, reward.args), *(f"{name}={value!r}" for name, value in reward.keywords.items())]
+        return f"partial({', '.join([describe(reward.func), *given])})"
     return getattr(reward, "__qualname__", None) or repr(reward)
 
 

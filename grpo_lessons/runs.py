@@ -41,12 +41,13 @@ class Evaluation:
     completions: list[Completion]
 
     def scores(self, reward: str) -> list[float]:
-        """The rewards of that name, one for each prompt."""
-        return [completion.rewards[reward] or 0.0 for completion in self.completions]
+        """The rewards of that name, one for each prompt on which it has a say."""
+        scores = [completion.rewards[reward] for completion in self.completions]
+        return [score for score in scores if score is not None]
 
     def mean(self, reward: str) -> float:
-        """The mean of the rewards of that name."""
-        return fmean(self.scores(reward))
+        """The mean of the rewards of that name; 0 if it has no say on any prompt."""
+        return fmean(self.scores(reward) or [0.0])
 
     def length_error(self, target: int) -> float:
         """How many tokens the completions are off a target, on average."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+from grpo_lessons.calling import as_scores, ask, is_async
 from grpo_lessons.groups import combined, is_dead, weighted_sum
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation, Group, Run
@@ -23,36 +24,54 @@ class Ledger:
         self.rewards, self.seen, self.scores = {}, {}, {}
 
     def watch(self, reward: Reward) -> Reward:
-        """The same reward under the same name, written down."""
+        """The same reward under the same name, written down. What it returns goes to TRL as it is."""
+        name = reward_name(reward)
 
-        def watched(**seen):
-            self.sampled()
-            self.seen, self.scores[name] = seen, reward(**seen)
-            return self.scores[name]
+        def written_down(seen: dict, said):
+            said = said if hasattr(said, "__len__") else list(said)
+            # TRL refuses another number of rewards than of completions, in words of its own.
+            self.seen, self.scores[name] = seen, as_scores(said) if len(said) == len(seen["completions"]) else []
+            return said
 
-        watched.__name__ = name = reward_name(reward)
+        if is_async(reward):
+
+            async def watched(**seen):
+                self.sampled()
+                return written_down(seen, await reward(**seen))
+        else:
+
+            def watched(**seen):
+                self.sampled()
+                return written_down(seen, reward(**seen))
+
+        watched.__name__ = name
         self.rewards[name] = reward
         return watched
 
-    def rewards_RPG(self) -> list[list[list[float]]]:
+    def rewards_RPG(self) -> list[list[list[float | None]]]:
         """What each reward said in this step."""
-        size = self.settings.group_size
-        filled = [[score or 0.0 for score in scores] for scores in self.scores.values()]
-        return [[scores[i : i + size] for i in range(0, len(scores), size)] for scores in filled]
+        size, each = self.settings.group_size, [self.scores[name] for name in self.rewards]
+        return [[scores[i : i + size] for i in range(0, len(scores), size)] for scores in each]
 
     def metrics(self) -> dict[str, float]:
         """What TRL does not log: the spread within the groups, that of the lengths, and what the judges say."""
         rewards_PG = weighted_sum(self.rewards_RPG(), self.settings.reward_weights)
+        known_PG = [[reward for reward in group if reward is not None] for group in rewards_PG]
+        spreads = [stdev(group) for group in known_PG if len(group) > 1]
+        unscored = sum(reward is None for group in rewards_PG for reward in group)
         judged = {reward_name(judge): self._judged(judge) for judge in self.judges}
+        known = {name: [score for score in scores if score is not None] for name, scores in judged.items()}
         return {
-            "within_group_std": fmean(stdev(group) for group in rewards_PG),
+            "within_group_std": fmean(spreads or [0.0]),
             "completions/std_length": stdev(map(len, self.seen["completion_ids"])),
-            **{f"judges/{name}/mean": fmean(score or 0.0 for score in scores) for name, scores in judged.items()},
+            **{f"judges/{name}/mean": fmean(scores) for name, scores in known.items() if scores},
+            **({"unscored": unscored} if unscored else {}),
         }
 
     def _judged(self, judge: Reward) -> list[float | None]:
         known = self.rewards.get(reward_name(judge)) == judge  # of one name, another tolerance: another judge
-        return self.scores[reward_name(judge)] if known else judge(**self.seen)
+        columns = {name: value for name, value in self.seen.items() if name not in ("log_extra", "log_metric")}
+        return self.scores[reward_name(judge)] if known else ask(judge, **columns)
 
     def group(self, number: int) -> Group:
         """The first group of the step whose rewards differ, else the first: a group that shows what there is to see."""
@@ -104,7 +123,8 @@ def watcher(run: Run, ledger: Ledger, plan: Plan, watch: Watch, in_step: Callabl
             if "reward" not in logs:  # the summary that ends a training
                 return
             run.metrics.append(
-                {key: value for key, value in logs.items() if isinstance(value, (int, float))}
+                {"reward": None}  # TRL logs none for a step in which no reward had a say
+                | {key: value for key, value in logs.items() if isinstance(value, (int, float))}
                 | {"step": state.global_step, "seconds": round(time.perf_counter() - self.started, 3)}
                 | ledger.metrics()
             )

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
+from grpo_lessons.calling import ask
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation
 from grpo_lessons.text import completion_text, question
@@ -92,7 +93,7 @@ def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_
     columns = {key: [row[key] for row in rows] for key in rows[0] if key != "prompt"}
     prompts = [row["prompt"] for row in rows]
     scores = {
-        reward_name(reward): reward(prompts=prompts, completions=completions, completion_ids=ids, **columns)
+        reward_name(reward): ask(reward, prompts=prompts, completions=completions, completion_ids=ids, **columns)
         for reward in rewards
     }
     return Evaluation(

@@ -1,0 +1,98 @@
+"""How TRL calls a reward, and what it takes for an answer: numbers of any library, None, NaN; functions, objects, coroutines."""
+
+import asyncio
+import functools
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from grpo_lessons.rewards import Reward, reward_name
+
+# What TRL 1.16 passes besides the columns of the data set.
+PASSED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+
+
+def is_async(reward: Reward) -> bool:
+    """Whether calling a reward gives a coroutine: an `async def`, a partial of one, or an object whose `__call__` is one.
+
+    >>> async def judged(completions, **kwargs): return [1.0 for _ in completions]
+    >>> is_async(judged), is_async(functools.partial(judged)), is_async(len)
+    (True, True, False)
+    """
+    while isinstance(reward, functools.partial):
+        reward = reward.func
+    return inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(type(reward).__call__)
+
+
+def as_scores(said: Iterable) -> list[float | None]:
+    """What a reward returned as plain numbers: scalars and arrays of numpy and torch are, and NaN is None, as in TRL.
+
+    >>> as_scores([1, True, None, float("nan")])
+    [1.0, 1.0, None, None]
+
+    Raises: TypeError or ValueError for what is no number; TRL would refuse it, too.
+    """
+    scores = [None if each is None else float(each) for each in said]
+    return [None if score is None or math.isnan(score) else score for score in scores]
+
+
+def ask(reward: Reward, **columns) -> list[float | None]:
+    """Call a reward outside a training as TRL calls it in one; what it logs goes nowhere.
+
+    >>> async def judged(completions, log_metric, **kwargs): return [float(len(text)) for text in completions]
+    >>> ask(judged, completions=["four", "seven"])
+    [4.0, 5.0]
+    """
+    nowhere = {"trainer_state": None, "log_extra": lambda *_: None, "log_metric": lambda *_: None}
+    nowhere["prompts"] = nowhere["completion_ids"] = [None] * len(columns["completions"])
+    passed = {name: value for name, value in nowhere.items() if _takes(reward, name)} | columns
+    if not is_async(reward):
+        return as_scores(reward(**passed))
+    with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own running in this one
+        return as_scores(thread.submit(lambda: asyncio.run(reward(**passed))).result())
+
+
+def _takes(reward: Reward, name: str) -> bool:
+    """Whether a reward asks for a parameter by its name; rewards of the course, called alone, must not be told more."""
+    try:
+        parameter = inspect.signature(reward).parameters.get(name)
+    except (TypeError, ValueError):
+        return False
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def complaint(reward: Reward, columns: Sequence[str]) -> str | None:
+    """Why TRL could not call a reward on these columns of a data set, and the mend; None if it could.
+
+    >>> def strict(completions): return [0.0 for _ in completions]
+    >>> complaint(strict, ["prompt", "answer"])
+    'The reward strict takes completions only, and TRL passes more (prompts, completion_ids, …). Add **kwargs to its parameters.'
+    >>> def graded(completions, grade, **kwargs): return grade
+    >>> complaint(graded, ["prompt", "answer"])
+    "The reward graded asks for 'grade', and the data set has no such column: it has 'answer', 'prompt'."
+    """
+    try:
+        signature = inspect.signature(reward)
+    except (TypeError, ValueError):  # written in C: TRL's own call will tell
+        return None
+    own = [name for name in columns if name not in ("prompt", "completion", "completion_ids")]
+    named = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    for name, parameter in named.items():
+        if parameter.default is inspect.Parameter.empty and name not in (*PASSED, *own):
+            there = ", ".join(map(repr, sorted(columns))) or "none"
+            return f"The reward {reward_name(reward)} asks for {name!r}, and the data set has no such column: it has {there}."
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        return None
+    missing = [name for name in (*PASSED, *own) if name not in named]
+    if not missing:
+        return None
+    more = ", ".join(missing[:2]) + (", …" if len(missing) > 2 else "")
+    return (
+        f"The reward {reward_name(reward)} takes {', '.join(named) or 'nothing'} only, and TRL passes more ({more}). "
+        "Add **kwargs to its parameters."
+    )
