@@ -881,6 +881,17 @@ class CheckedAnswers:
             lines += [f"  and {len(self.unreadable) - 20:,} more"] if len(self.unreadable) > 20 else []
         return "\n".join(lines)
 
+    @property
+    def warning(self) -> str:
+        """One line on what cannot be read; "" if all can."""
+        if not self.unreadable:
+            return ""
+        row, text = self.unreadable[0]
+        return (
+            f"{len(self.unreadable):,} right answers have no value, such as row {row}, {self.column}={text}: "
+            "their groups are paid nothing and teach nothing."
+        )
+
 
 def check_answers(rows: Iterable[Mapping], column: str = "") -> CheckedAnswers:
     """How the right answers of a data set are read, and which have no value: to be asked before anything is paid.

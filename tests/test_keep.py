@@ -1,5 +1,7 @@
 """What outlives a session: saved, loaded elsewhere, merged, pushed; gone on with after a kill; handed over to `trl grpo`."""
 
+import functools
+import json
 import os
 import signal
 import subprocess
@@ -171,6 +173,77 @@ def test_rewards_without_a_name_of_their_own_are_written_into_a_module(tmp_path)
     assert module["reward_3"] == LengthReward(40) and module["reward_4"] == TutorialReward()
     keep.hand_over(Plan(Settings(), [LengthReward()], texts(64)), tmp_path, "runs/mixed")
     assert not (tmp_path / "runs/mixed/rewards.py").exists()
+
+
+WANTED = 30
+
+
+def shortness(text: str) -> float:
+    # a comment stays
+    return -abs(len(text) - WANTED) / WANTED
+
+
+def brief(completions, **kwargs):
+    return [shortness(json.dumps(completion)) for completion in completions]
+
+
+def test_a_reward_of_ones_own_goes_into_the_folder_with_all_that_it_uses(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "grpo_lessons.training.handover._is_importable", lambda value: value is TutorialReward
+    )  # as in a notebook
+
+    def longer(completions, least, **kwargs):
+        return [float(shortness(str(each)) > least) for each in completions]
+
+    rewards = [brief, functools.partial(longer, least=-0.5)]
+    keep.hand_over(Plan(Settings(batch_size=16), rewards, sums(64)), tmp_path, "runs/own")
+    assert yaml.safe_load((tmp_path / "runs/own/config.yaml").read_text())["reward_funcs"] == [
+        "runs.own.rewards.brief",
+        "runs.own.rewards.reward_2",
+    ]
+    text = (tmp_path / "runs/own/rewards.py").read_text()
+    assert "# a comment stays" in text and text.count("def shortness") == 1 and "WANTED = 30" in text
+    asked = "import json; from runs.own.rewards import brief, reward_2; print(brief(completions=['x']), reward_2(completions=['x']))"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == f"{brief(completions=['x'])} {longer(completions=['x'], least=-0.5)}", done.stderr
+
+
+def test_what_could_not_run_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("grpo_lessons.training.handover._is_importable", lambda value: False)
+    opened = (tmp_path / "open").open("w")
+
+    def logs(completions, **kwargs):
+        opened.write("x")
+        return [0.0 for _ in completions]
+
+    with pytest.raises(ValueError, match="`logs` uses `opened`, a TextIOWrapper that only this notebook has"):
+        keep.hand_over(Plan(Settings(batch_size=16), [logs], sums(64)), tmp_path, "runs/own")
+    nameless = lambda completions, **kwargs: [0.0 for _ in completions]  # noqa: E731
+    with pytest.raises(ValueError, match=r"cannot be found\. Write it as a function with `def`"):
+        keep.hand_over(Plan(Settings(batch_size=16), [nameless], sums(64)), tmp_path, "runs/own")
+    assert not (tmp_path / "runs/own/config.yaml").exists()
+
+
+def test_the_folder_tells_what_right_answers_have_no_value(tmp_path):
+    rows = [row | {"answer": None} if at == 3 else row for at, row in enumerate(sums(64))]
+    keep.hand_over(Plan(Settings(batch_size=16), [answer_reward], rows), tmp_path, "runs/math")
+    assert "row 3, answer=None" in (tmp_path / "runs/math/README.md").read_text()
+    with pytest.raises(ValueError, match="No right answer can be read"):
+        keep.hand_over(
+            Plan(Settings(batch_size=16), [answer_reward], [row | {"answer": ""} for row in rows]), tmp_path, "runs/no"
+        )
+
+
+def test_an_adapter_whose_model_has_moved_says_where_it_was_and_one_of_the_pocket_model_finds_it(short, tmp_path):
+    told = keep.save(short[0], tmp_path) / "adapter_config.json"
+    config = json.loads(told.read_text())
+    told.write_text(json.dumps(config | {"base_model_name_or_path": "/an/older/clone/grpo_lessons/pocket/model"}))
+    assert keep.ask(*keep.load(tmp_path / "adapter"), QUESTION)
+    told.write_text(json.dumps(config | {"base_model_name_or_path": "/models/mine"}))
+    with pytest.raises(
+        Exception, match="belongs to the model in `/models/mine`, and that folder is not there any more"
+    ):
+        keep.load(tmp_path / "adapter")
 
 
 def test_a_training_with_rewards_of_a_module_runs_as_written(tmp_path):

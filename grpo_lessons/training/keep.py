@@ -1,25 +1,20 @@
-"""What outlives a session: the adapter saved, loaded again, merged, pushed; and the same training for many GPUs, with `trl grpo`.
+"""What outlives a session: the adapter saved, loaded again, merged, pushed.
 
 The functions stand as a reader would write them, for the lessons show their code.
 """
 
-import inspect
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_lessons import rewards as shared
-from grpo_lessons.problems import save_prompts
-from grpo_lessons.rewards import Reward, describe, reward_name
+from grpo_lessons import pocket
 from grpo_lessons.runs import Run
 from grpo_lessons.text import counted
 from grpo_lessons.training import sources
-from grpo_lessons.training.plan import Plan
+from grpo_lessons.training.handover import hand_over as hand_over
 from grpo_lessons.training.session import Trained
-from grpo_lessons.training.settings import Settings
 
 
 def save(trained: Trained, folder: str | Path) -> Path:
@@ -35,12 +30,36 @@ def save(trained: Trained, folder: str | Path) -> Path:
 
 
 def load(folder: str | Path):
-    """The model, in float32, and tokenizer of an adapter or of a merged model."""
+    """The model, in float32, and tokenizer of an adapter or of a merged model.
+
+    Raises: NoModel if the model that the adapter belongs to is not where it was.
+    """
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    kind = AutoPeftModelForCausalLM if (Path(folder) / "adapter_config.json").exists() else AutoModelForCausalLM
-    return kind.from_pretrained(folder, dtype="float32"), AutoTokenizer.from_pretrained(folder)
+    folder = Path(folder)
+    if not (folder / "adapter_config.json").exists():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    elif (base := _base_of(folder)) is None:
+        model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype="float32")
+    else:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype="float32"), folder)
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
+def _base_of(folder: Path) -> Path | None:
+    """Where an adapter's first model is now, if it is a folder that was moved; None if it is where it was, or on the Hub."""
+    was = json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+    if not Path(was).is_absolute() or Path(was).exists():
+        return None
+    if Path(was).parts[-2:] == pocket.PATH.parts[-2:]:
+        return pocket.PATH  # the course has moved, and the pocket model with it
+    raise sources.NoModel(
+        f"The adapter in `{folder}` belongs to the model in `{was}`, and that folder is not there any more. "
+        f"Put it back, or write where it is now into `base_model_name_or_path` of `{folder / 'adapter_config.json'}`."
+    )
 
 
 def ask(model, tokenizer, conversation: list[dict], tokens: int = 64) -> str:
@@ -121,91 +140,6 @@ def card(run: Run) -> str:
         "---\ntags: [grpo, trl, lora]\n---\n# Trained with GRPO and LoRA\n\n"
         f"Rewarded by {' and '.join(f'`{reward}`' for reward in run.rewards)}, {counted(run.steps_done, 'step')}.\n\n{figures}\n{what}\n\n"
         "Made with GRPO Lessons.\n"
-    )
-
-
-def hand_over(plan: Plan, course: str | Path, name: str) -> str:
-    """Write a folder `course`/`name` that runs the same training as `trl grpo`, on one device or many.
-
-    It holds config.yaml, prompts/train.jsonl, a README.md and, for rewards that no module has under a name, rewards.py.
-
-    Returns: the command, to be run in `course`, the folder that holds grpo_lessons.
-
-    Example:
-        >>> import tempfile
-        >>> plan = Plan(Settings(), [shared.format_reward], [{"prompt": "What is 12 + 45 + 38?"}])
-        >>> hand_over(plan, tempfile.mkdtemp(), "runs/format")
-        'trl grpo --config runs/format/config.yaml'
-
-    Raises: NoModel if the model cannot be had.
-    """
-    import yaml
-
-    course, folder, settings = Path(course), Path(name), plan.settings
-    save_prompts(plan.prompts, course / folder / "prompts")
-    names = _names(plan.rewards, folder, course / folder / "rewards.py")
-    model = sources.find(settings.model).name
-    if Path(model).is_relative_to(course):
-        model = str(Path(model).relative_to(course))
-    config = {
-        "model_name_or_path": model,
-        "dataset_name": str(folder / "prompts"),
-        "reward_funcs": names,
-        "dtype": settings.dtype,
-        "use_peft": True,
-        **{f"lora_{name.removeprefix('lora_')}": value for name, value in settings.lora_arguments().items()},
-        **settings.grpo_arguments(),
-        "output_dir": str(folder / "trl"),
-    }
-    (course / folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    command = f"trl grpo --config {folder}/config.yaml"
-    (course / folder / "README.md").write_text(_readme(settings, model, names, command), encoding="utf-8")
-    return command
-
-
-def _names(rewards: Sequence[Reward], folder: Path, module: Path) -> list[str]:
-    """The rewards as dotted names; those that no module has under a name are written into one, `folder`.rewards."""
-    names, code = [], []
-    for number, reward in enumerate(rewards, 1):
-        known = [name for name, each in vars(shared).items() if name.endswith("_reward") and each == reward]
-        if known:
-            names.append(f"grpo_lessons.rewards.{known[0]}")
-        elif inspect.isfunction(reward):
-            names.append(f"{reward.__module__}.{reward_name(reward)}")
-        else:
-            kind = type(reward)
-            code.append(f"from {_module(kind)} import {kind.__name__}\n\nreward_{number} = {describe(reward)}\n")
-            names.append(".".join([*folder.parts, "rewards", f"reward_{number}"]))
-    module.unlink(missing_ok=True)
-    if code:
-        module.write_text("\n".join(code), encoding="utf-8")
-    return names
-
-
-def _module(kind: type) -> str:
-    """Where a reward's class can be imported from; a running notebook is called by its file's name."""
-    if kind.__module__.startswith(("grpo_lessons", "notebooks")):
-        return kind.__module__
-    return f"notebooks.{Path(sys.modules[kind.__module__].__file__).stem}"
-
-
-def _readme(settings: Settings, model: str, names: list[str], command: str) -> str:
-    batch = settings.batch_size // settings.accumulation
-    rows = [
-        f"| {n} | `{command} --num_processes {n} --per_device_train_batch_size {batch // n}` |"
-        for n in (2, 4, 8)
-        if batch % n == 0
-    ]
-    elsewhere = sources.PRESETS.get(settings.model, settings.model)
-    moved = f" On another machine name `{elsewhere}` instead." if Path(model).is_absolute() else ""
-    return (
-        "# The training of a lesson, for `trl grpo`\n\n"
-        "From the folder of the course, in its environment:\n\n"
-        f"```bash\n{command}\n```\n\n"
-        f"`config.yaml` holds every setting, `prompts` the data set; the model is `{model}`.{moved} The rewards are {', '.join(f'`{name}`' for name in names)}.\n"
-        "`trl` runs on accelerate: more processes (GPUs, or CPUs) take a share of each step's completions, so that the step stays the same.\n\n"
-        "| processes | command |\n| --- | --- |\n" + "\n".join(rows) + "\n\n"
-        "For DeepSpeed or FSDP add `--accelerate_config zero2`, `zero3` or `fsdp2`; for vLLM `--use_vllm true`.\n"
     )
 
 

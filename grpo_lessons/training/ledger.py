@@ -116,8 +116,11 @@ def watcher(run: Run, ledger: Ledger, plan: Plan, watch: Watch, in_step: Callabl
             if state.global_step == state.max_steps:
                 return  # nothing is left to go on with
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            run.save(checkpoint / "run.part")
-            os.replace(checkpoint / "run.part", checkpoint / "run.json")
+            try:
+                run.save(checkpoint / "run.part")
+                os.replace(checkpoint / "run.part", checkpoint / "run.json")
+            except OSError as error:  # the checkpoint does not count without it; the training goes on
+                watch.update(f"A checkpoint was lost: {error.strerror}", run)
 
         def on_log(self, args, state, control, logs=None, **kwargs):
             if "reward" not in logs:  # the summary that ends a training

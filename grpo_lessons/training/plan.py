@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from grpo_lessons.rewards import Reward, describe, reward_name
+from grpo_lessons.answers import CheckedAnswers, answer_column, check_answers
+from grpo_lessons.calling import complaint
+from grpo_lessons.rewards import AnswerReward, Reward, describe, reward_name
 from grpo_lessons.runs import Run
+from grpo_lessons.training import rows
 from grpo_lessons.training.models import ReferenceLogProb
 from grpo_lessons.training.settings import Settings
+
+LOOKED_AT = 2000  # rows that are looked at whenever a control moves; a training looks at all of them
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,27 @@ class Plan:
             return f"rewards {names}: expected at least one, each with a __name__ of its own."
         if settings.reward_weights is not None and len(settings.reward_weights) != len(names):
             return f"{len(settings.reward_weights)} weights for {len(names)} rewards: expected one for each."
+        if wrong := rows.problem([*self.prompts[:LOOKED_AT], *self.held_out[:LOOKED_AT]]):
+            return wrong
+        columns = list(self.prompts[0]) if self.prompts else []
+        for reward in {id(each): each for each in (*self.rewards, *self.judges)}.values():
+            if columns and (why := complaint(reward, [*columns, "opened_thought"])):
+                return why
+            if columns and isinstance(reward, AnswerReward):
+                try:
+                    answer_column(columns, reward.column)
+                except ValueError as error:
+                    return str(error)
         needed = settings.batch_size // settings.group_size
         if len(self.prompts) < needed:
             return f"{len(self.prompts)} prompts, but one step draws {needed}. Add prompts, or lower batch_size."
         return None
+
+    @property
+    def checked_answers(self) -> CheckedAnswers | None:
+        """How the right answers of all rows are read, see `check_answers`; None if no reward asks for them."""
+        asks = next((each for each in (*self.rewards, *self.judges) if isinstance(each, AnswerReward)), None)
+        return None if asks is None else check_answers([*self.prompts, *self.held_out], asks.column)
 
     @property
     def is_judged(self) -> bool:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grpo_lessons.runs import Run, seconds_left
-from grpo_lessons.training import line, models, sources
+from grpo_lessons.training import line, models, rows, sources, templates
 from grpo_lessons.training.checkpoints import Unfinished, checkpointing, saving, unfinished
 from grpo_lessons.training.ledger import Ledger, examiner, watcher
 from grpo_lessons.training.machine import TINY, load_libraries, peak_memory, provenance, threads_for
 from grpo_lessons.training.plan import Plan
+from grpo_lessons.training.trl_inside import go_on_without_checkpoints
 from grpo_lessons.training.watch import NOBODY, Watch
 
 
@@ -39,9 +40,15 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
         ValueError: for a plan that TRL would refuse (`Plan.problem`); for `resume` where there is nothing to go on from.
         Errors of the libraries come through; `explain` puts any of them into a sentence.
     """
-    if plan.problem:
-        raise ValueError(plan.problem)
+    if wrong := plan.problem or rows.problem([*plan.prompts, *plan.held_out]):
+        raise ValueError(wrong)
+    checked = plan.checked_answers
+    if checked and not checked.kinds:
+        raise ValueError(f"No right answer can be read, so nothing could be paid. {checked}")
     run = plan.new_run()
+    if checked and checked.unreadable:
+        watch.say(checked.warning)
+        run.choices = run.choices | {"unreadable answers": len(checked.unreadable)}
     start = unfinished(checkpoints) if resume else None
     if resume and start is None:
         raise ValueError(f"checkpoints={checkpoints}: there is no unfinished training. Start one afresh.")
@@ -81,6 +88,11 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
 
     model, tokenizer = models.load(settings.model, settings.dtype, watch.over(run))
     run.provenance = provenance(settings.model, model.grpo_lessons_origin)
+    prompts = list(plan.prompts)
+    if refused := templates.refused(tokenizer, [*prompts, *held_out]):
+        raise ValueError(refused)
+    if opened := templates.opens(tokenizer):  # only the template knows; the rewards must be told
+        prompts, held_out = ([row | {"opened_thought": opened} for row in each] for each in (prompts, held_out))
 
     def answer(model):
         return models.evaluate(model, tokenizer, held_out, plan.judges, settings.max_completion_length)
@@ -101,12 +113,13 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
             model=model,
             processing_class=tokenizer,
             reward_funcs=[ledger.watch(reward) for reward in plan.rewards],
-            train_dataset=Dataset.from_list(plan.prompts),
+            train_dataset=Dataset.from_list(prompts),
             args=GRPOConfig(**settings.grpo_arguments() | saving(settings, folder)),
             peft_config=LoraConfig(**settings.lora_arguments()),
             callbacks=[watcher(run, ledger, plan, watch, in_step)],
         )
         trainer.remove_callback(PrinterCallback)
+        go_on_without_checkpoints(trainer, lambda error: watch.update(f"A checkpoint was lost: {explain(error)}", run))
         _merge_while_generating(trainer.model)
         if held_out and plan.evaluate_every:
             trainer.add_callback(examiner(run, lambda: answer(trainer.model), plan.evaluate_every))

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from grpo_lessons.rewards import Reward, describe
 from grpo_lessons.training.sources import is_pocket
 
+DTYPES = ("float32", "bfloat16", "float16")
 CHAT = {"enable_thinking": False}  # for Qwen3, whose template would open a thought; others do not know the word
 
 
@@ -65,6 +66,8 @@ class Settings:
             )
         if batch % self.accumulation:
             return f"A batch of {batch} completions cannot be cut into {self.accumulation} equal parts. Choose fewer parts."
+        if self.dtype not in DTYPES:
+            return f"dtype {self.dtype!r}: expected one of {', '.join(DTYPES)}."
         if self.use_vllm and find_spec("vllm") is None:
             return (
                 "vLLM is not installed, so it cannot sample. It needs a GPU: `pip install vllm`, in the environment of this "

@@ -1,5 +1,7 @@
 """What we use of TRL that it does not promise to keep; read in TRL 1.16.0. `tests/test_inside.py` says what has moved."""
 
+from collections.abc import Callable
+
 # trl.kernels.chunked_logprob reckons a token's chances over the vocabulary in tiles: so many tokens at a time …
 HEAD_TOKENS = 4096
 # … and so many words of the vocabulary, the chunk_size that GRPOTrainer passes.
@@ -11,3 +13,16 @@ def add_fused_lm_head(model) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+
+
+def go_on_without_checkpoints(trainer, lost: Callable[[Exception], None]) -> None:
+    """Let a training go on where a checkpoint cannot be written: a full disk must not cost what has been learnt."""
+    save = trainer._save_checkpoint
+
+    def guarded(*args, **kwargs):
+        try:
+            save(*args, **kwargs)
+        except Exception as error:  # whatever a disk may do
+            lost(error)
+
+    trainer._save_checkpoint = guarded
