@@ -847,8 +847,10 @@ def as_shown(gold) -> str:
     """A right answer as it stands in the data, not longer than a line: the end of a text, for it stands there."""
     if isinstance(gold, int) and abs(gold) >= 10**MOST_CHARACTERS:
         return f"a number of {gold.bit_length():,} bits"
-    text = str(gold)
-    return repr(gold) if len(text) <= 60 else repr("…" + text[-60:])
+    if not isinstance(gold, str):
+        return str(gold)[:60]
+    text = " ".join(gold.split())
+    return f"'{text}'" if len(text) <= 60 else f"'…{text[-60:]}'"
 
 
 @dataclass(frozen=True)

@@ -118,9 +118,11 @@ def push(advantage: float) -> str:
     return f'<b class="{way}">{arrow}{signed(advantage)}</b>'
 
 
-def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True) -> str:
-    """One card for each completion of a group: text, tokens, rewards, and with `pushes` the advantage."""
-    dead = len(completions) > 1 and is_dead([summed(c) for c in completions])
+def group_cards(
+    completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True, verdict: bool = True
+) -> str:
+    """One card for each completion of a group: text, tokens, rewards, with `pushes` the advantage; over a dead one the `verdict`."""
+    dead = verdict and len(completions) > 1 and is_dead([summed(c) for c in completions])
     cards = [
         f'<div class="card {direction(c.advantage) if pushes else ""}"><div class="text"{_reached(c.text)}>{marked_text(c.text, tags)}</div>'
         f'<div class="facts">{"".join(_reward(name, score) for name, score in c.rewards.items())}'
@@ -129,8 +131,8 @@ def group_cards(completions: Sequence[Completion], tags: Sequence[str] = (), pus
         + "</div></div>"
         for c in completions
     ]
-    verdict = "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
-    return f'{verdict}<div class="cards">{"".join(cards)}</div>'
+    above = "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
+    return f'{above}<div class="cards">{"".join(cards)}</div>'
 
 
 def summed(completion: Completion) -> float | None:
@@ -297,7 +299,7 @@ def marks_table(
     )
 
 
-def group_panel(group: Group, tags: Sequence[str] = ()) -> str:
+def group_panel(group: Group, tags: Sequence[str] = (), verdict: bool = True) -> str:
     """One sampled group of a run under its prompt and step, and how many of its completions differ.
 
     As the entropy falls, so does their number: copies have equal rewards, and nothing to learn from.
@@ -305,7 +307,7 @@ def group_panel(group: Group, tags: Sequence[str] = ()) -> str:
     differ = f"{len({completion.text for completion in group.completions})} of {len(group.completions)} replies differ"
     return (
         f'<p><b>Step {group.step}</b> · {escape(group.prompt)} <span class="name">· {differ}</span></p>'
-        f"{group_cards(group.completions, tags)}"
+        f"{group_cards(group.completions, tags, verdict=verdict)}"
     )
 
 

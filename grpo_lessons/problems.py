@@ -1,5 +1,7 @@
 """Prompts for the lessons, as `list[dict]` with TRL's column names; train and held-out never overlap."""
 
+import csv
+import io
 import json
 import random
 import zlib
@@ -81,6 +83,59 @@ def save_prompts(rows: list[dict], folder: str | Path) -> None:
     """Write prompts as a data set that `load_dataset(folder)` and `trl grpo` read: one JSON object a line."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_rows(name: str, data: bytes) -> list[dict]:
+    """The rows of a file of one's own: JSON lines, a JSON list, CSV, or Parquet (where pyarrow is installed).
+
+    Args:
+        name: the file's name, whose ending tells its format.
+        data: what stands in it.
+
+    >>> read_rows("mine.csv", b"question,answer\\n1 + 1?,2\\n")
+    [{'question': '1 + 1?', 'answer': '2'}]
+
+    Raises: ValueError that names the file, the line, and what was expected.
+    """
+    kind = Path(name).suffix.lower()
+    if kind == ".parquet":
+        return _parquet(name, data)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: byte {error.start} is no UTF-8. Save the file as UTF-8.") from None
+    if kind == ".csv":
+        rows: list = list(csv.DictReader(io.StringIO(text)))
+    elif kind == ".json":
+        rows = _json(text, f"{name}: expected a list of objects, such as")
+    elif kind in (".jsonl", ".ndjson"):
+        lines = [(at, line) for at, line in enumerate(text.splitlines(), 1) if line.strip()]
+        rows = [_json(line, f"{name}, line {at}: expected an object, such as") for at, line in lines]
+    else:
+        raise ValueError(f"{name}: expected a file that ends in .jsonl, .json, .csv or .parquet.")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f'{name}: expected rows with names, such as {{"question": "1 + 1?", "answer": "2"}}.')
+    return rows
+
+
+def _json(text: str, expected: str):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{expected} {{"question": "1 + 1?", "answer": "2"}} ({error}).') from None
+
+
+def _parquet(name: str, data: bytes) -> list[dict]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise ValueError(
+            f"{name}: Parquet needs pyarrow (pip install pyarrow). Or save the file as JSON lines."
+        ) from None
+    try:
+        return parquet.read_table(io.BytesIO(data)).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"{name}: no Parquet file ({error}).") from None
 
 
 def _user(question: str, instruction: str) -> list[dict]:

@@ -134,7 +134,17 @@ class TutorialReward:
 
 
 @app.cell(hide_code=True)
-def _():
+def _(opened):
+    all_zero = lesson.Question(
+        opened,
+        "All eight replies of a group earn 0. What does the model learn from this group?",
+        {
+            "To avoid all eight of them": "It would, if the reward itself pushed. But only the difference to the group's mean does: 0 − 0 = 0. Set the slider above to 0.",
+            "Nothing at all": "No reply is better than its siblings, so every advantage is 0. Such a group is called **dead**.",
+            "More than from other groups, for the mean is so low": "A low mean makes a *success* stand out. Without one, there is no difference to learn from. Set the slider above to 0.",
+        },
+        right="Nothing at all",
+    )
     successes = mo.ui.slider(0, 8, value=4, show_value=True, label="replies out of 8 that earn 1")
     scale = mo.ui.radio(["group", "none"], value="group", inline=True, label="`scale_rewards`")
     lesson.show(
@@ -142,21 +152,23 @@ def _():
     ## 3 · From rewards to advantages
 
     The model is not pushed by the {word("reward")} itself but by how it compares. Eight replies, a reward of 0 or 1:
-    **how many should succeed for one success to be pushed hardest? What happens at 0, at 8, and at 7?** Move the slider.
+    **how many should succeed for one success to be pushed hardest? What happens at 0, at 8, and at 7?** Choose, then move the slider.
     """,
+        all_zero,
         lesson.row(successes, scale),
     )
-    return scale, successes
+    return all_zero, scale, successes
 
 
 @app.cell(hide_code=True)
-def _(scale, successes):
+def _(all_zero, scale, successes):
     _rewards = [1.0] * successes.value + [0.0] * (8 - successes.value)
     _pushes = advantages([_rewards], scale.value)[0]
     lesson.show(
         cards.push_bars(_rewards, _pushes),
-        f"All pushes together: **{abs(sum(_pushes)):.2f}**, wherever the slider stands. So the *loss* that TRL prints, minus the mean push, starts near 0 (not quite, for a long reply has more tokens to push), and rises later with `beta`. Neither is a fault.",
-        r"""
+        all_zero.then(
+            f"All pushes together: **{abs(sum(_pushes)):.2f}**, wherever the slider stands. TRL prints a *loss*: it is this sum turned round, as a mean. So it starts near 0 (not quite, for a long reply has more tokens to push), and rises later with `beta`. Neither is a fault.",
+            r"""
     A rare success stands out and is pushed up hard, a rare failure is pushed down as hard; when all fail, or all succeed, there is nothing
     to compare and nobody moves. As a formula, with the group's mean and standard deviation (the one with $G-1$):
 
@@ -172,29 +184,8 @@ def _(scale, successes):
     TRL averages over all tokens of the batch (`loss_type="dapo"`), so that long replies do not count less per token.
     ///
     """,
+        ),
     )
-    return
-
-
-@app.cell(hide_code=True)
-def _(opened):
-    all_zero = lesson.Question(
-        opened,
-        "All eight replies of a group earn 0. What does the model learn from this group?",
-        {
-            "To avoid all eight of them": "It would, if the reward itself pushed. But only the difference to the group's mean does: 0 − 0 = 0. Set the slider above to 0.",
-            "Nothing at all": "No reply is better than its siblings, so every advantage is 0. Such a group is called **dead**.",
-            "More than from other groups, for the mean is so low": "A low mean makes a *success* stand out. Without one, there is no difference to learn from. Set the slider above to 0.",
-        },
-        right="Nothing at all",
-    )
-    all_zero
-    return (all_zero,)
-
-
-@app.cell(hide_code=True)
-def _(all_zero):
-    all_zero.answer()
     return
 
 
@@ -220,11 +211,13 @@ def _(get_drawing, p, size):
     _enough = f"most groups are alive from G = {_alive} on" if _alive else "most groups are dead even at G = 16"
 
     _words = ("enough are alive", "it begins to be enough", "too few are alive")
-    _dead = [(_low, _high, p_dead(p.value, _low), p_dead(p.value, _high)) for _low, _high in ((2, 3), (4, 8), (8, 16))]
+    _dead = [(_low, _high, p_dead(p.value, _low), p_dead(p.value, _high)) for _low, _high in ((2, 3), (4, 8), (9, 16))]
     _rows = "\n    ".join(f"| {a}–{b} | {x:.0%} – {y:.0%} | {_words[(x > 0.5) + (y > 0.5)]} |" for a, b, x, y in _dead)
     lesson.show(
         lesson.figure(get_drawing(), plots.dead_groups, p.value, size.value),
-        f"""
+        lesson.fold(
+            "The answer, and a table",
+            f"""
     A group is dead when all succeed or all fail: $p^G + (1-p)^G$. For your p of {p.value:.2f}, {_enough}:
 
     | group size | dead groups | for this p |
@@ -234,6 +227,7 @@ def _(get_drawing, p, size):
     Twice the group is twice the sampling. Set p to 0.01: even sixteen leave 85 % of the groups dead. Then show the model what you want first: an example in the prompt, or a short training on
     worked examples (**SFT**, supervised fine-tuning: it copies, where GRPO can only choose). At p = 0 no group size helps; station 10 shows such a run.
     """,
+        ),
     )
     return
 
@@ -486,12 +480,12 @@ def _(get_drawing, station):
         f'<p class="note">{_real.label}</p>',
         "Two groups of the first step. **Which of them can teach anything?**",
         "**Instruction only**",
-        cards.group_panel(_zero.groups[0], THINK),
+        cards.group_panel(_zero.groups[0], THINK, verdict=False),
         "**One example**",
-        cards.group_panel(_real.groups[0], THINK),
+        cards.group_panel(_real.groups[0], THINK, verdict=False),
         lesson.figure(get_drawing(), plots.before_after, _real, JUDGED),
         f"""
-    An instruction that a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some forty tokens and brings the first successes.
+    An instruction in words that so small a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some forty tokens and brings the first successes.
     To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """,
     )

@@ -225,8 +225,8 @@ def _(hair, scale):
     lesson.show(
         f'<div class="cards">{"".join(_shown)}</div>',
         r"""
-    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: as much is added
-    to every spread, so that a group without any is not divided by 0. So the scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group
+    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: TRL adds 0.0001
+    to every spread, so that a group of equal rewards is not divided by 0. But for such hairs, the scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group
     by one spread, that of all rewards together.
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
@@ -410,8 +410,7 @@ def _(station):
     _rows = "\n".join([_row("before any training", station.recorded.before), *_after])
     _text = " ".join(["sea"] * 12)
     attempt = mo.ui.text_area(value=_text, rows=3, debounce=400, max_length=2000, full_width=True, label="Your text")
-    lesson.show(
-        f"""
+    _table = f"""
     | {word("held-out")} texts | tokens off the target | real words | perplexity |
     |:---|---:|---:|---:|
     {_rows}
@@ -420,9 +419,10 @@ def _(station):
 
     A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model
     liked best at the start is cheapest to keep. Both cost a little precision, and `beta` some time: the model before the training is asked about every token, too.
-
-    **Break it.** Be the model: **earn as much as you can with a text that nobody would want to read.**
-    """,
+    """
+    lesson.show(
+        lesson.fold("Both, in numbers, and what each of them sees", _table),
+        "**Break it.** Be the model: **earn as much as you can with a text that nobody would want to read.**",
         attempt,
         "Can you have 0 and 1 at once? Try: one word, many times · the letter a, 19 times · real words without sense · an essay · nothing at all",
     )
@@ -443,7 +443,7 @@ def _(attempt):
 
 @app.cell(hide_code=True)
 def _():
-    failure = mo.ui.radio(FAILURES, value="longer is better", inline=True, label="The run")
+    failure = mo.ui.radio(FAILURES, inline=True, label="The run")
     lesson.show(
         """
     ## 10 · Runs that fail
@@ -457,6 +457,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(failure, station):
+    mo.stop(not failure.value, mo.md("*Guess, then choose a run.*"))
     _run = station.runs[failure.value]
     _watch = [replace(CURVES[_each], goal=None) for _each in ("reward", "length", "cut off", "ended", "dead", "update")]
     _said = {
@@ -466,8 +467,8 @@ def _(failure, station):
     when everything is cut off, loss and gradient are 0, and the logged reward looks as fine as ever. Leaving them out is right for long
     thoughts that were only cut short; it is no remedy for a reward without a summit.""",
         "signed": """**The summit is an empty text.** Nothing wrong with the learning: it found what was paid for, fast. A length near 1 is the end token alone. A reward
-    above 0 that rises while the texts vanish: read the texts, not only the curve. (All rewards are equal in the end, and `frac_reward_zero_std` says 0 all the same: 0.95 is not exact in
-    single precision, so the spread is a hair above nothing. `grad_norm` 0 does not lie.)""",
+    above 0 that rises while the texts vanish: read the texts, not only the curve. (All rewards are equal in the end, and `frac_reward_zero_std` says 0 all the same: a computer's 0.95 is rounded,
+    so the spread is a hair above nothing. `grad_norm` 0 does not lie. It is logged before it is cut to `max_grad_norm`.)""",
     }
     lesson.show(
         curves({failure.value: _run, "distance": station.recorded}, watch=_watch),
@@ -478,7 +479,7 @@ def _(failure, station):
     | what you see | what it says | what to do |
     |:---|:---|:---|
     | `reward` flat, `frac_reward_zero_std` 1 from the first step | all rewards equal: is it `len` of a conversation, which is 1? | count `completion_ids` |
-    | `clipped_ratio` → 1, `mean_terminated_length` → 0 | everything is cut off | a reward with a summit; a larger limit |
+    | `clipped_ratio` → 1; `mean_terminated_length`, of the texts that ended by themselves, → 0 | everything is cut off | a reward with a summit; a larger limit |
     | `entropy` rises while `reward` rises | the reward does not look at the content | `beta`, or a second reward; read the texts |
     | length → 1 | being short is paid for | look at the sign |
     """,

@@ -16,7 +16,7 @@ with app.setup(hide_code=True):
     import marimo as mo
 
     from grpo_lessons import cards, lesson, plots
-    from grpo_lessons.answers import number
+    from grpo_lessons.answers import is_right, number
     from grpo_lessons.cards import word
     from grpo_lessons.curves import CURVES, LENGTH, Curve, curves
     from grpo_lessons.groups import AGGREGATIONS, combined, p_dead, scored
@@ -28,6 +28,7 @@ with app.setup(hide_code=True):
     from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket
 
     THINK = ("think", "answer")
+    GRADERS = ("equal as text", "math-verify", "ours")
     DIFFICULTIES = {
         "two numbers": {"terms": 2},
         "three numbers": {},
@@ -51,7 +52,7 @@ def _(opened, station):
     _pairs = [
         (_question, [f"{_c.text} {'✓' if _c.rewards['answer_reward'] else '✗'}" for _c in _each])
         for _question, *_each in zip(_before.prompts, _before.completions, _after.completions, strict=True)
-        if not has_thought(_each[0].text)
+        if not has_thought(_each[0].text) and _each[0].text.count("<answer>") == _each[0].text.count("</answer>")
     ]
     lesson.show(
         f"""
@@ -88,55 +89,47 @@ def _(GOLD, QUESTION, REPLIES, opened):
 
 @app.cell(hide_code=True)
 def _():
-    _replies = ("72.0", "1,234", "-5", r"\frac{3}{4}", "$72.", "about 72", "72 or 73")
-    _golds = ("72", "1234", "−5", "0.75", "72", "72", "72")
-    _field = {"debounce": 400, "max_length": 200, "full_width": True}
-    answered, golds = (
-        mo.ui.array(
-            [mo.ui.text(_each, label=lesson.unseen(f"{_what} {i}"), **_field) for i, _each in enumerate(_all, 1)]
-        )
-        for _what, _all in (("answer", _replies), ("right answer", _golds))
-    )
-    _left = mo.vstack([mo.md("**answer in the reply**"), *answered.elements])
-    _right = mo.vstack([mo.md("**right answer**"), *golds.elements])
+    graders = mo.ui.dictionary({_name: mo.ui.switch(label=_name) for _name in GRADERS})
+    _own = {"reply": ("They are 1/2.", "a reply of yours"), "gold": ("0.5", "and what is right")}
+    own = mo.ui.dictionary({_n: mo.ui.text(_v, label=_l, max_length=200) for _n, (_v, _l) in _own.items()})
     lesson.show(
         """
     ## 2 · Is that the right answer?
 
-    The tempting way is to compare two strings. Below are replies and the right answers, as a data set might have them. **Where does `==` between strings say the wrong thing?** All fields are yours to edit; try `0.5` against `1/2`, or a unit behind the number. (The third row has a hyphen on one side and a real minus sign on the other.)
+    Replies as models write them, and right answers as public data sets have them. *Right?* is what is true. **Which rows does a comparison of texts get wrong? And [math-verify](https://github.com/huggingface/Math-Verify), the field's own library?** Guess first, then switch the graders on.
     """,
-        mo.hstack([_left, _right], widths=[2, 1], wrap=True),
+        lesson.row(*graders.elements.values()),
+        lesson.row(*own.elements.values()),
     )
-    return answered, golds
+    return graders, own
 
 
 @app.cell(hide_code=True)
-def _(answered, golds):
-    def _shown(value):
-        return "–" if value is None else str(value) if len(str(value)) < 20 else f"{str(value)[:12]}…"
+def _(graders, own):
+    def _row(reply, gold, right, says, why):
+        _found = final_answer(reply)
+        _all = dict(zip(GRADERS, (_found == gold, says, is_right(_found, gold)), strict=True))
+        return reply, [gold, right, *(_all[_name] for _name in _on), why]
 
-    _rows = []
-    for _reply, _gold in zip(answered.value, golds.value, strict=True):
-        _read, _right = number(_reply), number(_gold)
-        _equal = "no number" if _right is None else _read == _right
-        _rows.append((_reply, [_reply == _gold, _equal, _shown(_read), _shown(_right)]))
+    _on = [_name for _name in GRADERS if graders.value[_name]]
+    _head = ["reply", "what is right", "right?", *_on, "why"]
+    _own = [_row(own.value["reply"], own.value["gold"], "?", "–", "yours")]
     lesson.show(
-        cards.marks_table(["answer", "== as text", "equal by value", "read as", "right answer"], _rows, truth=1),
-        "As numbers, exactly, as fractions: no rounding, no string. What gives no number, or several, has no value, and earns nothing.",
+        cards.marks_table(_head, [_row(**_each) for _each in lesson.table("real_answers")], truth=1),
+        cards.marks_table(_head, _own) if _on else None,
+        """
+    Red: the grader is wrong. A comparison of texts mostly says no. math-verify reads formulas well and hedges badly: it pays for a range, and for one of two numbers. (These rows were picked because the three disagree.)
+    Ours asks first *what kind* of thing an answer is: a number, a range, a point, an interval, a choice. It compares by that, numbers exactly, as fractions. What could be two things is neither.
+    """,
     )
     return
 
 
 @app.cell(hide_code=True)
 def _():
-    _steps = {
-        "last": "the last number",
-        "hashes": "`#### 72`",
-        "boxed": r"`\boxed{72}`",
-        "answer": "`<answer>72</answer>`",
-    }
-    _steps["thought"] = "thoughts do not count"
-    switches = mo.ui.dictionary({_name: mo.ui.switch(_name == "last", label=_is) for _name, _is in _steps.items()})
+    _names = ("last", "hashes", "boxed", "answer", "thought")
+    _says = ("the last number", "`#### 72`", r"`\boxed{72}`", "`<answer>72</answer>`", "thoughts do not count")
+    switches = mo.ui.dictionary({n: mo.ui.switch(n == "last", label=_l) for n, _l in zip(_names, _says, strict=True)})
     lesson.show(
         """
     ## 3 · Where is the answer?
@@ -184,12 +177,26 @@ def _(PLACES, opened, switches):
 
 
 @app.cell(hide_code=True)
+def _(data):
+    lesson.show(
+        """
+    ## 4 · Check your data
+
+    A right answer that cannot be read is a question on which nobody can be paid. *Train* looks at all of them first, and so can you. **Try a file of your own:** it is read here, and sent nowhere. Until then, those of station 2.
+    """,
+        lesson.row(*data.elements.values()),
+        lesson.show_check(data.value, lesson.table("real_answers")),
+    )
+    return
+
+
+@app.cell(hide_code=True)
 def _():
     tolerance = mo.ui.slider(0, 30, value=0, show_value=True, label="tolerance")
     partial = mo.ui.switch(label="partial credit: 1 − error / 95")
     lesson.show(
         """
-    ## 4 · Nearly right
+    ## 5 · Nearly right
 
     Why not pay for nearly right? Eight replies to *What is 12 + 45 + 38?*, right answer 95. **Widen the tolerance until a blind guess pays as much as a sum worked out.**
     """,
@@ -220,7 +227,7 @@ def _(GOLD, REPLIES, partial, tolerance):
         f"Mean advantage: {', '.join(_means)}. Paid in full: {', '.join(_paid)}.",
         f"""
     With tolerance 0 the two that think stand out. At 10 five guesses of six are paid as much as they, and only the last one is pushed down; from 23 on the group is dead. Partial credit never dies, and pushes a near guess {word("up")}, too. Neither is wrong in itself: for a measurement a tolerance is what you mean.
-    But the model will learn to be *as good as it pays to be*. Station 11 shows a run with a tolerance of 20.
+    But the model will learn to be *as good as it pays to be*. Station 12 shows a run with a tolerance of 20.
     """,
     )
     return
@@ -242,7 +249,7 @@ def _(opened):
     )
     lesson.show(
         """
-    ## 5 · A reward that never complains
+    ## 6 · A reward that never complains
 
     Here is a reward with a bug. It runs, it returns numbers, and a training with it starts without an error. **All four replies are right. What do they earn? Now take the `except` away.**
     """,
@@ -284,9 +291,9 @@ def _(bare, bug):
         bug,
         bug.answer(),
         """
-    A bad *reply* earns 0. A bug is not a reply: let it raise. A *right answer* that cannot be read is another matter: it is nobody's fault in the group, so the reward gives `None`, which counts neither way, and says so once. This is the one we train with; `**columns` takes whatever columns of the data set TRL passes.
+    A bad *reply* earns 0. A bug is not a reply: let it raise. A *right answer* that cannot be read is another matter: it is nobody's fault in the group, so the reward gives `None`, which counts neither way, and says so once. This is what the one we train with does for each reply.
     """,
-        mo.md(lesson.source(AnswerReward.__call__, AnswerReward._score)),
+        mo.md(lesson.source(AnswerReward._score)),
     )
     return
 
@@ -299,7 +306,7 @@ def _():
     aggregation = mo.ui.radio(AGGREGATIONS, value=AGGREGATIONS[0], inline=True, label="`multi_objective_aggregation`")
     lesson.show(
         """
-    ## 6 · Two rewards at once
+    ## 7 · Two rewards at once
 
     One may want right answers *and* a format. TRL adds the rewards, each times its entry in `reward_weights`, and compares the sums (`sum_then_normalize`). Or it compares each reward first and adds up those (`normalize_then_sum`). **Somebody pays the format in percent, 100 points instead of 1. Which replies are pushed up then, with the one and with the other? And what does a weight of 0.1 do at 1 point?**
     """,
@@ -317,12 +324,11 @@ def _(GOLD, aggregation, points, weight):
     _right = answer_reward(completions=_replies, answer=[GOLD] * 4)
     _form = [points.value * _score for _score in format_reward(completions=_replies)]
     _pushes = combined([[_right], [_form]], [1, weight.value], aggregation.value)[0]
-    _group = [
-        Completion(_text, 0, {"right": _one, "in the format": _other}, _push)
-        for _text, _one, _other, _push in zip(_replies, _right, _form, _pushes, strict=True)
-    ]
+    _rows = zip(_replies, _right, _form, _pushes, strict=True)
     lesson.show(
-        cards.group_cards(_group, THINK),
+        cards.group_cards(
+            [Completion(t, 0, {"right": r, "in the format": f}, _push) for t, r, f, _push in _rows], THINK
+        ),
         """
     With equal points a right answer without the format earns as much as a wrong one in it. In a sum, points and weight are one thing: 100 points for the format drown the answer. `normalize_then_sum` gives each reward the same spread first, so that points do not matter and the weight alone decides ([GDPO](https://arxiv.org/abs/2601.05242)). At equal points a small weight says, with either, that the answer matters more.
     """,
@@ -335,7 +341,7 @@ def _(station):
     menu = station.models()
     lesson.show(
         """
-    ## 7 · The configuration
+    ## 8 · The configuration
 
     Set up your own training. The first choice is the *difficulty*, the next the rewards; the code follows, and *Train* runs it.
     """,
@@ -363,18 +369,17 @@ def _(opened):
         },
         right="A thought stands in front of right answers, and is pushed up with them",
     )
-    lesson.show("## 8 · Train", thinking)
+    lesson.show("## 9 · Train", thinking)
     return (thinking,)
 
 
 @app.cell(hide_code=True)
 def _(asked, buttons, get_cost, get_report, scrub, station, thinking):
     lesson.show(
-        thinking.noted(station=9),
+        thinking.noted(station=10),
         station.show(buttons, scrub, get_report(), get_cost(), asked, thinking),
         f"""
-    **What to watch.** *Right answers*: the line is the share among the replies of a step, the dots are {word("held-out")} questions, which no step trains on.
-    (At step 1 they may lie apart: the line is about eight questions, the dot about ninety-six.) With the settings as they first stood, *replies that think* is counted and never paid. *Length* follows it: thoughts take tokens.
+    **What to watch.** *Right answers*: the line is the share among the replies of a step, the dots are {word("held-out")} questions, which no step trains on. (At step 1 they may lie apart: the line is about eight questions, the dot about ninety-six.) With the settings as they first stood, *replies that think* is counted and never paid. *Length* follows it: thoughts take tokens.
     {word("dead", "Dead groups")} become many at the end: what was a hard question is now too easy, and teaches nothing more. *Entropy*, how undecided the model is about its next token, falls; *KL* is how far it has moved from where it began.
     """,
     )
@@ -397,7 +402,7 @@ def _(get_drawing, get_ended, station, step):
     }
     lesson.show(
         """
-    ## 9 · Look inside
+    ## 10 · Look inside
 
     **Who is pushed up?** Move through the steps, and look for the thought (`<think>` with something in it).
     """,
@@ -428,9 +433,8 @@ def _(get_ended, station, thinking, tried):
     lesson.show(
         lesson.show_scores(tried, {"right answer": answer_reward, "thinks": thinks}, THINK),
         "**And your prediction?** Why does thinking spread?",
-        thinking.answer(),
-        f"""
-    **Why.** The groups kept from the first steps of this run, taken together:
+        thinking.then(f"""
+    **Why.** The groups kept from the first eight steps of this run, taken together:
 
     | replies that | number | right | mean advantage |
     |:---|---:|---:|---:|{_rows}
@@ -438,9 +442,8 @@ def _(get_ended, station, thinking, tried):
     A reward for right answers never looks at a thought. But a reply is pushed as a whole, every token of it by the same advantage, so the tokens of the thought rise with the answer they led to. And `<think>` stands first: after it, a right answer is likely; without it, hardly ever.
 
     **How this is what DeepSeek-R1 reports, and how it is not.** [DeepSeek-R1-Zero](https://arxiv.org/abs/2501.12948) was trained by GRPO with rewards that a program checks, without worked examples, and its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* no reward looks at what stands in a thought, and thinking spreads because it leads to right results.
-    *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of
-    under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. How much large models invent is an open question.
-    """,
+    *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. How much large models invent is an open question.
+    """),
     )
     return
 
@@ -450,7 +453,7 @@ def _():
     boxed = mo.ui.switch(label="every answer goes into its block")
     lesson.show(
         """
-    ## 10 · Strict and lenient
+    ## 11 · Strict and lenient
 
     *Lenient* finds an answer anywhere in the reply, *strict* only in its `<answer>` block. Reports of "accuracy" often mean the second. **Put every answer into its block, as a format reward would have it: which number rises, and what has been learnt about adding?**
     """,
@@ -474,7 +477,7 @@ def _(GOLD, REPLIES, boxed, get_drawing, get_ended, station):
     lesson.show(
         cards.marks_table(["reply", *_judges], _rows, THINK),
         f"Lenient {_lenient}, strict {_strict}.{_said}",
-        "The run of station 8, judged both ways. It learnt to think first, so both rise; the gap between them is format:",
+        "The run of station 9, judged both ways. It learnt to think first, so both rise; the gap between them is format:",
         lesson.figure(get_drawing(), plots.before_after, station.answered(get_ended()), _titles),
         "Report both. A gap between them is a matter of format, and cheap to close; a rise of the strict number alone is not a rise of ability.",
     )
@@ -483,10 +486,10 @@ def _(GOLD, REPLIES, boxed, get_drawing, get_ended, station):
 
 @app.cell(hide_code=True)
 def _():
-    failure = mo.ui.radio(FAILURES, value=FAILURES[0], inline=True, label="The run")
+    failure = mo.ui.radio(FAILURES, inline=True, label="The run")
     lesson.show(
         """
-    ## 11 · Runs that fail
+    ## 12 · Runs that fail
 
     The same training, with one change each; dashed, the run that works. **Before you choose one: will its groups be alive?**
     """,
@@ -497,12 +500,13 @@ def _():
 
 @app.cell(hide_code=True)
 def _(failure, station):
+    mo.stop(not failure.value, mo.md("*Guess, then choose a run.*"))
     _run, _works = station.runs[failure.value], station.recorded
     _watch = [REWARD, replace(RIGHT, title="right answers (exact)"), THOUGHTS, DEAD]
 
     def _dead(rows):
         p = fmean(row["reward"] for row in rows)
-        return " | ".join(f"{share:.0%}" for share in (p, p_dead(p, 4), p_dead(p, 8), p_dead(p, 16)))
+        return " | ".join(f"{share:.1%}" for share in (p, p_dead(p, 4), p_dead(p, 8), p_dead(p, 16)))
 
     _said = {
         "too hard: four numbers": "**All wrong.** The model was taught sums of two and of three numbers; of four, it gets almost none right. Nearly every group is dead from the first step to the last. Nothing is wrong with the reward. Easier questions come first (a curriculum), or a few worked examples before any reinforcement.",
@@ -522,7 +526,7 @@ def _(failure, station):
     | the run that works, last five steps | {_dead(_works.metrics[-5:])} |
 
     (Dead if every reply has this chance, whatever the question: in truth some questions are harder than others, and a few more groups are dead.)
-    Questions teach while the model gets some of its tries right and some wrong. The difficulty in station 7 is there for that: with sums of *two* numbers more replies are right at the start; compare the dead groups at both ends.
+    Questions teach while the model gets some of its tries right and some wrong. The difficulty in station 8 is there for that: with sums of *two* numbers more replies are right at the start; compare the dead groups at both ends.
     """,
     )
     return
@@ -535,11 +539,9 @@ def _(get_drawing, station):
     _last = [_row["reward"] for _row in _real.metrics[-5:]]
     lesson.show(
         f"""
-    ## 12 · A real model
+    ## 13 · A real model
 
-    **SmolLM2-135M-Instruct** is a hundred and fifty times as large, has read a good part of the web, and adds two numbers of two digits badly. Asked as the pocket model is,
-    it talks about the sum until it is cut off: {_zero.before.mean("answer_reward"):.0%} of its replies are right, and most groups are {word("dead")} (dashed). With **one example** in the prompt
-    and the same reward (solid), it goes from {_real.before.mean("answer_reward"):.0%} right to {_real.after.mean("answer_reward"):.0%} in {_real.steps_done} steps, on {word("held-out", "questions that no step trained on")}.
+    **SmolLM2-135M-Instruct** is a hundred and fifty times as large, has read a good part of the web, and adds two numbers of two digits badly. Asked as the pocket model is, it talks about the sum until it is cut off: {_zero.before.mean("answer_reward"):.0%} of its replies are right, and most groups are {word("dead")} (dashed). With **one example** in the prompt and the same reward (solid), it goes from {_real.before.mean("answer_reward"):.0%} right to {_real.after.mean("answer_reward"):.0%} in {_real.steps_done} steps, on {word("held-out", "questions that no step trained on")}.
     """,
         curves({"one example": _real, "no example": _zero}, watch=_watch),
         cards.text_table(["held-out question", "before", "after"], _real.before.texts(_real.after)[:4]),
@@ -548,10 +550,9 @@ def _(get_drawing, station):
         f"""
     The curve ends at {_last[-1]:.2f}, and held out are {_real.after.mean("answer_reward"):.2f}. Is that learnt by heart? No: no question comes twice. A step has four questions, and the last four were easy ones; the last five steps have {fmean(_last):.2f} on average, and with 96 questions ten points either way are luck. **Believe many questions, not the last point of a curve.**
 
-    No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand:
-    less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.
+    No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand: less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.
 
-    To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 7 and train: some minutes on a laptop, faster on a GPU.
+    To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 8 and train: some minutes on a laptop, faster on a GPU.
     """,
     )
     return
@@ -560,12 +561,12 @@ def _(get_drawing, station):
 @app.cell(hide_code=True)
 def _():
     attempt = mo.ui.text_area(
-        value="Somewhere around 100.", rows=3, debounce=400, max_length=2000, full_width=True, label="Your reply"
+        value="I would rather not say.", rows=3, debounce=400, max_length=2000, full_width=True, label="Your reply"
     )
     generous = mo.ui.slider(0, 30, value=10, show_value=True, label="tolerance of the third grader")
     lesson.show(
         """
-    ## 13 · Break it
+    ## 14 · Break it
 
     Be the model, and lazy: **earn as much as you can without adding** *12 + 45 + 38*. You may assume that the graders are as you set them.
     """,
@@ -591,7 +592,7 @@ def _(GOLD, attempt, generous):
         cards.marks_table(["your reply", "answer found", *_judges], [_row], THINK),
         "**You have it: paid in full, and the answer is wrong.**" if 1 in _scores and not _scores[0] else None,
         """
-    An exact answer is hard to fake; that is why verifiable rewards work so well. (Even the question handed back, `12+45+38`, has the right value: our reward wants a number where a number is right.) What can be had cheaply is everything around it: a tolerance, partial credit, a format.
+    An exact answer is hard to fake; that is why verifiable rewards work so well. (The question handed back, `12+45+38`, has the right value and earns 0: where a number is right, our reward wants a number.) What can be had cheaply is everything around it: a tolerance, partial credit, a format.
 
     | what you see | what it says | what to do |
     |:---|:---|:---|
@@ -612,7 +613,7 @@ def _(opened):
     exercises.ask(
         my_final_answer,
         f"""
-    ## 14 · Three exercises
+    ## 15 · Three exercises
 
     {exercises.where}
 
@@ -652,16 +653,11 @@ def my_dead_share(p, size):
 
 
 @app.cell(hide_code=True)
-def _(exercises):
-    exercises.verdict(my_dead_share)
-    return
-
-
-@app.cell(hide_code=True)
-def _(keeping, station):
+def _(exercises, keeping, station):
     lesson.show(
+        exercises.verdict(my_dead_share),
         """
-    ## 15 · Keep it
+    ## 16 · Keep it
 
     What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it; the code that runs is the code you see.
     """,
@@ -682,8 +678,7 @@ def _(opened):
     mo.md(f"""
     ## What you now know
 
-    Check answers by value; let bugs raise; choose questions that are sometimes right. Then reward the result, and whatever leads to it spreads, thinking included.
-    A model learns neither what you meant nor what you measure elsewhere, but what makes one reply better than its siblings.
+    Check answers by value; let bugs raise; choose questions that are sometimes right. Then reward the result, and whatever leads to it spreads, thinking included. A model learns neither what you meant nor what you measure elsewhere, but what makes one reply better than its siblings.
 
     That was the course: {opened.link("length")}, what a reward does not see · {opened.link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order: *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?*
 
@@ -706,21 +701,13 @@ def _():
     _sum = "<think>12 + 45 = 57. 57 + 38 = 95.</think>"
     _four = [f"{_sum}The answer is 95.", "The answer is 85.", f"{_sum}<answer>95</answer>", "<answer>105</answer>"]
     REPLIES = [*_four, "97", "12 + 45 + 38 = 93", "#### 90", "<think></think><answer>118</answer>"]
-    PLACES = {  # where an answer may stand
-        "It is 95.": "one number, at the end",
-        "#### 95\n3 numbers were added.": "the mark of GSM8K, a data set of school mathematics, then more",
-        r"\boxed{95}, checked in 2 ways": "LaTeX, then more",
-        "<answer>95</answer> (57 plus 38)": "a block, then more",
-        "<think>12 + 45 = 57. 57 + 38 = 95.</think>": "a thought and no answer",
-        "<think>12 + 45 = 57. 57 + 38 = 95": "a thought never closed",
-        "<think>Is it <answer>95</answer>?</think><answer>94</answer>": "an answer inside a thought",
-    }
+    PLACES = lesson.table("places")  # where an answer may stand, and why
     return GOLD, PLACES, QUESTION, REPLIES
 
 
 @app.function(hide_code=True)
 def plan(settings, difficulty=None, reward="right answer", tolerance=0, format_weight=1.0, example=None):
-    """The training of station 7. A real model adds two numbers, and is shown one example unless `example` is False."""
+    """The training of station 8. A real model adds two numbers, and is shown one example unless `example` is False."""
     pocket = is_pocket(settings.model)
     difficulty = difficulty or ("three numbers" if pocket else "two numbers")
     example = not pocket if example is None else example
@@ -762,8 +749,8 @@ def _():
     _watch = [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL]
     station = lesson.Station(opened, DEFAULT, _runs, _watch, tags=THINK)
     ask = station.tryout("What is 12 + 45 + 38?", "math_learns")
-    load, keeping = ask.button(), station.keep_menu()
-    return ask, keeping, load, opened, station
+    load, keeping, data = ask.button(), station.keep_menu(), lesson.data_file()
+    return ask, data, keeping, load, opened, station
 
 
 @app.cell(hide_code=True)

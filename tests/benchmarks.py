@@ -31,9 +31,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from grpo_lessons import cards, curves  # noqa: E402
+from grpo_lessons.answers import read  # noqa: E402
 from grpo_lessons.groups import interval  # noqa: E402
 from grpo_lessons.problems import sums  # noqa: E402
-from grpo_lessons.rewards import LengthReward, format_reward, reward_name  # noqa: E402
+from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, reward_name  # noqa: E402
 from grpo_lessons.training import Plan, Settings, Watch, models, train  # noqa: E402
 from grpo_lessons.training.machine import load_libraries  # noqa: E402
 from notebooks.record import RUNS  # noqa: E402
@@ -720,6 +721,73 @@ async def _class(host: str, many: int) -> dict:
     return {"opened": opened, "idle": idle, "busy": busy, "freed": freed, "stayed": len(stayed)}
 
 
+# Right answers -----------------------------------------------------------------------------------------------------
+
+PAIRS = Path(__file__).with_name("data") / "answers.json"
+
+
+def by_math_verify(completion: str, gold) -> bool:
+    """Whether math-verify takes a completion for right: the gold as it stands, in a box, or in dollars, as its page advises."""
+    from math_verify import parse, verify
+
+    answer = completion.rpartition("</think>")[2]
+    answer = answer.partition("<answer>")[2].partition("</answer>")[0] or answer
+    text = str(gold[0]) if isinstance(gold, list) else str(gold)
+    with suppress(Exception):
+        return any(verify(parse(form), parse(answer)) for form in (text, f"\\boxed{{{text}}}", f"${text}$"))
+    return False
+
+
+def by_trl(completion: str, gold) -> bool:
+    """Whether `trl.rewards.accuracy_reward` pays."""
+    from trl.rewards import accuracy_reward
+
+    text = str(gold[0]) if isinstance(gold, list) else str(gold)
+    with suppress(Exception):
+        return accuracy_reward([[{"role": "assistant", "content": completion}]], [f"${text}$"]) == [1.0]
+    return False
+
+
+def answer_rows() -> None:
+    """Right answers as data sets and models write them: ours, math-verify and TRL side by side, by kind; a few seconds."""
+    import logging
+
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    judges = {
+        "ours": lambda completion, gold: answer_reward(completions=[completion], answer=[gold]) == [1.0],
+        "math-verify": by_math_verify,
+        "TRL": by_trl,
+    }
+    pairs = json.loads(PAIRS.read_text("utf-8"))
+    wrong, unpaid = ({name: {} for name in judges} for _ in range(2))
+    for pair in pairs:
+        for name, judge in judges.items():
+            if judge(pair["completion"], pair["gold"]) != bool(pair["right"]):
+                counts = (unpaid if pair["right"] else wrong)[name]
+                counts[pair["kind"]] = counts.get(pair["kind"], 0) + 1
+
+    def said(kind: str | None) -> str:
+        each = (
+            f"{name} {sum(wrong[name].values()) if kind is None else wrong[name].get(kind, 0)} / "
+            f"{sum(unpaid[name].values()) if kind is None else unpaid[name].get(kind, 0)}"
+            for name in judges
+        )
+        return ", ".join(each)
+
+    for kind in sorted({pair["kind"] for pair in pairs}):
+        n = sum(pair["kind"] == kind for pair in pairs)
+        row(f"{kind}, {n} pairs: wrong paid / right unpaid", "", said(kind))
+    row(f"all {len(pairs)} pairs: wrong paid / right unpaid", "≤ 2 / ≤ 8 of 238", said(None))
+    replies = [f"<think>{n} and {n}</think><answer>{2 * n}.0</answer>" for n in range(64)]
+    took = []
+    for _ in range(9):
+        read.cache_clear()
+        started = time.perf_counter()
+        answer_reward(completions=replies, answer=[str(2 * n) for n in range(64)])
+        took.append(1000 * (time.perf_counter() - started))
+    row("64 numbers, ms, median of nine", "≤ 50", f"{statistics.median(took):.0f}")
+
+
 # -------------------------------------------------------------------------------------------------------------------
 
 RECIPES: dict[str, Callable[..., None]] = {
@@ -732,6 +800,7 @@ RECIPES: dict[str, Callable[..., None]] = {
     "edit": view_rows,
     "page": page_rows,
     "class": class_rows,
+    "answers": answer_rows,
 }
 
 

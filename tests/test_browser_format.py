@@ -101,6 +101,7 @@ def test_tab_goes_from_control_to_control_and_never_into_hidden_code(page):
 
 def test_the_way_to_step_by_step_covers_no_text(page):
     page.evaluate("document.getElementById('App').scrollTop = 0")
+    page.locator("#gl-bar").wait_for(timeout=5_000)
     way, heading = (at.bounding_box() for at in (page.locator("#gl-bar"), page.get_by_role("heading", level=1)))
     assert way["y"] >= 0 and way["y"] + way["height"] <= heading["y"]
     page.evaluate("document.getElementById('App').scrollTop = 900")

@@ -24,7 +24,7 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
         "text before",
         "4 sampled completions",
         "What would have seen it",
-        "perplexity",
+        "Both, in numbers",
         "Not yet",
     )
 

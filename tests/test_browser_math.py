@@ -21,23 +21,37 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
     check_untouched(
         page,
         "A small language model adds",
-        "equal by value",
+        "two and two thirds",
+        "Every right answer has a value.",
         "Mean advantage",
         "right, if it thinks",
-        "dead groups at G",
+        "Guess, then choose a run.",
         "Not yet",
     )
 
 
 def test_an_edited_answer_is_compared_anew(page):
-    row = page.locator("tr").filter(has_text="72.0")
-    assert row.locator("td").nth(2).inner_text() == "✓"
+    page.get_by_role("switch", name="ours").first.click()
+    row = page.locator("tr").filter(has_text="yours")
+    assert row.locator("td").nth(3).inner_text(timeout=10_000) == "✓"
     field = page.locator("marimo-text input").first
-    field.fill("<b>73.0</b>")
+    field.fill("<b>0.51</b>")
     field.blur()
-    row = page.locator("tr").filter(has_text="<b>73.0</b>")
+    row = page.locator("tr").filter(has_text="<b>0.51</b>")
     row.wait_for(timeout=10_000)
-    assert row.locator("td").nth(2).inner_text() == "✗"
+    assert row.locator("td").nth(3).inner_text() == "✗"
+
+
+def test_a_data_set_of_ones_own_is_checked(page, tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"label": "3\\\\frac{1}{2}"}\n{"label": null}\n', encoding="utf-8")
+    page.locator("marimo-file input[type=file]").set_input_files(tmp_path / "mine.jsonl")
+    shown(page, "The right answers are looked for in the column").wait_for(timeout=10_000)
+    column = page.locator("marimo-text input").nth(2)
+    column.fill("label")
+    column.blur()
+    shown(page, "1 without a value: row 1 (None)").wait_for(timeout=10_000)
+    read_as = page.locator("tr", has=page.get_by_role("cell", name="mixed number", exact=True))
+    assert read_as.locator("td").nth(3).inner_text().strip() == "3.5"
 
 
 def test_with_every_step_of_the_extraction_all_replies_are_read_right(page):

@@ -229,7 +229,6 @@ def test_what_was_learnt_survives_a_checkpoint_that_cannot_be_written(tmp_path, 
 TEMPLATES = {  # as TRL 1.16 ships them: what each opens at the end of a prompt
     "deepseek_r1_distill": "<think>",
     "deepseekv3": "<think>",
-    "nemotron_3_super": "<think>",
     "qwen3_8": "",  # closed at once, where it is told not to think
     "qwen3_5_think": "",
     "qwen2_5": "",

@@ -1,9 +1,10 @@
 """All that knows marimo: what lessons are made of, the training station first."""
 
+from grpo_lessons.lesson.datacheck import data_file, show_check
 from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.notes import furniture
 from grpo_lessons.lesson.opened import Opened
-from grpo_lessons.lesson.practice import Exercises, before_you_begin, shown_code, source
+from grpo_lessons.lesson.practice import Exercises, before_you_begin, shown_code, source, table
 from grpo_lessons.lesson.questions import Question
 from grpo_lessons.lesson.station import REAL, Station
 from grpo_lessons.lesson.tryout import show_scores
@@ -16,14 +17,17 @@ __all__ = [
     "Question",
     "Station",
     "before_you_begin",
+    "data_file",
     "figure",
     "fold",
     "furniture",
     "row",
     "show",
+    "show_check",
     "show_scores",
     "shown_code",
     "source",
+    "table",
     "unseen",
 ]
 

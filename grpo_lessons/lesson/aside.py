@@ -81,8 +81,9 @@ def outcome(opened: Opened, said: Progress | None, waiting: str) -> mo.Html:
 
 def _verdict(rewards: tuple[float, ...]) -> str:
     """Whether it has learnt, in words: a single step is luck, so the first third is put beside the last."""
-    some = max(1, len(rewards) // 3)
+    some = min(len(rewards), max(2, len(rewards) // 3))
     first, last = fmean(rewards[:some]), fmean(rewards[-some:])
-    word = "it learns" if last > first else "it does not learn, or not yet"
+    rises = "it learns" if len(rewards) > 9 else "it rises, and of so few steps that may be luck"
+    word = rises if last > first else "it does not learn, or not yet"
     means = f"the first {counted(some, 'step')} {short(first)}, the last {short(last)}"
     return f"Reward of each step; on average {means}: <b>{word}</b>."

@@ -8,8 +8,8 @@ import marimo as mo
 
 from grpo_lessons.lesson.lexicon import helped, settings_explained
 from grpo_lessons.lesson.opened import Opened
-from grpo_lessons.lesson.words import fold
-from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket
+from grpo_lessons.lesson.words import fold, warn
+from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket, templates
 from grpo_lessons.training.machine import gpu
 from grpo_lessons.training.sources import is_here
 
@@ -165,4 +165,21 @@ def show_plan(plan: Plan, folded: bool) -> list[str | mo.Html]:
     else:
         prompts = settings.batch_size // settings.group_size
         first = f"Each step draws {prompts} prompts and samples {settings.batch_size} completions."
-    return [first, fold("The same as code, and what each setting does", *code)] if folded else [first, *code]
+    below = [fold("The same as code, and what each setting does", *code)] if folded else code
+    return [first, *_to_know(plan), *below]
+
+
+def _to_know(plan: Plan) -> list[mo.Html]:
+    """What a reader should know of the model and the data before the training, if anything."""
+    told = []
+    if plan.problem:
+        return told
+    if opened := templates.opened_by(plan.settings.model):
+        words = (
+            f"This model's chat template ends every prompt with `{opened}`: a reply begins inside its thought, and writes only "
+            f"the end of it. The rewards are told. The format reward reads each reply as if it began with `{opened}`."
+        )
+        told.append(mo.callout(mo.md(words), kind="info"))
+    if (checked := plan.checked_answers) and checked.unreadable:
+        told.append(warn(checked.warning))
+    return told

@@ -87,7 +87,7 @@ _CURVES = {  # what the screen says: TRL's name for it, what to do
     ),
     "entropy": (
         "entropy",
-        "How undecided the model is. Falling is normal. Near 0 the replies of a group are copies, and the groups die: if the reward is still low by then, a lower learning rate or a higher temperature. Rising with the reward: the texts fall apart.",
+        "How undecided the model is. Falling is normal. Near 0 the replies of a group are copies, and the groups die: if the reward is still low by then, a lower learning rate or a higher temperature. Rising with the reward: the texts fall apart. (They may fall apart into one bad text, too, and then it falls: read them.)",
     ),
     "distance from the start": ("kl", "Leaps: a lower learning rate, or more `beta`."),
     "size of the update": ("grad_norm", "0: nothing was pushed. Leaps: a lower learning rate."),

@@ -116,5 +116,7 @@ def show_cost(measured: Measured | None, plan: Plan) -> mo.Html:
     if measured is None or measured.model != plan.settings.model:
         if not is_here(plan.settings.model):
             return mo.md("*The model is not on this machine. Train fetches it, once; nothing is fetched before.*")
-        return mo.md("*What this training costs is measured when you have predicted, and stands here.*")
+        return mo.md(
+            "*What this training costs stands here, once it is measured: after your prediction, while no training runs.*"
+        )
     return failed(measured.error) if measured.error else mo.Html(cards.page(cards.progress(measured.phase)))

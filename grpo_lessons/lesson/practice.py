@@ -23,7 +23,12 @@ def before_you_begin(opened: Opened) -> str:
     """What the model is; and in the edit view, where code stands between the prose: that there is another one."""
     shown = opened.has_bar and opened.is_own
     hint = "*Ctrl + . (on a Mac ⌘ + .) leads from the cells to the lesson alone, and back.*\n" if shown else ""
-    return hint + POCKET
+    bar = (
+        "*Step by step*, over the lesson, shows one station at a time and hides what is ahead.\n"
+        if opened.has_bar
+        else ""
+    )
+    return hint + bar + POCKET
 
 
 class Exercises(mo.ui.dictionary):
@@ -107,6 +112,15 @@ def cases(lesson: str, name: str) -> list[Case]:
     """
     rows = json.loads(here.read(f"cases/{lesson}.json"))[name]
     return [Case(row["given"], row["expected"], row["why"]) for row in rows]
+
+
+def table(name: str) -> list | dict:
+    """What a lesson shows as a table, from `notebooks/cases/NAME.json`: rows, or what each text is.
+
+    >>> table("places")["It is 95."]
+    'one number, at the end'
+    """
+    return json.loads(here.read(f"cases/{name}.json"))
 
 
 def written(function: Callable, code: str | None) -> Callable:

@@ -7,6 +7,7 @@ from pathlib import Path
 import marimo as mo
 
 from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.words import fold, show
 
 
 class Question(mo.ui.radio):
@@ -37,8 +38,15 @@ class Question(mo.ui.radio):
         """What there is to say to the choice."""
         if self.value is None:
             return mo.md("*Choose, then read on.*")
-        word, kind = ("**Yes.**", "success") if self.value == self.right else ("**Not quite.**", "warn")
-        return mo.callout(mo.md(f"{word} {self.answers[self.value]}"), kind=kind)
+        if self.value == self.right:
+            return mo.callout(mo.md(f"**Yes.** {self.answers[self.value]}"), kind="success")
+        return mo.callout(mo.md(f"**Not quite.** {self.answers[self.value]} Right is: *{self.right}.*"), kind="warn")
+
+    def then(self, *parts: str | mo.Html | None) -> mo.Html:
+        """The answer, and what explains it, folded away until there is a choice."""
+        return (
+            show(self.answer(), *parts) if self.value else show(self.answer(), fold("Read on without a choice", *parts))
+        )
 
     def noted(self, station: int) -> mo.Html | None:
         """What stands under a prediction that is answered later, in a station after the training."""

@@ -231,7 +231,7 @@ class Station:
         recorded = self.recorded if is_pocket(model) else self.runs.get(REAL, self.recorded)
         if report is None:
             how = "Press Train to see it happen live." if self.opened.trains else "Press Play to see it happen."
-            return Report(f"A recording. {how}", recorded)
+            return Report(f"A recording; no two runs are quite alike. {how}", recorded)
         if report.run.metrics or report.before:
             return report
         return replace(report, before=recorded, names=("", "a recording, until yours begins"))

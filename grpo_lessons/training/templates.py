@@ -19,16 +19,20 @@ def opens(tokenizer) -> str:
         return ""
 
 
-@lru_cache(maxsize=32)
 def opened_by(name: str) -> str:
     """The same of a model's name, read from its files, if they are here; no library is loaded for it.
 
     >>> opened_by("pocket")
     ''
     """
-    if not sources.is_here(name):
+    if name == "pocket" or not sources.is_here(name):
         return ""
-    template = _template(sources.find(name).path)
+    return _opened_in(sources.find(name).path)
+
+
+@lru_cache(maxsize=32)
+def _opened_in(folder: Path) -> str:
+    template = _template(folder)
     if not template:
         return ""
     from jinja2 import StrictUndefined, TemplateError
