@@ -27,6 +27,7 @@ from grpo_lessons.units import (
     LONE,
     MULTIPLIED,
     MULTIPLIERS,
+    PARTS_OF,
     PIECE,
     SHORTENED,
     SHORTENED_SIZE,
@@ -35,6 +36,7 @@ from grpo_lessons.units import (
     dimension,
     in_words,
     is_percent,
+    multiplier,
 )
 
 MOST_CHARACTERS = 400  # of an answer; no honest one is longer
@@ -195,14 +197,16 @@ def _unwrapped(text: str) -> str:
 
 
 MATHS = re.compile(r"\$\$([^$]+)\$\$|\$(?=\S)([^$]*[^$\s])\$(?![0-9])|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_JOIN = re.compile(r"\s*(?:,|;|,?\s*\b(?:and|or)\b|\\text\s*\{\s*,?\s*(?:and|or)\s*\})\s*")
+_JOIN = re.compile(r"\s*(?:,?\s*\b(?:and|or)\b|,|;|\\text\s*\{\s*,?\s*(?:and|or)\s*\})\s*")
+_JOIN_APART = re.compile(_JOIN.pattern.replace("|,|", r"|,(?=\s)|"))
 _OPEN, _CLOSE = "([", ")]"
 _RELATION = re.compile(r"(\\approx|\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|<=|>=|!=|:=|=|<|>)")
 _WORDS_OF_UNITS = re.compile(r"(?<![\\A-Za-z])(?!sin|cos|tan|log|exp|sqrt)[A-Za-z]{3,}|[¤$€£]")
+_MULTIPLIER_IN_TEXT = re.compile(rf"\\text\s*\{{\s*((?:{'|'.join(MULTIPLIERS)})s?\b[^{{}}]*)\}}", re.IGNORECASE)
 _TURNED = {"<": "<", "\\le": "\\le", "<=": "\\le", ">": "<", "\\ge": "\\le", ">=": "\\le"}
 _NAME = re.compile(
-    r"\s*(?:\\?[A-Za-z]+(?:_\{?\w+\}?)?'?|\\text\s*\{[^{}]*\}(?:_\{?\w+\}?)?|[A-Za-z](?:\^\{?-1\}?)?\s*\(\s*[a-z](?:,\s*[a-z])*\s*\)"
-    r"|\(\s*[a-z](?:_\w)?(?:\s*,\s*[a-z](?:_\w)?)+\s*\)|[A-Za-z][\w .']*|\\angle[\w\s{}]+|[A-Za-z](?:_\{[^{}]*\}))\s*"
+    r"\s*(?:\\?[A-Za-z]+(?:_\{?\w+\}?)?'?|\\text\s*\{[^{}]*\}(?:_\{?\w+\}?)?|[A-Za-z](?:\^\{?-1\}?)?\s*\(\s*-?[a-z0-9.]+(?:,\s*-?[a-z0-9.]+)*\s*\)"
+    r"|\(\s*[a-z](?:_\w)?(?:\s*,\s*[a-z](?:_\w)?)+\s*\)|[A-Za-z][\w .']*|\\angle[\w\s{}]+|[A-Za-z](?:_\{[^{}]*\})|\|\s*[A-Z]{2}\s*\||\\(?:overline|overrightarrow|vec)\s*\{\s*[A-Za-z]+\s*\})\s*"
 )
 _MONTHS = "january february march april may june july august september october november december".split()
 _MONTH = "(?P<month>" + "|".join(f"{month}|{month[:3]}" for month in _MONTHS) + r")\.?"
@@ -218,13 +222,27 @@ _SLASHED = re.compile(r"[0-9]{1,2}/[0-9]{1,2}/(?:[0-9]{4}|[0-9]{2})")
 _TIME = re.compile(
     r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?\s*(?:([ap])\.?\s?m\.?)?|([0-9]{1,2})\s*([ap])\.?\s?m\.?", re.IGNORECASE
 )
-_CHOICE = re.compile(r"(?:(?:option|choice|answer)\s+)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)[).:]?)(?:\s+(.+))?")
+_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)[).:]?)(?:\s+(.+))?")
 _BASE = re.compile(
-    r"([0-9A-Fa-f]+)\s?_\s?(?:\{?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}*)"
+    r"([0-9A-Fa-f]+)\s?_\s?(?:\{?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}*|\{?\(([0-9]{1,2})\)\}?)"
 )
 _RANGE = re.compile(
-    r"(?:between\s+|from\s+)?([0-9]+(?:[.,][0-9]+)*)\s?(?:--?|to|and)\s?([0-9]+(?:[.,][0-9]+)*)(?:\s.*)?"
+    r"(?:from\s+)?([0-9]+(?:[.,][0-9]+)*)\s?(?:--?|to)\s?([0-9]+(?:[.,][0-9]+)*)(?:\s.*)?"
+    r"|between\s+([0-9]+(?:[.,][0-9]+)*)\s+and\s+([0-9]+(?:[.,][0-9]+)*)(?:\s.*)?"
 )
+_COMMA, _COMMA_APART = re.compile("([,;])"), re.compile(r"([,;](?=\s))")
+
+
+def _comma_of(text: str) -> re.Pattern:
+    """Where brackets are cut: (1,000, 2,000) at the commas with a space behind them."""
+    grouped = (
+        re.search(r"[0-9],[0-9]{3}(?![0-9])", text)
+        and re.search(r",\s", text)
+        and not re.search(r",[0-9]{1,2}(?![0-9])", text)
+    )
+    return _COMMA_APART if grouped else _COMMA
+
+
 _WORDS_FOR = {
     "no solution": "no solution",
     "no solutions": "no solution",
@@ -232,6 +250,9 @@ _WORDS_FOR = {
     "\\emptyset": "no solution",
     "empty set": "no solution",
     "none": "none",
+    "infinitely many": "infinitely many",
+    "infinitely many solutions": "infinitely many",
+    "infinite number of solutions": "infinitely many",
     "true": "true",
     "false": "false",
     "does not exist": "does not exist",
@@ -252,9 +273,11 @@ class _Reading:
         text = text.strip()
         if word := _WORDS_FOR.get(text.lower().strip("{}. ")):
             return (Answer("word", word),)
+        if text.lower() in ("infinity", "positive infinity"):
+            return (Answer("infinity", 1),)
         if text.lower() in ("all real numbers", "all reals", "\\mathbb{r}", "\\mathbb r"):
             return self._of("(-\\infty,\\infty)")
-        if DENIES.search(text):
+        if DENIES.search(text) and not self.right:
             return ()
         found = self._special(text)
         for reading in (self._relation, self._collection, self._scalar, self._sentence, self._word):
@@ -318,9 +341,15 @@ class _Reading:
             half = (found[4] or found[6] or "").lower()
             time = Answer("time", (int(found[1] or found[5]) * 60 + int(found[2] or 0), int(found[3] or 0), half))
             return [time]
+        if self.right and re.fullmatch(r"\(([a-e])\)", text):
+            return [Answer("choice", text[1].upper())]
+        if self.right and re.fullmatch(r"[0-9]+(?:-[0-9]+)+", text) and not _RANGE.fullmatch(text):
+            return [Answer("word", text)]
         if (found := _BASE.fullmatch(text)) and any(char.isdigit() for char in found[1]):
             names = {**{word: str(n) for word, n in SMALL.items()}}
-            return [Answer("number in a base", (found[1].lower().lstrip("0"), names.get(found[2], found[2])))]
+            return [
+                Answer("number in a base", (found[1].lower().lstrip("0"), names.get(found[2], found[2]) or found[3]))
+            ]
         if text.count(":") >= 1 and re.fullmatch(r"[^:]+(?::[^:=<>]+)+", text) and "{" not in text[:2]:
             parts = [self._part(part) for part in text.split(":")]
             if all(part and part.kind in _SCALARS for part in parts):
@@ -329,9 +358,9 @@ class _Reading:
                 return [parts[0]]  # the inequality, and the interval once more
             return []
         if found := _RANGE.fullmatch(text):
-            ends = [self._part(end) for end in found.groups()[:2]]
+            ends = [self._part(end) for end in found.groups() if end]
             rises = all(ends) and None not in (ends[0].number, ends[1].number) and ends[0].number < ends[1].number
-            if rises and not re.fullmatch(r"[0-9]+ and [0-9]+.*", text):  # 100-72 is none
+            if rises:  # 100-72 is none
                 return [Answer("range", tuple(ends))]
         return []
 
@@ -358,6 +387,8 @@ class _Reading:
         name = ""
         if _NAME.fullmatch(parts[0]) and not self._number(parts[0]):
             name, parts, signs = re.sub(r"\s", "", parts[0]), parts[1:], signs[1:]
+            while len(parts) > 1 and re.fullmatch(r"\s*[A-Za-z](?:_\{?\w+\}?)?\s*", parts[0]):  # x = y = 2
+                name, parts, signs = f"{name}={parts[0].strip()}", parts[1:], signs[1:]
         elif len(parts) == 2 and _NAME.fullmatch(parts[1]) and self._number(parts[0]):
             name, parts, signs = parts[1].strip(), parts[:1], []
         read = [self._of(part) or self._of(_WORDS_OF_UNITS.sub("", part)) for part in parts]
@@ -433,7 +464,7 @@ class _Reading:
         if (
             text[0] in _OPEN
             and closing(text, 0) == len(text) - 1
-            and len(parts := _split(text[1:-1], re.compile("([,;])"))[::2]) > 1
+            and len(parts := _split(text[1:-1], _comma_of(text))[::2]) > 1
         ):
             read = [self._part(part) for part in parts]
             if all(read):
@@ -460,7 +491,8 @@ class _Reading:
         )
         if decimal and (comma[4].strip() or self.depth):
             return list(decimal)
-        parts = _split(text, _JOIN)[::1]
+        apart = re.search(r"[0-9],[0-9]{3}(?![0-9])", text) and re.search(r",\s", text)  # 1,000, 2,000
+        parts = _split(text, _JOIN_APART if apart else _JOIN)
         if len(parts) > 1 and all(part.strip() for part in parts):
             read = [self._of(part) for part in parts]
             if all(read):
@@ -500,7 +532,7 @@ class _Reading:
         return any(answer.constant is not None for answer in self._scalar(text))
 
     def _scalar(self, text: str) -> list[Answer]:
-        text = text.strip()
+        text = _MULTIPLIER_IN_TEXT.sub(r" \1 ", text).strip()
         if found := re.fullmatch(r"([-+]?)\s*\\infty", text):
             return [Answer("infinity", -1 if found[1] == "-" else 1)]
         sign = 1
@@ -517,14 +549,21 @@ class _Reading:
             unit = "$" if unit in ("D", "¤") else unit
             if found := SHORTENED.fullmatch(text):
                 return self._times(found[1], SHORTENED_SIZE[found[2]] * sign, unit)
+        if (found := PARTS_OF.fullmatch(text)) and (parts := in_words(f"one {found[2]}")):
+            return self._times(found[1], parts[0] * sign, unit)
         if found := MULTIPLIED.fullmatch(text):
-            rest = found[3].strip()
+            rest = found[4].strip()
             return (
-                self._times(found[1], MULTIPLIERS[found[2].lower()] * sign, unit or rest)
+                self._times(found[1], multiplier(found[2] or found[3]) * sign, unit or rest)
                 if not rest or UNIT.fullmatch(rest)
                 else []
             )
+        found = []
         for tree, behind in self._formulas(text):
+            if behind and formulas.names(tree) and re.fullmatch("[A-Za-z]{1,3}", behind):
+                continue  # pi r^2 h has no hours
+            if behind.startswith("\\degree") and formulas.calls(tree):
+                continue  # sin 30 degrees is no number of degrees
             if sign < 0:
                 tree = ("neg", tree)
             if behind and behind not in "%" and not unit and self._ambiguous(text, behind):
@@ -533,8 +572,10 @@ class _Reading:
                 "expression" if not formulas.is_written_out(tree) else "percentage" if is_percent(behind)
                 else "number with a unit" if unit or behind else "mixed number" if "mixed" in (tree[0], tree[1][0] if tree[0] == "neg" else "") else "number"
             )  # fmt: skip
-            return [Answer(kind, tree, unit=unit or ("%" if is_percent(behind) else behind))]
-        return []
+            found.append(Answer(kind, tree, unit=unit or ("%" if is_percent(behind) else behind)))
+            if self.right or not re.fullmatch(f"(?:{LONE})", behind):
+                break  # a lone letter may be a variable as well
+        return found
 
     def _times(self, text: str, by: int, unit: str) -> list[Answer]:
         read = [answer for answer in self._scalar(text) if answer.number is not None and not answer.unit]
@@ -576,11 +617,13 @@ class _Reading:
     # -- words --
 
     _ONE_NUMBER = re.compile(
-        rf"(?<![\w.^/_\\{{])(?:(?<![)\]}}])-)?[{MONEY}]?-?{NUMERAL}(?:[eE][-+]?[0-9]{{1,3}})?(?:\s?/\s?[0-9]+)?(?:\s?%)?"
+        rf"(?<![A-Za-z0-9_.^/\\{{])(?:(?<![)\]}}])-)?[{MONEY}]?-?{NUMERAL}(?:[eE][-+]?[0-9]{{1,3}})?(?:\s?/\s?[0-9]+)?(?:\s?%)?"
     )
     _AROUND = re.compile(rf"(?:[^\W\d_]|[\s,.:;'\"()…*`{MONEY}%°-])*")
     _CHANGES = re.compile(
-        r"\b(?:minus|negative|half|dozen|hundred|thousand|million|billion|trillion|squared|cubed|or|between|to|plus|times|over|sqrt|pi)\b",
+        r"\b(?:minus|negative|half|dozen|hundred|thousand|million|billion|trillion|squared|cubed|or|between|to|plus|times|over|sqrt|pi"
+        r"|least|most|below|above|exceeds?|divided|multipl(?:y|ied)|base|hardly|unlikely|anything but|(?:inverse|multiple|factor|reciprocal) of|(?:less|more|fewer|greater|other|smaller|larger|rather) than|instead|under|nearly|almost|twice|double|triple"
+        r"|(?:third|quarter|square|cube|root|log|logarithm) of|mod|modulo|divisible|factorial|choose|out of)\b",
         re.IGNORECASE,
     )
 
@@ -599,7 +642,8 @@ class _Reading:
             return []
         if not re.search(r"[^\W\d_]{2}", before) or re.match("[A-Za-z]", after):
             return []
-        return [answer for answer in self._scalar(found[0][0]) if answer.written]
+        turned = " ".join(_TURNS.findall(f"{before} {after}".lower()))  # a loss of 5 is no profit of 5
+        return [replace(answer, unit=answer.unit or turned) for answer in self._scalar(found[0][0]) if answer.written]
 
     def _word(self, text: str) -> list[Answer]:
         word = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
@@ -635,7 +679,11 @@ def _split(text: str, at: re.Pattern) -> list[str]:
 
 
 def _amount(answer: Answer) -> Value:
-    return answer.constant
+    """The size of a number in a chain: 3/4 = 75 %, 1 hour = 60 minutes."""
+    if answer.kind == "percentage":
+        return answer.constant * Fraction(1, 100)
+    measure = dimension(answer.unit) if answer.unit else None
+    return _scaled(answer.constant, measure[1]) if measure else answer.constant
 
 
 # --- comparing ---
@@ -657,6 +705,11 @@ def equal(right: Answer, given: Answer) -> bool:
         return one[0] == other[0] and one[2] == other[2] and _equal_in_order(one[1], other[1])
     if kinds <= {"equation", *_SCALARS}:
         return _equal_equations(right, given)
+    if kinds == {"choice", "expression"}:
+        letter, tree = (right, given.value) if right.kind == "choice" else (given, right.value)
+        return right.kind == "choice" and tree[0] == "name" and tree[1].upper() == letter.value
+    if kinds == {"list", "union"}:  # x < 1 or x > 2
+        return all(part.kind == "interval" for part in (*right.value, *given.value)) and _equal_unordered(right, given)
     if len(kinds) > 1:
         return False
     match right.kind:
@@ -678,7 +731,15 @@ def equal(right: Answer, given: Answer) -> bool:
             )
         case "time":
             (one, seconds, half), (other, more, part) = right.value, given.value
-            return (one, seconds) == (other, more) and (not half or not part or half == part)
+            if half and part:
+                return (one % 720, seconds, half) == (other % 720, more, part)
+            afternoon = (
+                {one % 720 + 720 * (half == "p")} if half else {one},
+                {other % 720 + 720 * (part == "p")} if part else {other},
+            )
+            return seconds == more and (
+                (one, half and 1) == (other, half and 1) or one == other or bool(afternoon[0] & afternoon[1])
+            )
         case "date":
             if isinstance(right.value, str) or isinstance(given.value, str):
                 return right.value == given.value
@@ -695,12 +756,33 @@ def _equal_unordered(right: Answer, given: Answer) -> bool:
     if len(right.value) != len(given.value) or len(right.value) > 60:
         return False
     left = list(given.value)
+    names, others = ([_bare(part.name) for part in each.value] for each in (right, given))
+    if all(names) and all(others) and len(set(names)) == len(names):  # a = 1, b = 2 is not a = 2, b = 1
+        return sorted(names) == sorted(others) and all(
+            equal(part, given.value[others.index(name)]) for part, name in zip(right.value, names, strict=True)
+        )
     for part in right.value:
         match = next((other for other in left if equal(part, other)), None)
         if match is None:
             return False
         left.remove(match)
     return True
+
+
+_OPPOSITES = [
+    pair.split("/")
+    for pair in "increase/decrease profit/loss gain/loss east/west north/south younger/older earlier/later clockwise/counterclockwise up/down left/right"
+    " faster/slower".split()
+]
+_TURNS = re.compile(r"\b(?:" + "|".join(word for pair in _OPPOSITES for word in pair) + r")\b")
+
+
+def _are_opposite(one: str, other: str) -> bool:
+    words = set(_TURNS.findall(one)), set(_TURNS.findall(other))
+    return any(
+        (a in words[0] and b in words[1] - words[0]) or (b in words[0] and a in words[1] - words[0])
+        for a, b in _OPPOSITES
+    )
 
 
 def _equal_scalars(right: Answer, given: Answer) -> bool:
@@ -713,11 +795,19 @@ def _equal_scalars(right: Answer, given: Answer) -> bool:
         return False
     expected, found = right.constant, given.constant
     if expected is None and found is None:
-        return formulas.same(right.value, given.value)
+        if formulas.same(right.value, given.value):
+            return (
+                not (right.name and given.name)
+                or _bare(right.name) == _bare(given.name)
+                or len(right.name) > 1 < len(given.name)
+            )
+        return bool(right.name and given.name) and _equal_equations(right, given)
     if expected is None or found is None:
         return False
     if right.written and not given.written and isinstance(expected, Fraction):
         return False  # 12 + 45 + 38 is a question handed back, not the answer 95
+    if _are_opposite(right.unit.lower(), given.unit.lower()):
+        return False
     sizes = dimension(right.unit), dimension(given.unit)
     if right.unit and given.unit and None not in sizes:
         if sizes[0][0] != sizes[1][0]:
@@ -741,9 +831,12 @@ def _scaled(value: Value, by: Fraction) -> Value:
 def _rounded(value: Value, decimal: Answer, by: Value = 1) -> bool:
     """Whether a decimal of twelve digits or more is the value, rounded or cut: 0.0833333333333333 is 1/12, 0.0833 is not."""
     tree = decimal.value[1] if decimal.value[0] == "neg" else decimal.value
-    if tree[0] != "number" or tree[2] < 12 or decimal.constant is None:
+    if tree[0] != "number" or tree[2] < 12 or tree[3] < 9 or decimal.constant is None:
         return False
-    return abs(complex(value) - complex(decimal.constant * by)) <= 10.0 ** -tree[3]
+    try:
+        return abs(complex(value) - complex(decimal.constant * by)) <= 10.0 ** -tree[3]
+    except OverflowError:
+        return False
 
 
 def _bare(name: str) -> str:
@@ -812,12 +905,16 @@ def is_right(given: str | None, gold) -> bool:
     found = read(given)
     if any(equal(right, answer) for right in right_answers(gold) for answer in found):
         return True
-    one, other = (_letters(text) for text in (given, _gold_text(gold)))
-    return bool(one) and one == other and bool(found or not DENIES.search(given))
+    text = _gold_text(gold)
+    if not any(right.kind == "word" for right in right_answers(gold)):
+        return False
+    one, other = _letters(given), _letters(text)
+    return bool(one) and one == other and bool(found or not DENIES.search(given) or DENIES.search(text))
 
 
 def _letters(text: str) -> str:
-    return re.sub(r"\\text|[{}$]|(?<![0-9])\s|\s(?![0-9])", "", _unwrapped(plain(text[:MOST_CHARACTERS])))
+    text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", _unwrapped(plain(text[:MOST_CHARACTERS])))
+    return re.sub(r"\$|(?<![0-9])\s|\s(?![0-9])", "", re.sub(r"\{([^{}\\])\}", r"\1", text)).casefold()
 
 
 def answer_column(columns: Iterable[str], named: str = "") -> str:

@@ -50,6 +50,7 @@ _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
 _WORD = re.compile(r"(arc(?:sin|cos|tan)|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|abs|pi)(?![A-Za-z])")
 _COMMAND = re.compile(r"\\([A-Za-z]+)\s*")
 _RUN = re.compile("[A-Za-z]*")
+_AT_A_NUMBER = re.compile(r"\s*\(\s*(-?[0-9]+)\s*\)")
 _DRESS = re.compile(r"\{([^{}]{1,20})\}|([A-Za-z])")
 _INDEX = re.compile(r"\s*_\s*(?:\{([^{}]*(?:\{[^{}]*\})?[^{}]*)\}|(\\[A-Za-z]+|\w))|'|\s*\^\s*\{?\s*\\prime\s*\}?")
 _PLAIN_INDEX = re.compile(r"[ ~{}]|\\text")
@@ -153,10 +154,14 @@ class _Reader:
         return ("^", base, self.exponent()) if self.took("^") else base
 
     def postfix(self, tree: Tree) -> Tree:
-        while self.next() == "!" and self.text[self.at + 1 : self.at + 2] != "=":
-            self.at += 1
-            tree = ("!", tree)
-        return tree
+        while True:
+            if self.next() == "!" and self.text[self.at + 1 : self.at + 2] != "=":
+                self.at += 1
+                tree = ("!", tree)
+            elif self.took("\\degree"):
+                tree = ("*", tree, ("/", ("pi",), ("number", Fraction(180), 3, 0)))
+            else:
+                return tree
 
     def exponent(self) -> Tree:
         if self.next() in ("{", "("):
@@ -268,7 +273,9 @@ class _Reader:
             return ("abs", inside)
         tree = ("call", name, inside) if base is None else ("/", ("call", "ln", inside), ("call", "ln", base))
         if power == ("neg", ("number", Fraction(1), 1, 0)):
-            raise Unreadable(f"{self.text!r}: an inverse function, or one over it?")
+            if name not in ("sin", "cos", "tan"):
+                raise Unreadable(f"{self.text!r}: an inverse function, or one over it?")
+            return ("call", f"arc{name}", inside)
         return tree if power is None else ("^", tree, power)
 
     def name(self, name: str) -> Tree:
@@ -278,6 +285,9 @@ class _Reader:
             self.at, plain = found.end(), False
             index = _PLAIN_INDEX.sub("", found[1] or found[2] or "")
             name += f"_{{{index}}}" if index else "'"
+        if name in "fghFGHPQ" and (value := _AT_A_NUMBER.match(self.text, self.at)):  # f(3) is no product
+            self.at = value.end()
+            return ("name", f"{name}({value[1]})")
         return {"e": ("e",), "i": ("i",)}.get(name, ("name", name)) if plain else ("name", name)
 
 
@@ -413,6 +423,11 @@ def constant(tree: Tree) -> Value | None:
     except (ArithmeticError, ValueError, RecursionError):
         return None
     return value if isinstance(value, Fraction) or value is None or cmath.isfinite(value) else None
+
+
+def calls(tree: Tree) -> bool:
+    """Whether a formula has a function in it, such as a sine."""
+    return tree[0] == "call" or any(calls(part) for part in tree[1:] if isinstance(part, tuple))
 
 
 def names(tree: Tree) -> frozenset[str]:

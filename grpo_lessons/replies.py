@@ -3,12 +3,12 @@
 import re
 
 from grpo_lessons.answers import MATHS, NUMERAL, equal, number, read
-from grpo_lessons.text import MOST_TAGS, boxed, outside_thoughts
+from grpo_lessons.text import MOST_TAGS, boxed, closing, outside_thoughts
 from grpo_lessons.typography import MONEY, plain
-from grpo_lessons.units import GLUED, MULTIPLIERS
+from grpo_lessons.units import GLUED, MULTIPLIERS, SIGNS, dimension
 
 _ANCHOR = re.compile(
-    r"(?:\banswer\b|\bans\b)\s*(?:\((?:in|to)[^()\n]{0,40}\)\s*)?(?:is|:|=|would be)+[:*\s]*|(?:答案|结果)\s*(?:是|为|:|：)+\s*",
+    r"(?:\b(?:answers?|solutions|roots|zeros|values|ans|(?:correct|right|best)\s+(?:option|choice))\b)\s*(?:\((?:in|to)[^()\n]{0,40}\)\s*)?(?:is|are|:|=|would be)+[:*\s]*|(?:答案|结果)\s*(?:是|为|:|：)+\s*",
     re.IGNORECASE,
 )
 _WITH_A_FORM = (
@@ -24,22 +24,30 @@ _WITH_A_FORM = (
     "matrix",
     "number in a base",
 )
+_ENDS = re.compile(r"(?:<\|(?:im_end|eot_id|endoftext|end)\|>|</s>|<end_of_turn>|<eos>|<\|return\|>)\s*\Z")
 _CITED = re.compile(r"(?<=[^\s\[(,]) ?\[[0-9]{1,2}\](?!\()")  # 72 [1]
-_SENTENCE_ENDS = re.compile(r"\n|[!?。](?=\s|$)|\.(?=\s+[A-Z]|\s*$)|\s\[[0-9]+\]")
+_SENTENCE_ENDS = re.compile(
+    r"\n|,?\s(?:since|because|as|which|so|where)\s|[!?。](?=\s|$)|(?<!Rs)\.(?=\s+[A-Z0-9]|\s*$)|\s\[[0-9]+\]"
+)
 _TOKEN = re.compile(
-    rf"(?<![\w.^/_\\])(?<!\^\{{)(?:(?<![)\]}}])[-+]\s?)?(?:[{MONEY}]\s?-?)?"
+    rf"(?<![A-Za-z0-9_.^/\\])(?<!\^\{{)(?:(?<![)\]}}])[-+](?!\s))?(?:[{MONEY}]\s?-?)?"
     rf"(?:\\frac\s*\{{\s*-?[0-9]+\s*\}}\s*\{{\s*-?[0-9]+\s*\}}|{NUMERAL}(?:\s?\\frac\s*\{{\s*[0-9]+\s*\}}\s*\{{\s*[0-9]+\s*\}})?(?:[eE][-+]?[0-9]{{1,3}}(?![0-9]))?)"
     rf"(?:(?:\s?[/:]\s?-?|,|-| (?=[0-9]+/[0-9])){NUMERAL})*(?:\s?(?:\\times|\\cdot|x)\s?10\s?\^\s?\{{?-?[0-9]+\}}?)?"
-    rf"(?:\s?%|!|\s?(?:{'|'.join(MULTIPLIERS)})s?\b|\s?[ap]\.?m\b)?"
+    rf"(?:\s?%|!|\s?(?i:{'|'.join(MULTIPLIERS)})s?\b|\s?[ap]\.?m\b)?"
 )
 _BEFORE_DENIES = re.compile(
-    r"(?:\b(?:not|never|nor|neither|isnt|cannot|can not)|n't|不是)(?:\s+[^\W\d_]+){0,3}\s*$"
-    r"|[0-9][^\s]*\s+(?:or|and/or)\s+(?:[^\W\d_]+\s*(?:=|is)?\s*)?$|\bbetween\s[^.\n]{1,20}\sand\s+$",
+    r"(?:\b(?:not|never|nor|neither|isnt|cannot|can not|instead of|rather than|other than|except|nicht|kein|pas|no es|не)|n't|不是|不等于)"
+    r"(?:\s+[^\W\d_]+){0,3}[\s$\\(:]*$"
+    r"|[0-9]\S*\s+(?:or|and/or|oder|bis|ou|или|o|à)\s+(?:[^\W\d_]+\s*(?:=|is)?\s*)?$|[0-9]\s?(?:或|至|到|～|~)\s?$"
+    r"|\b(?:between|entre|zwischen)\s[^.\n]{1,20}\s(?:and|et|und|y)\s+$",
     re.IGNORECASE,
 )
 _TO = re.compile(r"(?<!\S)(\S*[0-9]\S*)\s+to\s+$")
 _AFTER_DENIES = re.compile(
-    r"\W{0,3}\s*(?:(?:is|was|would be|seems|looks)\s*)?(?:not|n't|isn't|wasn't|wrong|incorrect|false|too (?:big|small|large|high|low))\b|\s+or\s+\S*[0-9]",
+    r"[^\w.]{0,4}\s*(?:(?:is|was|would be|seems|looks|ist|est|es)\s*)?"
+    r"(?:not|n't|isn't|wasn't|wrong|incorrect|false|falsch|faux|falso|too (?:big|small|large|high|low))\b"
+    r"|[^\w.]{0,3},?\s*but (?:that|this|it)(?:'s| is| was) (?:not|wrong|incorrect|false)|是错|不对|\W{0,3}\?\s*no\b"
+    r"|\s+(?:or|oder|ou|или)\s+\S*[0-9]",
     re.IGNORECASE,
 )
 
@@ -55,7 +63,7 @@ def final_answer(text: str, strict: bool = False) -> str | None:
     >>> final_answer("It costs $1,234."), final_answer("It costs $1,234.", strict=True)
     ('$1,234', None)
     """
-    text = outside_thoughts(text)
+    text = _ENDS.sub("", outside_thoughts(text))
     blocks = [piece.partition("</answer>") for piece in text.split("<answer>", MOST_TAGS)[1:]]
     blocks = [content.strip() for content, closed, _ in blocks if closed]
     if blocks:
@@ -64,11 +72,23 @@ def final_answer(text: str, strict: bool = False) -> str | None:
     if strict:
         return None
     if "\\boxed" in text or "\\fbox" in text:
-        return boxed(text)
+        return None if _is_denied_box(text) else boxed(text)
     hashes = _after_hashes(text)
     if hashes:
         return hashes[-1] if all(_agree(hashes[-1], each) for each in hashes[:-1]) else None
     return _after_anchor(text) or _last(text)
+
+
+def _is_denied_box(text: str) -> bool:
+    """Whether the words around the last box take it back: "not", "is wrong"."""
+    tail = text[-2000:]
+    start = max(tail.rfind("\\boxed"), tail.rfind("\\fbox"))
+    brace = tail.find("{", start)
+    end = closing(tail, brace) if brace >= 0 else -1
+    return bool(
+        _BEFORE_DENIES.search(tail[max(0, start - 60) : start])
+        or (end > 0 and _AFTER_DENIES.match(tail[end + 1 : end + 80]))
+    )
 
 
 def _agree(one: str, other: str) -> bool:
@@ -94,7 +114,17 @@ def _after_anchor(text: str) -> str | None:
         return None
     content = tail[found.end() :]
     end = _SENTENCE_ENDS.search(content)
-    content = content[: end.start() if end else 200].strip(" *")[:200]
+    if re.search(
+        r"\b(?:no|wait|actually|correction|sorry)\b", content[end.start() :][:40] if end else "", re.IGNORECASE
+    ):
+        return None  # it is taken back
+    if display := re.match(r"\\\[(.{1,200}?)\\\]|\$\$(.{1,200}?)\$\$", content, re.DOTALL):
+        return (display[1] or display[2]).strip()
+    content = content[: end.start() if end else 200].strip()[:200]
+    if content.count("*") % 4:  # bold that began before
+        content = content.replace("**", "").strip("*")
+    if number(content.partition(" (")[0]) is not None:
+        content = content.partition(" (")[0]  # 72 (48 + 24)
     answers = read(content)
     return content if answers and (answers[0].kind != "word" or len(content.split()) <= 3) else None
 
@@ -116,6 +146,13 @@ def _last(text: str) -> str | None:
     found = [token for token in _TOKEN.finditer(window)]
     if spans and (not found or spans[-1].end() >= found[-1].end()):
         content = next(filter(None, spans[-1].groups()))
+        first = len(spans) - 1
+        while first and re.fullmatch(
+            r"\s*(?:,?\s*and|,?\s*or|,)\s*", window[spans[first - 1].end() : spans[first].start()]
+        ):
+            first -= 1
+        if first < len(spans) - 1:  # $x = -3$ and $x = 12$
+            content = window[spans[first].start() : spans[-1].end()]
         return (
             content
             if not _BEFORE_DENIES.search(window[: spans[-1].start()])
@@ -128,6 +165,16 @@ def _last(text: str) -> str | None:
     before, after = window[: token.start()], window[token.end() :]
     if start > 0 and token.start() == 0:  # it began before the window: far too long to be an answer
         return None
+    if whole := _around(before, token[0], after):
+        return whole
+    if _IN_A_FORMULA.search(before) or _CHANGED_BEHIND.match(after):
+        return None
+    if len(text.split()) < 6 and _SHORT_BOUND.search(before):
+        return None
+    if after[:1] in SIGNS:
+        return token[0].strip() + after[0]
+    if minus := re.search(r"\b(?:minus|negative)\s+$", before):
+        return f"-{token[0].strip()}" if not re.search(r"[0-9]\s+$", before[: minus.start()]) else None
     if re.search(r"\{\s*$", before) and not re.search(r"\\text\s*\{\s*$", before):
         return None  # inside a formula
     if _BEFORE_DENIES.search(before) or _AFTER_DENIES.match(after):
@@ -139,7 +186,46 @@ def _last(text: str) -> str | None:
         return falling[2] if one and other and one >= other else token[0]
     if (re.match(r"[A-Za-z]", after) and not GLUED.match(after)) or re.match(r"\^|\s?\\(?:sqrt|pi)|[!({]", after):
         return None
-    return token[0].strip().rstrip(".")
+    unit = _MEASURE.match(after)
+    told = unit[0].rstrip(" .,") if unit and dimension(unit[0]) else ""
+    return token[0].strip().rstrip(".") + told
+
+
+def _around(before: str, token: str, after: str) -> str | None:
+    """The point, interval, list or date that a number is the last part of."""
+    if (end := re.match(r"\s*[)\]}]", after)) and (
+        start := max(before.rfind("("), before.rfind("["), before.rfind("{"))
+    ) >= 0:
+        inside = before[start + 1 :]
+        if "," in inside and len(inside) < 80 and not re.search("[a-z]{3}", inside):
+            return f"{before[start:]}{token}{end[0]}"
+    if found := re.search(r"(?:(?<!\S)-?[0-9][0-9.,/]*\s*,\s*)*(?<!\S)[$-]*[0-9][0-9.,/]*,?\s+and\s+$", before):
+        return f"{found[0]}{token}"
+    if found := re.search(
+        r"\b(?:Jan|Febr)uary |\b(?:March|April|May|June|July|August|(?:Septem|Octo|Novem|Decem)ber) $", before
+    ):
+        return f"{found[0]}{token}" if found.end() == len(before) else None
+    if re.search(
+        r"[0-9]\s*(?:feet|foot|ft|hours?|h|minutes|min|dollars|pounds|lbs?|years|months|weeks|days)[ ,]*(?:and )?$",
+        before,
+    ):
+        return None if token == "" else f"{before[-30:].split('  ')[-1]}{token}{after[:12]}"
+    return None
+
+
+_IN_A_FORMULA = re.compile(
+    r"(?:\\(?:sqrt|pm|mp|le|ge|ne|times|cdot|div)|(?<=[0-9A-Za-z)])\s?[+*/]|(?<![a-z])[<>]|(?<=[0-9a-z)] )-|[0-9]\s?[;&|]"
+    r"|\b(?:sqrt|mod|modulo|choose|over|out of|log(?:_\S+)?|unlike|exceeds?|below|above|under)"
+    r"|\b(?:more|less|fewer|greater|smaller|larger|other) than|\b(?:root|reciprocal|square|cube|log|third|power|inverse|multiple|factor) of"
+    r"|[0-9]\s+(?:to the|in|through|x|x\s)|\b[A-Za-z]+\((?:mod)?|\(mod)\s*$"
+)
+_SHORT_BOUND = re.compile(r"\b(?:at least|at most|up to|no more than|no less than|no fewer than)\s+$", re.IGNORECASE)
+_CHANGED_BEHIND = re.compile(
+    r"\s*(?:squared|cubed|factorial)\b|\s+or\s+(?:more|less|fewer)\b|\s+and an? (?:half|third|quarter)\b|\s[xyz]\W*$"
+)
+_MEASURE = re.compile(
+    r"\s?(?:\\degree|[A-Za-z]+)(?:\s?\^\s?\{?[23]\}?)?(?:\s?/\s?[A-Za-z]+(?:\s?\^\s?\{?[23]\}?)?)?(?![A-Za-z])"
+)
 
 
 def _last_words(text: str) -> str | None:

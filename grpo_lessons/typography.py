@@ -30,8 +30,9 @@ _SIGNS = {
     "\\degree ": "°˚º",
     "'": "′’‘ʼ",
     '"': "“”„«»",
-    ".": "。",
-    ",": "、",
+    ".": "。٫",
+    ",": "、٬",
+    ", ": "，",
     " ": "\xa0\u2002\u2003\u2007\u2009\u200a\u202f\u3000\t\r",
     "": "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad",
     **{
@@ -75,6 +76,10 @@ _LATEX = [
         (r"\\(?:varnothing|oslash)(?![A-Za-z])", r"\\emptyset "),
         (r"\\(?:ldots|dots|cdots)(?![A-Za-z])", "..."),
         (r"\\colon(?![A-Za-z])", ":"),
+        (r"\\(?:bf|large|Large|huge|rm|it|therefore|underline)(?![A-Za-z])\s*", ""),
+        (r"\\color\s*\{[a-zA-Z]+\}", ""),
+        (r"\\overrightarrow(?![A-Za-z])", r"\\vec"),
+        (r"[\[(|]\s*(?=\\begin\{array)|(?<=\\end\{array\})\s*[\])|]", ""),
         (r"\\(?:langle)(?![A-Za-z])", "("),
         (r"\\(?:rangle)(?![A-Za-z])", ")"),
         (r"\*\*([^*\n]{1,80})\*\*", r"\1"),  # bold

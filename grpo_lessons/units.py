@@ -11,7 +11,9 @@ _UNITS = {
     name: (dimension, Fraction(size))
     for dimension, sizes in {
         "length": {
+            "nm nanometer nanometre": "1/1000000000",
             "mm millimeter millimetre": "1/1000",
+            "dm decimeter decimetre": "1/10",
             "cm centimeter centimetre": "1/100",
             "m meter metre": 1,
             "km kilometer kilometre": 1000,
@@ -24,6 +26,7 @@ _UNITS = {
             "mg milligram": "1/1000",
             "g gram": 1,
             "kg kilogram kilo": 1000,
+            "ton tonne": 10**6,
             "lb pound": "453.59237",
             "oz ounce": "28.349523125",
         },
@@ -35,6 +38,14 @@ _UNITS = {
             "day": 86400,
             "week": 604800,
         },
+        "months": {"month": 1, "year yr": 12},
+        "force": {"N newton": 1},
+        "energy": {"J joule": 1, "kJ": 1000},
+        "power": {"W watt": 1, "kW": 1000},
+        "tension": {"V volt": 1},
+        "current": {"A amp ampere": 1, "mA": "1/1000"},
+        "speed in miles an hour": {"mph": 1},
+        "gallons": {"gallon gal": 1, "quart": "1/4", "pint": "1/8"},
         "volume": {"ml mL milliliter millilitre": "1/1000", "l L liter litre": 1},
         "dollar": {"¢ cent": "1/100", "¤ $ USD dollar": 1},
         "euro": {"€ EUR euro": 1},
@@ -48,7 +59,7 @@ _UNITS = {
 }
 SHORT = "mm|cm|dm|km|nm|ml|mL|dl|kg|mg|ft|yd|mi|in|lb|lbs|oz|hr|hrs|min|sec|mph|kmh|kph|ms|Hz|kHz|Pa|kPa|kW|kWh|kJ|eV|MB|GB|KB|TB|rad|pm|am|st|nd|rd|th|m|s|g|l|L|h|N|J|W|V"
 LONE = "m|s|g|l|L|h|N|J|W|V"
-_NO_UNIT = "sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|mod|pi|and|or|to|not|plus|minus|times|over|with|than|but|if|is|are|was|the answer|squared|cubed|half|dozen|hundred|thousand|million|billion|trillion"
+_NO_UNIT = "sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|mod|pi|and|or|to|not|plus|minus|times|over|with|than|but|if|is|are|was|the answer|squared|cubed|factorial|thousandths?|hundredths?|per mille|at (?:most|least)|half|dozen|hundred|thousand|million|billion|trillion"
 _POWERED = r"(?:\s?\^\s?\{?-?[1-4]\}?)?"
 # Atomic, and never before another letter: words that could be cut in two ways take exponential time.
 _WORD = rf"(?!(?:{_NO_UNIT})\b)(?>(?:[^\W\d_]{{2,}}(?:['.-][^\W\d_]+)*+|(?:{SHORT})|[^\W\d_a-zA-Z])(?![^\W\d_]))\.?+"
@@ -68,8 +79,36 @@ MULTIPLIERS = {
     "trillion": 10**12,
     "lakh": 10**5,
     "crore": 10**7,
+    "grand": 1000,
+    "bn": 10**9,
+    "million(?:en|es|s)": 10**6,
+    "mill[oó]n(?:es)?": 10**6,
+    "mio": 10**6,
+    "milliarden?": 10**9,
+    "milliards?": 10**9,
+    "mrd": 10**9,
+    "тысяч[аи]?": 1000,
+    "миллион(?:а|ов)?": 10**6,
+    "миллиард(?:а|ов)?": 10**9,
 }
-MULTIPLIED = re.compile(rf"(.*?[0-9}}])\s*(?:({'|'.join(MULTIPLIERS)})s?)\b\s*(.*)", re.IGNORECASE)
+# Without a space behind the number, and nothing of a word's boundary.
+SIGNS = {"百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+PARTS_OF = re.compile(
+    r"(.*[0-9])\s+(half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?)",
+    re.IGNORECASE,
+)
+MULTIPLIED = re.compile(
+    rf"(.*?[0-9}}])\s*(?:({'|'.join(MULTIPLIERS)})s?\b\.?|([{''.join(SIGNS)}]))\s*(.*)", re.IGNORECASE
+)
+
+
+def multiplier(word: str) -> int:
+    """How many a word makes of a number: "million" a million."""
+    return SIGNS.get(word) or next(
+        n for name, n in MULTIPLIERS.items() if re.fullmatch(f"{name}s?", word, re.IGNORECASE)
+    )
+
+
 SHORTENED = re.compile(r"(.*[0-9])\s?(k|K|M|bn|B|T)")
 SHORTENED_SIZE = {"k": 1000, "K": 1000, "M": 10**6, "bn": 10**9, "B": 10**9, "T": 10**12}
 
@@ -80,7 +119,10 @@ SMALL = {
         "eighteen nineteen".split()
     )
 } | {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-_PARTS = {word: n for n, word in enumerate("half third quarter fifth sixth seventh eighth ninth tenth".split(), 2)}
+_PARTS = {word: n for n, word in enumerate("half third quarter fifth sixth seventh eighth ninth tenth".split(), 2)} | {
+    "fourth": 4,
+    "halve": 2,
+}
 
 
 def in_words(text: str) -> tuple[Fraction, str] | None:
@@ -125,6 +167,8 @@ def dimension(unit: str) -> tuple[tuple[tuple[str, int], ...], Fraction] | None:
     >>> dimension("km/h"), dimension("apples")
     (((('length', 1), ('time', -1)), Fraction(5, 18)), None)
     """
+    if scale := re.fullmatch(r"\s*\\degree\s*(?:\\text\s*\{)?\s*([CF])\s*\}?\s*", unit):
+        return (({"C": "celsius", "F": "fahrenheit"}[scale[1]], 1),), Fraction(1)
     text = re.sub(r"\\text|[{}()~.]", " ", re.sub(r"\\frac(.*?\})(\s*\{)", r"\1/\2", unit))
     powers: dict[str, int] = {}
     size, sign, square = Fraction(1), 1, 1
