@@ -39,7 +39,7 @@ from grpo_lessons.units import (
     multiplier,
 )
 
-MOST_CHARACTERS = 400  # of an answer; no honest one is longer
+MOST_CHARACTERS = 300  # of an answer; no honest one is longer
 COLUMNS = ("answer", "solution", "ground_truth", "target")  # where data sets keep what is right, in the order we look
 
 
@@ -170,6 +170,9 @@ def read(text: str, right: bool = False) -> tuple[Answer, ...]:
     return found[:1] if right else found
 
 
+_MODULO = re.compile(r"\s*(?:\\pmod\s*(?:\{\s*[0-9]+\s*\}|[0-9]+)|\((?:\\?mod|\\bmod)\s*[0-9]+\))$")
+
+
 def _unwrapped(text: str) -> str:
     """The text without what stands around it: boxes, dollar signs, quotes, "The answer is", a full stop."""
     for _ in range(8):
@@ -181,6 +184,8 @@ def _unwrapped(text: str) -> str:
         for wrapped in _WRAPPED:
             if found := wrapped.fullmatch(text):
                 text = found[1]
+        if (bare := _MODULO.sub("", text).strip()) != text and bare:
+            text = bare.replace("\\equiv", "=")
         if found := re.fullmatch(r"\\text\s*\{([^{}]*)\}", text):
             text = found[1]
         if found := re.match(r"\\text\s*\{([^{}]*)\}\s*(?=\S)", text):
@@ -220,7 +225,8 @@ _DATES = [
 ]
 _SLASHED = re.compile(r"[0-9]{1,2}/[0-9]{1,2}/(?:[0-9]{4}|[0-9]{2})")
 _TIME = re.compile(
-    r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?\s*(?:([ap])\.?\s?m\.?)?|([0-9]{1,2})\s*([ap])\.?\s?m\.?", re.IGNORECASE
+    r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?\s*(?:\(?([ap])\.?\s?m\.?\)?)?|([0-9]{1,2})\s*([ap])\.?\s?m\.?",
+    re.IGNORECASE,
 )
 _CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)[).:]?)(?:\s+(.+))?")
 _BASE = re.compile(
@@ -243,6 +249,10 @@ def _comma_of(text: str) -> re.Pattern:
     return _COMMA_APART if grouped else _COMMA
 
 
+_AMOUNT = re.compile(r"([0-9][0-9,]*(?:\.[0-9]+)?)\s*([A-Za-z]+)")
+_COMPOUND = re.compile(
+    rf"(?:{_AMOUNT.pattern.replace('(', '(?:').replace('(?:?:', '(?:')})(?:[\s,]*(?:and\s+)?(?:{_AMOUNT.pattern.replace('(', '(?:').replace('(?:?:', '(?:')}))+\.?"
+)
 _WORDS_FOR = {
     "no solution": "no solution",
     "no solutions": "no solution",
@@ -277,6 +287,8 @@ class _Reading:
             return (Answer("infinity", 1),)
         if text.lower() in ("all real numbers", "all reals", "\\mathbb{r}", "\\mathbb r"):
             return self._of("(-\\infty,\\infty)")
+        if found := re.match(r"(yes|no|true|false)\s*[,.;!]", text, re.IGNORECASE):
+            return (Answer("word", found[1].lower()),)
         if DENIES.search(text) and not self.right:
             return ()
         found = self._special(text)
@@ -408,7 +420,7 @@ class _Reading:
             return None
         if all(answer.constant is not None for answer in firsts):
             for (one, other), sign in zip(pairwise(firsts), signs, strict=True):
-                if not formulas.close(_amount(one), _amount(other), 0.05 if sign == "\\approx" else 1e-12):
+                if not formulas.close(*_amounts(one, other), 0.05 if sign == "\\approx" else 1e-12):
                     return None  # 71 = 72
             both = dict.fromkeys(
                 replace(answer, name=name)
@@ -416,6 +428,9 @@ class _Reading:
                 if "\\approx" in signs or answer is firsts[-1]
             )
             return list(both)
+        if len(parts) > 2 and all(answer.constant is not None for answer in firsts[1:]):  # m + n = 4 + 3 = 7
+            same = all(formulas.close(*_amounts(one, other)) for one, other in pairwise(firsts[1:]))
+            return [firsts[-1]] if same else None
         if len(parts) > 2 or "\\approx" in signs:
             return None
         if name:
@@ -478,7 +493,20 @@ class _Reading:
             return None
         return self._list(text)
 
+    def _compound(self, text: str) -> list[Answer]:
+        """One amount in two units of a kind: 5 feet 3 inches, 1 hour and 30 minutes."""
+        if not _COMPOUND.fullmatch(text):
+            return []
+        pieces = _AMOUNT.findall(text)
+        sizes = [dimension(unit) for _, unit in pieces]
+        if None in sizes or len({size[0] for size in sizes}) > 1 or sorted(sizes, key=lambda size: -size[1]) != sizes:
+            return []
+        total = sum(Fraction(n.replace(",", "")) * size[1] for (n, _), size in zip(pieces, sizes, strict=True))
+        return [Answer("number with a unit", ("number", total / sizes[0][1], 0, 0), unit=pieces[0][1])]
+
     def _list(self, text: str) -> list[Answer] | None:
+        if compound := self._compound(re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)):
+            return compound
         if self._scalar(text) and not re.search(r",\s", text):
             return []  # a comma between thousands, "one hundred and five", "apples and pears"
         comma = re.fullmatch(r"(\W*)([0-9]+),([0-9]+)(\D*)", text)
@@ -491,7 +519,7 @@ class _Reading:
         )
         if decimal and (comma[4].strip() or self.depth):
             return list(decimal)
-        apart = re.search(r"[0-9],[0-9]{3}(?![0-9])", text) and re.search(r",\s", text)  # 1,000, 2,000
+        apart = re.search(r"[0-9],[0-9]{3}(?![0-9])", text) and re.search(r",\s|\b(?:and|or)\b", text)  # 1,000, 2,000
         parts = _split(text, _JOIN_APART if apart else _JOIN)
         if len(parts) > 1 and all(part.strip() for part in parts):
             read = [self._of(part) for part in parts]
@@ -547,6 +575,8 @@ class _Reading:
         if money and money.end() < len(text):
             unit, text = money[2].removeprefix("US").rstrip(".") or "$", money[1] + text[money.end() :]
             unit = "$" if unit in ("D", "¤") else unit
+            if unit == "€" and re.fullmatch(r"-?[0-9]{1,3}(?:\.[0-9]{3})+", text):
+                text = text.replace(".", "")
             if found := SHORTENED.fullmatch(text):
                 return self._times(found[1], SHORTENED_SIZE[found[2]] * sign, unit)
         if (found := PARTS_OF.fullmatch(text)) and (parts := in_words(f"one {found[2]}")):
@@ -573,8 +603,8 @@ class _Reading:
                 else "number with a unit" if unit or behind else "mixed number" if "mixed" in (tree[0], tree[1][0] if tree[0] == "neg" else "") else "number"
             )  # fmt: skip
             found.append(Answer(kind, tree, unit=unit or ("%" if is_percent(behind) else behind)))
-            if self.right or not re.fullmatch(f"(?:{LONE})", behind):
-                break  # a lone letter may be a variable as well
+            if self.right or not re.fullmatch(r"[A-Za-z]{1,3}(?:\^\{?[1-4]\}?)?", behind):
+                break  # a few letters may be variables as well
         return found
 
     def _times(self, text: str, by: int, unit: str) -> list[Answer]:
@@ -587,7 +617,10 @@ class _Reading:
 
     def _ambiguous(self, text: str, unit: str) -> bool:
         """Six metres, or six times m? A lone letter is a unit in a reply's plain `6 m` or `6m`, in a right answer only apart."""
-        return self.right and re.fullmatch(rf"(?:{LONE})", unit) is not None and not text.endswith(" " + unit)
+        if not self.right:
+            return False
+        lone = re.fullmatch(rf"(?:{LONE})", unit) is not None and not text.endswith(" " + unit)
+        return lone or re.fullmatch(rf"(?:{LONE})(?:\s(?:{LONE}))+", unit) is not None
 
     def _formulas(self, text: str) -> Iterable[tuple[Tree, str]]:
         """The formula a text begins with, and the unit behind it; the longest unit first."""
@@ -682,8 +715,14 @@ def _amount(answer: Answer) -> Value:
     """The size of a number in a chain: 3/4 = 75 %, 1 hour = 60 minutes."""
     if answer.kind == "percentage":
         return answer.constant * Fraction(1, 100)
-    measure = dimension(answer.unit) if answer.unit else None
-    return _scaled(answer.constant, measure[1]) if measure else answer.constant
+    return answer.constant
+
+
+def _amounts(one: Answer, other: Answer) -> tuple[Value, Value]:
+    sizes = [dimension(each.unit) if each.unit else None for each in (one, other)]
+    if None not in sizes and sizes[0][0] == sizes[1][0]:
+        return _scaled(one.constant, sizes[0][1]), _scaled(other.constant, sizes[1][1])
+    return _amount(one), _amount(other)
 
 
 # --- comparing ---

@@ -8,7 +8,7 @@ from grpo_lessons.typography import MONEY, plain
 from grpo_lessons.units import GLUED, MULTIPLIERS, SIGNS, dimension
 
 _ANCHOR = re.compile(
-    r"(?:\b(?:answers?|solutions|roots|zeros|values|ans|(?:correct|right|best)\s+(?:option|choice))\b)\s*(?:\((?:in|to)[^()\n]{0,40}\)\s*)?(?:is|are|:|=|would be)+[:*\s]*|(?:答案|结果)\s*(?:是|为|:|：)+\s*",
+    r"(?:\b(?:answers?|solutions|roots|zeros|values|ans|(?:correct|right|best)\s+(?:option|choice))\b)\s*(?:\((?:in|to)[^()\n]{0,40}\)\s*)?(?:is|are|:|=|would be)+[:*\s]*|(?:Antwort|réponse|respuesta)\s+(?:ist|est|es)\s+|故选\s*[:：]?\s*|(?:答案|结果)\s*(?:是|为|:|：)+\s*",
     re.IGNORECASE,
 )
 _WITH_A_FORM = (
@@ -214,7 +214,7 @@ def _around(before: str, token: str, after: str) -> str | None:
 
 
 _IN_A_FORMULA = re.compile(
-    r"(?:\\(?:sqrt|pm|mp|le|ge|ne|times|cdot|div)|(?<=[0-9A-Za-z)])\s?[+*/]|(?<![a-z])[<>]|(?<=[0-9a-z)] )-|[0-9]\s?[;&|]"
+    r"(?:\\(?:sqrt|pm|mp|le|ge|ne|times|cdot|div)|(?<=[0-9A-Za-z)])\s?[+*/]|(?<![a-z=-])[<>]|(?<=[0-9a-z)] )-|[0-9]\s?[;&|]"
     r"|\b(?:sqrt|mod|modulo|choose|over|out of|log(?:_\S+)?|unlike|exceeds?|below|above|under)"
     r"|\b(?:more|less|fewer|greater|smaller|larger|other) than|\b(?:root|reciprocal|square|cube|log|third|power|inverse|multiple|factor) of"
     r"|[0-9]\s+(?:to the|in|through|x|x\s)|\b[A-Za-z]+\((?:mod)?|\(mod)\s*$"

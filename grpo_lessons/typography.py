@@ -33,6 +33,7 @@ _SIGNS = {
     ".": "。٫",
     ",": "、٬",
     ", ": "，",
+    ":": "∶",
     " ": "\xa0\u2002\u2003\u2007\u2009\u200a\u202f\u3000\t\r",
     "": "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad",
     **{
@@ -55,7 +56,9 @@ _LATEX = [
         (r"\\(?:left|right|[bB]ig+[lrm]?|displaystyle|textstyle|limits|mathstrut)(?![A-Za-z])\s?\.?", ""),
         (r"(?<!\\)\\!", ""),
         (r"(?<!\\)\\[,;: ]|(?<!\\)~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick)space(?![A-Za-z])", " "),
-        (r"\{,\}", ","),
+        (r"\{([,:])\}", r"\1"),
+        (r"\\textdollar(?![A-Za-z])", "¤"),
+        (r"\\text\s*\{\s*([¤%])\s*\}", r"\1"),
         (r"\\(?:[dtc]|nicef?)frac(?![A-Za-z])", r"\\frac"),
         (r"\^\s*\{?\s*([0-9]+)\s*\}?\s*/\s*_\s*\{?\s*([0-9]+)\s*\}?", r"\\frac{\1}{\2}"),
         (

@@ -64,7 +64,7 @@ _POWERED = r"(?:\s?\^\s?\{?-?[1-4]\}?)?"
 # Atomic, and never before another letter: words that could be cut in two ways take exponential time.
 _WORD = rf"(?!(?:{_NO_UNIT})\b)(?>(?:[^\W\d_]{{2,}}(?:['.-][^\W\d_]+)*+|(?:{SHORT})|[^\W\d_a-zA-Z])(?![^\W\d_]))\.?+"
 PIECE = (
-    rf"(?:\\text\s*\{{[^{{}}]*\}}{_POWERED}|\\frac\s*\{{\s*\\text\s*\{{[^{{}}]*\}}\s*\}}\s*\{{\s*\\text\s*\{{[^{{}}]*\}}{_POWERED}\s*\}}"
+    rf"(?:\\text\s*\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}}{_POWERED}|\\frac\s*\{{\s*\\text\s*\{{[^{{}}]*\}}\s*\}}\s*\{{\s*\\text\s*\{{[^{{}}]*\}}{_POWERED}\s*\}}"
     rf"|%|\\degree\s*(?:[CFK]\b)?|[{MONEY}]|\((?:\s*{_WORD})+\s*\)|{_WORD}{_POWERED})"
 )
 _BETWEEN = r"\s*(?:/|\\cdot|\*|-|,(?=\s)|\band\b)?\s*"
