@@ -9,6 +9,7 @@ Example:
     [1.0, 0.0]
 """
 
+from grpo_lessons.answers import check_answers
 from grpo_lessons.groups import advantages, combined, is_dead, p_dead
 from grpo_lessons.rewards import (
     AnswerReward,
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "advantages",
     "answer_reward",
+    "check_answers",
     "combined",
     "format_reward",
     "is_dead",

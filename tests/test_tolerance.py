@@ -266,6 +266,26 @@ def test_a_thought_that_a_template_opens_is_known_from_the_tokenizer_and_from_th
     assert templates.opened_by(str(tmp_path)) == TEMPLATES[name]
 
 
+def test_a_lesson_says_what_the_format_reward_will_see_before_the_training(tokenizer, tmp_path):
+    from grpo_lessons.lesson.controls import show_plan
+
+    tokenizer.chat_template = template_of("deepseekv3")
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+
+    def said(model, rows):
+        shown = show_plan(Plan(Settings(model=model, batch_size=16), [answer_reward], rows), folded=True)
+        return " ".join(getattr(each, "text", str(each)) for each in shown)
+
+    assert "ends every prompt with" in said(str(tmp_path), sums(16)) and "as if it began with" in said(
+        str(tmp_path), sums(16)
+    )
+    assert "ends every prompt with" not in said("pocket", sums(16))
+    assert "have no value, such as row 3" in said(
+        "pocket", [r | {"answer": None} if i == 3 else r for i, r in enumerate(sums(16))]
+    )
+
+
 def test_the_rewards_see_a_thought_that_the_template_opened():
     reply = "40 + 32 = 72</think><answer>72</answer>"
     told = {"opened_thought": ["<think>"], "answer": ["72"]}
