@@ -2,7 +2,9 @@
 
 import re
 
-from grpo_lessons.answers import MATHS, NUMERAL, equal, number, read
+from grpo_lessons.answers import number
+from grpo_lessons.comparing import equal
+from grpo_lessons.reading import MATHS, NUMERAL, read
 from grpo_lessons.text import MOST_TAGS, boxed, closing, outside_thoughts
 from grpo_lessons.typography import MONEY, plain
 from grpo_lessons.units import GLUED, MULTIPLIERS, SIGNS, dimension

@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from grpo_lessons import cards, curves  # noqa: E402
-from grpo_lessons.answers import read  # noqa: E402
 from grpo_lessons.groups import interval  # noqa: E402
 from grpo_lessons.problems import sums  # noqa: E402
+from grpo_lessons.reading import read  # noqa: E402
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, reward_name  # noqa: E402
 from grpo_lessons.training import Plan, Settings, Watch, models, train  # noqa: E402
 from grpo_lessons.training.machine import load_libraries  # noqa: E402

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grpo_lessons import formulas
-from grpo_lessons.answers import answer_column, check_answers, equal, is_right, read, right_answers
+from grpo_lessons.answers import answer_column, check_answers, is_right, right_answers
+from grpo_lessons.comparing import equal
+from grpo_lessons.reading import read
 from grpo_lessons.replies import final_answer
 from grpo_lessons.rewards import AnswerReward, answer_reward
 from grpo_lessons.text import opened_thought

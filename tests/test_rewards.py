@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_lessons import answers, formulas
+from grpo_lessons import formulas, reading
 from grpo_lessons.answers import number, right_answers
 from grpo_lessons.replies import final_answer
 from grpo_lessons.rewards import (
@@ -349,7 +349,7 @@ def test_formulas_are_judged_in_several_threads_at_once():
     def judge():
         try:
             while time.monotonic() < until and not raised:
-                for cache in (answers.read, formulas.parse, formulas.constant):
+                for cache in (reading.read, formulas.parse, formulas.constant):
                     cache.cache_clear()
                 replies = ["<answer>2^2*0</answer>", "<answer>2\\sqrt{2}</answer>"]
                 assert answer_reward(completions=replies, answer=["\\sqrt{8}"] * 2) == [0.0, 1.0]
