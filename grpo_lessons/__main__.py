@@ -49,7 +49,7 @@ def _copy(notebook: Path, folder: Path) -> Path:
     for beside in ("lesson.css", "step.html"):
         shutil.copy(NOTEBOOKS / "public" / beside, folder / "public")
     (folder / "pyproject.toml").write_text(
-        "[tool.marimo.runtime]\nauto_instantiate = true\n"
+        "[tool.marimo.runtime]\nauto_instantiate = true\n", encoding="utf-8"
     )  # it opens with its outputs
     if not (folder / notebook.name).exists():
         shutil.copy(notebook, folder)

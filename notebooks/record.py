@@ -108,9 +108,9 @@ def record_updates() -> None:
     lessons = {"length": grpo_length, "format": grpo_format, "math": grpo_math}
     path = FOLDER / "updates.json"
     if not path.exists():
-        path.write_text(json.dumps({name: [] for name in lessons}))  # the pictures ask for it
+        path.write_text(json.dumps({name: [] for name in lessons}), encoding="utf-8")  # the pictures ask for it
     said = {name: one_update(*running_example(each), SMALL) for name, each in lessons.items()}
-    said["provenance"] = provenance("pocket", "ships with the course")
+    said["provenance"] = provenance("pocket", "ships with the course", "cpu")
     path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 

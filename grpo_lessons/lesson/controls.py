@@ -1,8 +1,10 @@
 """What a learner may choose for every training, and where the choices begin and end; a lesson adds its own."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import marimo as mo
 
@@ -10,7 +12,7 @@ from grpo_lessons.lesson.lexicon import helped, settings_explained
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import fold, warn
 from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket, templates
-from grpo_lessons.training.machine import gpu
+from grpo_lessons.training.machine import gpu, no_gpu
 from grpo_lessons.training.sources import is_here
 
 MOST_COMPLETIONS = 96  # of a step
@@ -38,17 +40,32 @@ def about_model(opened: Opened, name: str) -> str:
     kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
     if not opened.trains:
         return kind
+    if told := no_gpu():
+        kind = f"{kind} {told}"
     there = "It is on this machine." if is_here(name) else "It is not on this machine: *Train* fetches it, once."
     return f"{kind} {there}"
 
 
 def settings_for(model: str, defaults: dict[str, Settings]) -> Settings:
-    """A lesson's settings for a model on this device: those of SmolLM2 for any real one, in bfloat16 and larger steps on a GPU."""
+    """A lesson's settings for a model on this device: those of SmolLM2 for any real one, in larger steps on a GPU.
+
+    In float32 up to about a billion weights: a GPU waits for its host there, and 16 bits buy nothing.
+    """
     settings = replace(defaults["pocket" if is_pocket(model) else SMOLLM2], model=model)
     if not is_pocket(model) and (capability := gpu()):
-        dtype = "bfloat16" if capability >= 8 else "float32"
-        settings = replace(settings, dtype=dtype, batch_size=2 * settings.batch_size, accumulation=1)
+        dtype = "bfloat16" if capability >= 8 and billions(model) > 1.2 else "float32"
+        settings = replace(settings, dtype=dtype, batch_size=2 * settings.batch_size, accumulation=4)
     return settings
+
+
+def billions(model: str) -> float:
+    """How many billions of weights a model has, by its name; 0 if the name does not say.
+
+    >>> billions("Qwen/Qwen2.5-1.5B-Instruct"), billions("HuggingFaceTB/SmolLM2-135M-Instruct"), billions("gpt2")
+    (1.5, 0.135, 0.0)
+    """
+    found = re.search(r"(?<![\w.])([0-9]+(?:\.[0-9]+)?)([bm])(?![a-z0-9])", Path(model).name.lower())
+    return float(found[1]) / (1 if found[2] == "b" else 1000) if found else 0.0
 
 
 class Controls:
@@ -70,7 +87,7 @@ class Controls:
             word = unknown[0].replace("_", "-")
             raise SystemExit(f"--{word}: no such setting. There are: {', '.join(sorted(known))}.")
         most = self.opened.most_steps
-        offered = [name for name in _CHOICES if name != "use_vllm" or self.opened.is_own]  # a visitor cannot install it
+        offered = list(_CHOICES)
         shared = {name: _CHOICES[name](helped(name), getattr(settings, name), most) for name in offered}
         return mo.ui.dictionary(own | shared)
 
@@ -152,7 +169,6 @@ _CHOICES = {
     "beta": lambda label, value, most: _dropdown(label, [0.0, 0.04, 0.1, 0.5], value),
     "seed": lambda label, value, most: _dropdown(label, range(5), value),
     "gradient_checkpointing": lambda label, value, most: mo.ui.checkbox(value=value, label=label),
-    "use_vllm": lambda label, value, most: mo.ui.checkbox(value=value, label=label),
 }
 
 

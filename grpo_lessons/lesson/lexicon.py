@@ -52,11 +52,6 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
         "gradient_checkpointing",
         "Forgets what the backward pass needs and computes it again: a third slower, a fraction of the memory. On by default in TRL; off here until memory is short.",
     ),
-    "use_vllm": (
-        "sample with vLLM",
-        "use_vllm",
-        'Samples faster on a GPU, in the same process (`vllm_mode="colocate"`); needs `pip install vllm`.',
-    ),
 }
 _IN_THE_CODE = {  # by TRL's argument: what has no control
     "r, lora_alpha": "The adapter adds to every weight matrix the product of two thin ones, `r` columns wide. They are all that is trained; 16 columns are enough for most tasks, more take more memory. What they add is multiplied by `lora_alpha / r`, here 2.",

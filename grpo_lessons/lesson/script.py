@@ -1,6 +1,6 @@
 """A lesson without a browser: `python notebooks/grpo_LESSON.py -- --steps 10`."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.session import keep_record, record_of
@@ -44,4 +44,6 @@ def left_over(opened: Opened) -> Unfinished | None:
 def settings_of(run: Run) -> Settings:
     """The settings that a run was made with."""
     weights = run.settings.get("reward_weights")
-    return replace(Settings(), **run.settings | {"reward_weights": tuple(weights) if weights else None})
+    known = {spec.name for spec in fields(Settings)}  # an older record may have settings that are no more
+    settings = {name: value for name, value in run.settings.items() if name in known}
+    return replace(Settings(), **settings | {"reward_weights": tuple(weights) if weights else None})

@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 
 from grpo_lessons.training import models, trl_inside
-from grpo_lessons.training.machine import free_memory, load_libraries
+from grpo_lessons.training.machine import device, free_memory, load_libraries, tidy
 from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.settings import Settings
-from grpo_lessons.training.sources import Stopped
+from grpo_lessons.training.sources import Stopped, is_pocket
 from grpo_lessons.training.watch import NOBODY, Watch
 
 FRAGMENTS = 1.5  # a CPU's allocator keeps pieces too small to reuse: measured 16.8 GB held where 11.5 were in use
@@ -33,7 +33,8 @@ class Probe:
     decode_once: float  # one token for each completion of a batch: this, …
     decode_each: float  # … and this for each completion
     prefill: float  # a prompt's token
-    learn: float  # a token forward and backward
+    learn: float  # a token forward and backward, …
+    learn_once: float  # … and what every part costs besides, however short: a GPU waits for its host
     saved: int  # kept of a token for the backward pass
     saved_checkpointed: int  # the same with gradient checkpointing
     head: int  # for a token's chances over the vocabulary, for so many tokens as TRL reckons at a time
@@ -74,7 +75,7 @@ def estimate(plan: Plan, probe: Probe) -> Estimate:
     """What a training costs, by a probe of its model.
 
     Example:
-        >>> probe = Probe("m", "a CPU", 8 * 10**9, 6 * 10**8, 10**8, 10**7, 20, 0.01, 0.001, 1e-4, 1e-3, 10**5, 10**4, 10**3, 10**3)
+        >>> probe = Probe("m", "a CPU", 8 * 10**9, 6 * 10**8, 10**8, 10**7, 20, 0.01, 0.001, 1e-4, 1e-3, 0.0, 10**5, 10**4, 10**3, 10**3)
         >>> settings = Settings(steps=10, batch_size=32, beta=0.0, max_completion_length=30)
         >>> cost = estimate(Plan(settings, [], []), probe)
         >>> round(cost.sampling, 2), round(cost.learning, 2), cost.fits
@@ -97,7 +98,7 @@ def estimate(plan: Plan, probe: Probe) -> Estimate:
     )
     return Estimate(
         sampling=sampling(batch),
-        learning=probe.learn * batch * tokens * passes,
+        learning=(probe.learn * batch * tokens + probe.learn_once * settings.accumulation) * passes,
         answering=2 * sampling(held_out) if held_out else 0.0,
         steps=settings.steps,
         memory=int(probe.base + (1 + judged) * probe.weights + probe.adapter + peak),
@@ -156,13 +157,15 @@ def _measure(settings: Settings, prompts: list[dict], watch: Watch) -> Probe:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    process, gpu = psutil.Process(), torch.cuda.is_available()
+    process, gpu = psutil.Process(), device(is_pocket(settings.model)) == "cuda"
+    tidy()
     model, tokenizer = models.load(settings.model, settings.dtype, watch)
     weights = model.get_memory_footprint()
     base = 0 if gpu else max(0, process.memory_info().rss - weights)
     watch.say(f"Measuring {settings.model}: a few tokens")
     model = get_peft_model(model, LoraConfig(**settings.lora_arguments()))
     trl_inside.add_fused_lm_head(model.get_base_model())
+    models.merge_while_generating(model)  # as the training samples
     texts = [models.as_text(tokenizer, row["prompt"]) for row in prompts[:16]]
 
     def sampling(completions: int, new: int) -> float:
@@ -191,13 +194,16 @@ def _measure(settings: Settings, prompts: list[dict], watch: Watch) -> Probe:
 
     own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     config = model.get_base_model().config.get_text_config()
-    ids = torch.randint(5, min(len(tokenizer), config.vocab_size) - 5, (4, prompt_tokens + 32), device=model.device)
-    labels = ids.clone()
-    labels[:, :prompt_tokens] = -100
+    words = min(len(tokenizer), config.vocab_size) - 5
+    few_ids, ids = (torch.randint(5, words, (n, prompt_tokens + 32), device=model.device) for n in (2, 8))
 
-    def learning() -> float:
+    def learning(ids) -> float:
+        labels = ids.clone()
+        labels[:, :prompt_tokens] = -100
         started = time.perf_counter()
-        out = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True)
+        # in the numbers that the training computes in
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
+            out = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True)
         out.log_probs.sum().backward()
         if gpu:
             torch.cuda.synchronize()
@@ -205,8 +211,9 @@ def _measure(settings: Settings, prompts: list[dict], watch: Watch) -> Probe:
 
     model.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        learning()
-    seconds = min(learning() for _ in range(2))
+        learning(ids)
+    short, long = (min(learning(each) for _ in range(2)) for each in (few_ids, ids))
+    learn = max(0.0, (long - short) / (ids.numel() - few_ids.numel())) or long / ids.numel()
     saved = sum(size for where, size in kept.items() if where not in own) / ids.numel()
     width, layers = config.hidden_size, config.num_hidden_layers
     number = model.get_base_model().dtype.itemsize
@@ -215,7 +222,7 @@ def _measure(settings: Settings, prompts: list[dict], watch: Watch) -> Probe:
     return Probe(
         model=settings.model,
         hardware=torch.cuda.get_device_name() if gpu else f"{os.cpu_count()} CPU cores",
-        memory=torch.cuda.mem_get_info()[0] + weights if gpu else free_memory() + process.memory_info().rss,
+        memory=_free_on_gpu() + weights if gpu else free_memory() + process.memory_info().rss,
         base=base,
         weights=weights,
         adapter=16 * trained,
@@ -223,14 +230,22 @@ def _measure(settings: Settings, prompts: list[dict], watch: Watch) -> Probe:
         decode_once=max(0.0, each[few] - few * decode_each),
         decode_each=decode_each,
         prefill=max(0.0, first[many] - each[many]) / (many * prompt_tokens),
-        learn=seconds / ids.numel(),
+        learn=learn,
+        learn_once=max(0.0, short - learn * few_ids.numel()),
         saved=int(saved),
         head=min(len(tokenizer), trl_inside.HEAD_WIDTH)
-        * (2 if gpu else 32),  # a tile in bfloat16, or eight in float32 without Triton
+        * (number if gpu else 32),  # a tile in the model's numbers, or eight in float32 without Triton
         fragments=1.1 if gpu else FRAGMENTS,
         saved_checkpointed=int(width * number * layers + saved / layers),
         cache=2 * layers * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * head * number,
     )
+
+
+def _free_on_gpu() -> int:
+    """What the card has left, and what this process holds of it without using it."""
+    import torch
+
+    return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 
 def in_words(seconds: float) -> str:

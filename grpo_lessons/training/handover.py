@@ -63,6 +63,7 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
         **settings.grpo_arguments(),
         "output_dir": str(folder / "trl"),
     }
+    config.pop("use_cpu", None)  # the folder is for other machines
     (course / folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = f"trl grpo --config {folder}/config.yaml"
     (course / folder / "README.md").write_text(_readme(settings, model, names, command, checked), encoding="utf-8")
@@ -250,5 +251,5 @@ def _readme(settings: Settings, model: str, names: list[str], command: str, chec
         + "\n".join(rows)
         + "\n\n"
         + (f"## The right answers\n\n{checked}\n\n" if checked else "")
-        + "For DeepSpeed or FSDP add `--accelerate_config zero2`, `zero3` or `fsdp2`; for vLLM `--use_vllm true`.\n"
+        + "For DeepSpeed or FSDP add `--accelerate_config zero2`, `zero3` or `fsdp2`; to sample with vLLM `--use_vllm true`, in an environment of its own (TRL 1.16 wants vLLM 0.22 to 0.31).\n"
     )

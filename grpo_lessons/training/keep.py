@@ -4,6 +4,7 @@ The functions stand as a reader would write them, for the lessons show their cod
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -103,7 +104,8 @@ def ask_anew(folder: str | Path, conversation: list[dict]) -> str:
         str(Path(folder) / "adapter"),
         json.dumps(conversation),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    speaks = os.environ | {"PYTHONIOENCODING": "utf-8"}  # Windows' own would be cp1252
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=speaks)
     if done.returncode:
         raise RuntimeError(f"the new process could not load it: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout.strip()

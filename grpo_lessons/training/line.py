@@ -56,7 +56,7 @@ def turn(
     def tell(left: float) -> None:
         now = time.time()
         part = path.with_suffix(".part")
-        part.write_text(f"{now} {now + left}")
+        part.write_text(f"{now} {now + left}", encoding="utf-8")
         os.replace(part, path.with_suffix(NOTE))
 
     ticket.acquire()
@@ -93,7 +93,7 @@ def line(folder: Path = FOLDER, before: Path | None = None) -> list[Ticket]:
     found = []
     for path in paths:
         with suppress(OSError, ValueError):  # it has just come, or just gone
-            said, over = map(float, path.with_suffix(NOTE).read_text().split())
+            said, over = map(float, path.with_suffix(NOTE).read_text(encoding="utf-8").split())
             left = over - said
             if not found and left:  # the one that has the device
                 left = max(1.0, over - time.time())
@@ -137,8 +137,9 @@ def _is_held(path: Path) -> bool:
 
 
 def _tear_up(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.with_suffix(NOTE).unlink(missing_ok=True)
+    for each in (path, path.with_suffix(NOTE)):
+        with suppress(OSError):  # Windows lets nobody take away a file that somebody else has open, to probe it
+            each.unlink(missing_ok=True)
 
 
 def _try(lock: FileLock) -> bool:

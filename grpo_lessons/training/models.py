@@ -12,7 +12,7 @@ from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation
 from grpo_lessons.text import completion_text, question
 from grpo_lessons.training import sources
-from grpo_lessons.training.machine import free_memory
+from grpo_lessons.training.machine import device, free_memory
 from grpo_lessons.training.settings import CHAT
 from grpo_lessons.training.watch import NOBODY, Watch
 
@@ -29,7 +29,7 @@ def load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source, gpu = sources.find(name, watch), torch.cuda.is_available()
+    source, gpu = sources.find(name, watch), device(sources.is_pocket(name)) == "cuda" and torch.cuda.is_available()
     watch.say(f"Loading the model {name}")
     if not gpu:
         _check_memory(name, source.path)
@@ -150,6 +150,32 @@ def as_text(tokenizer, prompt) -> str:
     if isinstance(prompt, str):
         return prompt
     return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **CHAT)
+
+
+def merge_while_generating(model) -> None:
+    """Sample with the adapter merged into the weights: one matrix product a layer instead of three, the same tokens.
+
+    The weights are put back as they were: taking the adapter off again would leave a rounding error in them each time.
+    In float32 only: added to weights of 16 bits, most of an early update is rounded away, and what is sampled from is no
+    longer what is trained (KL 0.02 against 0.0007 of noise).
+    """
+    if model.get_base_model().dtype.itemsize < 4:
+        return
+    generate = model.generate
+
+    def merged(*args, **kwargs):
+        kept = {layer: layer.weight.data for layer in model.modules() if hasattr(layer, "merge")}
+        for layer, weight in kept.items():
+            layer.weight.data = weight.clone()
+        model.merge_adapter()
+        try:
+            return generate(*args, **kwargs)
+        finally:
+            model.unmerge_adapter()
+            for layer, weight in kept.items():
+                layer.weight.data = weight
+
+    model.generate = merged
 
 
 def _ends(model, tokenizer) -> set[int]:

@@ -4,6 +4,7 @@ Torch, transformers, trl, peft and datasets are imported when a session starts, 
 """
 
 import errno
+import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +12,19 @@ from grpo_lessons.runs import Run, seconds_left
 from grpo_lessons.training import line, models, rows, sources, templates
 from grpo_lessons.training.checkpoints import Unfinished, checkpointing, saving, unfinished
 from grpo_lessons.training.ledger import Ledger, examiner, watcher
-from grpo_lessons.training.machine import TINY, load_libraries, peak_memory, provenance, threads_for
+from grpo_lessons.training.machine import (
+    TINY,
+    cannot_compile,
+    device,
+    load_libraries,
+    peak_memory,
+    provenance,
+    threads_for,
+    tidy,
+)
 from grpo_lessons.training.plan import Plan
-from grpo_lessons.training.trl_inside import go_on_without_checkpoints
+from grpo_lessons.training.sources import is_pocket
+from grpo_lessons.training.trl_inside import go_on_without_checkpoints, on_one_device
 from grpo_lessons.training.watch import NOBODY, Watch
 
 
@@ -69,16 +80,21 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
                 tell(seconds_left(run.steps_done, plan.settings.steps, run.seconds))
             watch.update(phase, run)
 
+        tidy()
         try:
             with checkpointing(checkpoints, resume) as folder:
                 return _train(plan, run, replace(watch, update=update), folder, start)
         except sources.Stopped:
             run.state = "stopped"
             return Trained(run)
+        finally:
+            tidy()
 
 
 def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfinished | None) -> Trained:
     settings, held_out = plan.settings, plan.held_out
+    if device(is_pocket(settings.model)) == "cuda" and (missing := cannot_compile()):
+        raise ValueError(missing)
     watch.update("Loading torch and TRL (a few seconds the first time)", run)
     load_libraries()
     from datasets import Dataset
@@ -87,7 +103,7 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
     from trl import GRPOConfig, GRPOTrainer
 
     model, tokenizer = models.load(settings.model, settings.dtype, watch.over(run))
-    run.provenance = provenance(settings.model, model.grpo_lessons_origin)
+    run.provenance = provenance(settings.model, model.grpo_lessons_origin, model.device.type)
     prompts = list(plan.prompts)
     if refused := templates.refused(tokenizer, [*prompts, *held_out]):
         raise ValueError(refused)
@@ -114,13 +130,13 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
             processing_class=tokenizer,
             reward_funcs=[ledger.watch(reward) for reward in plan.rewards],
             train_dataset=Dataset.from_list(prompts),
-            args=GRPOConfig(**settings.grpo_arguments() | saving(settings, folder)),
+            args=on_one_device(GRPOConfig(**settings.grpo_arguments() | saving(settings, folder))),
             peft_config=LoraConfig(**settings.lora_arguments()),
             callbacks=[watcher(run, ledger, plan, watch, in_step)],
         )
         trainer.remove_callback(PrinterCallback)
         go_on_without_checkpoints(trainer, lambda error: watch.update(f"A checkpoint was lost: {explain(error)}", run))
-        _merge_while_generating(trainer.model)
+        models.merge_while_generating(trainer.model)
         if held_out and plan.evaluate_every:
             trainer.add_callback(examiner(run, lambda: answer(trainer.model), plan.evaluate_every))
         watch.update(f"Step {run.steps_done + 1} of {settings.steps}: sampling", run)
@@ -132,35 +148,29 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
             run.after = answer(trainer.model)
             if plan.evaluate_every and run.metrics:
                 run.metrics[-1] |= run.after.as_metrics()
-    run.provenance["peak memory"] = peak_memory()
+    run.provenance["peak memory"] = peak_memory(model.device.type)
     return Trained(run, trainer.model, tokenizer)
 
 
-def _merge_while_generating(model) -> None:
-    """Sample with the adapter merged into the weights: one matrix product a layer instead of three, the same tokens.
-
-    The weights are put back as they were: taking the adapter off again would leave a rounding error in them each time.
-    """
-    generate = model.generate
-
-    def merged(*args, **kwargs):
-        kept = {layer: layer.weight.data for layer in model.modules() if hasattr(layer, "merge")}
-        for layer, weight in kept.items():
-            layer.weight.data = weight.clone()
-        model.merge_adapter()
-        try:
-            return generate(*args, **kwargs)
-        finally:
-            model.unmerge_adapter()
-            for layer, weight in kept.items():
-                layer.weight.data = weight
-
-    model.generate = merged
+# What libraries say, and what it means to a reader. The first that is found in the message is told.
+_MEANS = {
+    "no kernel image": "This torch is built for newer cards than this GPU. Install torch's build for CUDA 12.6, or hide the GPU: set CUDA_VISIBLE_DEVICES to -1.",
+    "driver on your system is too old": "The NVIDIA driver is older than this torch wants. Update it, or install torch's build for the older CUDA.",
+    "nvidia driver": "The NVIDIA driver is missing or older than this torch wants. Update it, or hide the GPU: set CUDA_VISIBLE_DEVICES to -1.",
+    "dataparallel": "Several GPUs are in sight of one process. Set CUDA_VISIBLE_DEVICES to one of them, such as 0, and start the notebook anew.",
+    "failed to find c compiler": "Triton found no C compiler. On Debian or Ubuntu: `sudo apt install gcc python3-dev`.",
+    "python.h": "Triton found no Python.h. On Debian or Ubuntu: `sudo apt install python3-dev`.",
+    "use_cpu": "The trainer looks for a GPU that torch cannot use. Set CUDA_VISIBLE_DEVICES to -1, and start the notebook anew.",
+    "cuda error": "The GPU has failed, and this process cannot use it any more. Start the notebook anew; if it fails again, hide the GPU: set CUDA_VISIBLE_DEVICES to -1.",
+    "mps": "Apple's GPU does not know this operation. The lessons train on the CPU there: start the notebook anew.",
+}
 
 
 def explain(error: Exception) -> str:
     """What went wrong in a session and what to change, in a sentence or two."""
     text = str(error)
+    if isinstance(error, subprocess.CalledProcessError) and "gcc" in str(error.cmd):
+        text = "failed to find C compiler"
     if "out of memory" in text.lower() or isinstance(error, MemoryError):
         return (
             "The device ran out of memory. Lower the batch size, the completion length or the group size, or learn from a "
@@ -168,6 +178,9 @@ def explain(error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The disk is full. Free some space (`runs` holds what earlier trainings left), then press Train again."
+    told = next((means for said, means in _MEANS.items() if said in text.lower()), None)
+    if told and not isinstance(error, sources.NoModel):
+        return told
     if isinstance(error, (ValueError, sources.NoModel)):
         return text
     return f"{type(error).__name__}: {text or 'no further word'}"

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from grpo_lessons.rewards import Reward, describe
+from grpo_lessons.training.machine import device
 from grpo_lessons.training.sources import is_pocket
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -37,7 +37,6 @@ class Settings:
     seed: int = 0
     dtype: str = "float32"
     gradient_checkpointing: bool = False
-    use_vllm: bool = False
 
     @property
     def problem(self) -> str | None:
@@ -68,11 +67,6 @@ class Settings:
             return f"A batch of {batch} completions cannot be cut into {self.accumulation} equal parts. Choose fewer parts."
         if self.dtype not in DTYPES:
             return f"dtype {self.dtype!r}: expected one of {', '.join(DTYPES)}."
-        if self.use_vllm and find_spec("vllm") is None:
-            return (
-                "vLLM is not installed, so it cannot sample. It needs a GPU: `pip install vllm`, in the environment of this "
-                "notebook. Or untick it: transformers samples too, only more slowly."
-            )
         return None
 
     def grpo_arguments(self) -> dict:
@@ -92,6 +86,7 @@ class Settings:
             "max_completion_length": self.max_completion_length,
             "gradient_checkpointing": self.gradient_checkpointing,
             "bf16": self.dtype == "bfloat16",
+            **({"use_cpu": True} if device(is_pocket(self.model)) == "cpu" else {}),
             "logging_steps": 1,
             "save_strategy": "no",
             "disable_tqdm": True,
@@ -100,7 +95,7 @@ class Settings:
 
     def _unusual(self) -> dict:
         """What stays out of the shown code as long as it is as TRL has it."""
-        names = ("multi_objective_aggregation", "mask_truncated_completions", "use_vllm")
+        names = ("multi_objective_aggregation", "mask_truncated_completions")
         unusual = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Settings, name)}
         if self.reward_weights is not None:
             unusual["reward_weights"] = list(self.reward_weights)

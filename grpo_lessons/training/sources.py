@@ -102,7 +102,9 @@ def is_pocket(name: str) -> bool:
     if name == "pocket":
         return True
     try:
-        told, own = (json.loads((folder / "config.json").read_text()) for folder in (Path(name), pocket.PATH))
+        told, own = (
+            json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (Path(name), pocket.PATH)
+        )
         return all(told.get(key) == own[key] for key in ("vocab_size", "hidden_size", "num_hidden_layers"))
     except (OSError, ValueError, AttributeError):
         return False

@@ -15,6 +15,12 @@ def add_fused_lm_head(model) -> None:
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
 
 
+def on_one_device(arguments):
+    """TRL's arguments, for one GPU of several: GRPOTrainer refuses what Trainer would do with all of them in one process."""
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
 def go_on_without_checkpoints(trainer, lost: Callable[[Exception], None]) -> None:
     """Let a training go on where a checkpoint cannot be written: a full disk must not cost what has been learnt."""
     save = trainer._save_checkpoint

@@ -138,9 +138,9 @@ def _secret(folder: Path) -> str:
     path = folder / "secret"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32))
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def _share_the_heap() -> None:

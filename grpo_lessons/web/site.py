@@ -105,7 +105,12 @@ def _export(lesson: str, page: Path, mode: str) -> None:
     options = ["--execute", "--no-sandbox", "--force"]  # executed here: a page shows its content before Python has come
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # uv lies beside python
     done = subprocess.run(
-        [*command, *options], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path}
+        [*command, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PATH": path},
     )
     if done.returncode or not page.exists():
         raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-500:]}{done.stderr[-1500:]}")
@@ -225,7 +230,7 @@ def _download(theirs: dict, folder: Path) -> list[Path]:
             "-d",
             scratch,
         ]
-        done = subprocess.run([*command, *target, *wanted], capture_output=True, text=True)
+        done = subprocess.run([*command, *target, *wanted], capture_output=True, text=True, encoding="utf-8")
         if done.returncode:
             raise CannotBuild(f"pip could not fetch the packages of the page:\n{done.stderr[-2000:]}")
         return [Path(shutil.copy(wheel, folder)) for wheel in sorted(Path(scratch).glob("*.whl"))]
