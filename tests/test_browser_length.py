@@ -25,7 +25,7 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
         "4 sampled completions",
         "What would have seen it",
         "Both, in numbers",
-        "Not yet",
+        "Not yet.",
     )
 
 

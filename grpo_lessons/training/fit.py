@@ -33,13 +33,13 @@ class Probe:
     decode_once: float  # one token for each completion of a batch: this, …
     decode_each: float  # … and this for each completion
     prefill: float  # a prompt's token
-    learn: float  # a token forward and backward, …
-    learn_once: float  # … and what every part costs besides, however short: a GPU waits for its host
+    learn: float  # a token forward and backward
     saved: int  # kept of a token for the backward pass
     saved_checkpointed: int  # the same with gradient checkpointing
     head: int  # for a token's chances over the vocabulary, for so many tokens as TRL reckons at a time
     cache: int  # keys and values of a token while sampling
     fragments: float = FRAGMENTS
+    learn_once: float = 0.0  # what every part of a step costs besides, however short: a GPU waits for its host
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def estimate(plan: Plan, probe: Probe) -> Estimate:
     """What a training costs, by a probe of its model.
 
     Example:
-        >>> probe = Probe("m", "a CPU", 8 * 10**9, 6 * 10**8, 10**8, 10**7, 20, 0.01, 0.001, 1e-4, 1e-3, 0.0, 10**5, 10**4, 10**3, 10**3)
+        >>> probe = Probe("m", "a CPU", 8 * 10**9, 6 * 10**8, 10**8, 10**7, 20, 0.01, 0.001, 1e-4, 1e-3, 10**5, 10**4, 10**3, 10**3)
         >>> settings = Settings(steps=10, batch_size=32, beta=0.0, max_completion_length=30)
         >>> cost = estimate(Plan(settings, [], []), probe)
         >>> round(cost.sampling, 2), round(cost.learning, 2), cost.fits
