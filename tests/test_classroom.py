@@ -311,8 +311,10 @@ def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_chan
         page.evaluate("document.getElementById('App').scrollTop = 3000")
         settle(page)  # stations that come back grow, and the browser keeps what is in view where it is
         page.wait_for_timeout(1000)
-        place = page.evaluate("document.getElementById('App').scrollTop")
+        place = page.evaluate(
+            "() => { setTimeout(() => location.reload()); return document.getElementById('App').scrollTop; }"
+        )
         assert place > 2000
-        page.reload()
+        page.wait_for_event("load")
         page.wait_for_function("place => Math.abs(document.getElementById('App')?.scrollTop - place) < 2", arg=place)
         assert failures(page) == [] and wrong == [] and asked == []

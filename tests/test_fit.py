@@ -73,7 +73,10 @@ def test_a_reader_is_told_what_to_lower(monkeypatch):
 def test_what_is_known_of_one_model_is_not_said_of_another():
     for measured in (None, pace.Measured("other", "Measuring"), pace.Measured("other", "", error="No.")):
         assert "Train fetches it" in pace.show_cost(measured, REAL).text  # and nothing else does
-        assert "once it is measured: after your prediction" in pace.show_cost(measured, REAL.with_settings(model="pocket")).text
+        assert (
+            "once it is measured: after your prediction"
+            in pace.show_cost(measured, REAL.with_settings(model="pocket")).text
+        )
     assert "No." in pace.show_cost(pace.Measured("m", "", error="No."), REAL).text
 
 
