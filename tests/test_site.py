@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -223,6 +225,59 @@ def test_the_index_page_has_lines_to_copy_and_asks_nobody_else(address, root):
         for link in page.locator("article a").all():
             assert (root / "course" / "grpo" / link.get_attribute("href")).exists()
         assert asked == []
+
+
+def test_a_lesson_tells_those_who_link_to_it_what_it_is(root):
+    site = root / "course" / "grpo"
+    for name, lesson in builder.LESSONS.items():
+        for page in (f"{name}.html", f"{name}-code.html"):
+            head = (site / page).read_text(encoding="utf-8").partition("</head>")[0]
+            assert head.count('name="description"') == 1 and f'content="{lesson.question}"' in head
+            assert f'property="og:title" content="{lesson.title}"' in head
+            assert f'<link rel="canonical" href="https://example.org/grpo/{name}.html" />' in head
+    assert (site / "preview.png").exists()
+    assert "<loc>https://example.org/grpo/math.html</loc>" in (site / "sitemap.xml").read_text(encoding="utf-8")
+    assert "Sitemap: https://example.org/grpo/sitemap.xml" in (site / "robots.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def to_copy(address):
+    """The line of the format lesson, at this address, and the script beside it, as a site's author copies them."""
+    with visit(f"{address}/index.html") as (page, _):
+        line = page.locator("code[data-name=format]").inner_text().replace("https://example.org/grpo", address)
+        return line, page.locator("#tall").inner_text()
+
+
+def test_a_frame_becomes_as_tall_as_its_lesson(to_copy, root):
+    host = root / "host.html"
+    host.write_text(f"<!doctype html><title>host</title>{''.join(to_copy)}", encoding="utf-8")
+    with serve_folder(root) as server, visit(f"{server}/host.html") as (page, _):
+        page.wait_for_function("document.querySelector('iframe').clientHeight > 4000", timeout=READY)
+        frame = page.locator("iframe").content_frame
+        frame.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)  # it lives in its sandbox
+        page.wait_for_timeout(1500)
+        app = "document.getElementById('App')"
+        assert (
+            frame.locator("body").evaluate(f"() => {app}.scrollHeight - {app}.clientHeight") < 60
+        )  # nothing scrolls in it
+
+
+def test_mkdocs_takes_the_line_as_it_stands(to_copy, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/index.md").write_text(f"# A lesson\n\n{to_copy[0]}\n\nText.\n", encoding="utf-8")
+    (tmp_path / "mkdocs.yml").write_text("site_name: mine\ntheme: {name: null}\n", encoding="utf-8")
+    (tmp_path / "theme").mkdir()
+    (tmp_path / "theme/main.html").write_text("<body>{{ page.content }}</body>", encoding="utf-8")
+    (tmp_path / "mkdocs.yml").write_text("site_name: mine\ntheme: {name: null, custom_dir: theme}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert to_copy[0] in (tmp_path / "site/index.html").read_text(encoding="utf-8").replace("&amp;", "&")
+
+
+def test_a_lesson_on_paper_is_whole(lesson, tmp_path):
+    paper = lesson[0].pdf(path=tmp_path / "lesson.pdf")
+    assert paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") > 5
 
 
 def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, tmp_path):

@@ -68,6 +68,11 @@ def test_a_wheel_carries_the_lessons_and_all_that_they_show(wheel):
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"grpo_lessons"}  # no package of another name
 
 
+def test_what_the_wheel_says_of_itself_is_what_pypi_takes(wheel):
+    done = subprocess.run([sys.executable, "-m", "twine", "check", "--strict", wheel], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_with_nothing_else_installed_the_rewards_work_and_load_in_a_tenth_of_a_second(bare, tmp_path):
     code = (
         "import time; began = time.perf_counter(); import grpo_lessons.rewards as rewards\n"

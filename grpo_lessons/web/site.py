@@ -46,6 +46,7 @@ COMPILED = ("pyyaml",)  # by Pyodide only
 DRAWING = ("matplotlib",)  # and what it depends on: loaded while the lesson is already in use
 
 
+NAMELESS = '<meta name="description" content="a marimo app" />'
 PLACE = '<marimo-wasm hidden=""'
 WHERE = f'{PLACE} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
 
@@ -77,9 +78,10 @@ def build(out: Path, base_url: str = "", offline: bool = False, index: str = IND
 
 def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     out.mkdir()
+    base = base_url.rstrip("/") + "/" if base_url else ""
     for name in LESSONS:
-        _export(name, out / f"{name}.html", "run")
-        _export(name, out / f"{name}-code.html", "edit")
+        _export(name, out / f"{name}.html", "run", base)
+        _export(name, out / f"{name}-code.html", "edit", base)
     (ours,) = (out / "public" / "wheels").iterdir()
     for page in out.glob("*.html"):
         if ours.stem.rpartition(".")[2].partition("-")[0] not in page.read_text(encoding="utf-8"):
@@ -96,10 +98,10 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     ):
         shutil.copy(file, out / "public" / "pocket")
     add_python(out, offline, index)
-    _write_pages(out, base_url)
+    _write_pages(out, base)
 
 
-def _export(lesson: str, page: Path, mode: str) -> None:
+def _export(lesson: str, page: Path, mode: str, base: str) -> None:
     notebook = NOTEBOOKS / f"grpo_{lesson}.py"
     command = [sys.executable, "-m", "marimo", "export", "html-wasm", notebook, "-o", page, "--mode", mode]
     options = ["--execute", "--no-sandbox", "--force"]  # executed here: a page shows its content before Python has come
@@ -118,6 +120,10 @@ def _export(lesson: str, page: Path, mode: str) -> None:
     if html.count(PLACE) != 1:
         raise CannotBuild(f"{page}: expected marimo's page to say once where its Python is ({PLACE}).")
     html = html.replace(PLACE, WHERE).replace('"theme": "light"', '"theme": "system"')  # ?theme= has the last word
+    if html.count(NAMELESS) != 1:
+        raise CannotBuild(f"{page}: expected marimo's page to describe itself once ({NAMELESS}).")
+    about = {"title": LESSONS[lesson].title, "question": LESSONS[lesson].question, "file": f"{lesson}.html"}
+    html = html.replace(NAMELESS, render("head.html", base=base, **about))
     if mode == "edit":  # a lesson cannot tell otherwise; see Opened
         html = html.replace("<head>", f"<head>{_EDIT}", 1)
         html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
@@ -273,10 +279,11 @@ def _closure(names: tuple[str, ...], packages: dict) -> set[str]:
 # The pages around the lessons ------------------------------------------------------------------------------------------
 
 
-def _write_pages(out: Path, base_url: str) -> None:
+def _write_pages(out: Path, base: str) -> None:
+    shutil.copy(NOTEBOOKS / "public" / "format.png", out / "preview.png")  # what a link to the site shows
     run = Run.load(NOTEBOOKS / "public" / "format_learns.json")
     words = {
-        "base": base_url.rstrip("/") + "/" if base_url else "",
+        "base": base,
         "picture": cards.page(curves({"this run": run}, only=("reward", "frac_reward_zero_std", "entropy"))),
         "label": run.label,
         "replies": cards.page(
@@ -292,6 +299,10 @@ def _write_pages(out: Path, base_url: str) -> None:
     }
     for name in ("index.html", "embed.html"):
         (out / name).write_text(render(name, **words), encoding="utf-8")
+    if base:  # both want whole addresses
+        files = ["", *(f"{name}.html" for name in LESSONS)]
+        (out / "sitemap.xml").write_text(render("sitemap.xml", base=base, files=files), encoding="utf-8")
+        (out / "robots.txt").write_text(f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n", encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> None:
