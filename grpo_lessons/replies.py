@@ -144,53 +144,51 @@ def _last(text: str) -> str | None:
     window = _CITED.sub("", plain(text[start : end + 60]))
     if len(window) > 1000:  # of five hundred characters: nothing but ½
         return None
-    spans = list(MATHS.finditer(window))
-    found = [token for token in _TOKEN.finditer(window)]
-    if spans and (not found or spans[-1].end() >= found[-1].end()):
-        content = next(filter(None, spans[-1].groups()))
-        first = len(spans) - 1
-        while first and re.fullmatch(
-            r"\s*(?:,?\s*and|,?\s*or|,)\s*", window[spans[first - 1].end() : spans[first].start()]
-        ):
-            first -= 1
-        if first < len(spans) - 1:  # $x = -3$ and $x = 12$
-            content = window[spans[first].start() : spans[-1].end()]
-        return (
-            content
-            if not _BEFORE_DENIES.search(window[: spans[-1].start()])
-            and not _AFTER_DENIES.match(window[spans[-1].end() :])
-            else None
-        )
-    if not found:
-        return text.strip() if len(text) < 40 and read(text) else None
-    token = found[-1]
-    before, after = window[: token.start()], window[token.end() :]
-    if start > 0 and token.start() == 0:  # it began before the window: far too long to be an answer
+    spans, tokens = list(MATHS.finditer(window)), list(_TOKEN.finditer(window))
+    if spans and (not tokens or spans[-1].end() >= tokens[-1].end()):
+        return _last_formula(window, spans)
+    if not tokens:
+        return _last_words(text)
+    if start > 0 and tokens[-1].start() == 0:  # it began before the window: far too long to be an answer
         return None
+    return _whole(window, tokens[-1], brief=len(text.split()) < 6)
+
+
+def _last_formula(window: str, spans: list[re.Match]) -> str | None:
+    """The last formula in dollars, or the last several that stand in one list: $x = -3$ and $x = 12$."""
+    first = len(spans) - 1
+    while first and _LISTED.fullmatch(window[spans[first - 1].end() : spans[first].start()]):
+        first -= 1
+    if _BEFORE_DENIES.search(window[: spans[first].start()]) or _AFTER_DENIES.match(window[spans[-1].end() :]):
+        return None
+    if first < len(spans) - 1:
+        return window[spans[first].start() : spans[-1].end()]
+    return next(filter(None, spans[-1].groups()))
+
+
+def _whole(window: str, token: re.Match, brief: bool) -> str | None:
+    """A number with what belongs to it, or None where it is a part of something else, or taken back."""
+    before, said, after = window[: token.start()], token[0].strip(), window[token.end() :]
     if whole := _around(before, token[0], after):
         return whole
-    if _IN_A_FORMULA.search(before) or _CHANGED_BEHIND.match(after):
+    changed = _IN_A_FORMULA.search(before) or _CHANGED_BEHIND.match(after) or (brief and _BOUND.search(before))
+    if changed or (re.search(r"\{\s*$", before) and not re.search(r"\\text\s*\{\s*$", before)):
         return None
-    if len(text.split()) < 6 and _SHORT_BOUND.search(before):
-        return None
-    if after[:1] in SIGNS:
-        return token[0].strip() + after[0]
-    if minus := re.search(r"\b(?:minus|negative)\s+$", before):
-        return f"-{token[0].strip()}" if not re.search(r"[0-9]\s+$", before[: minus.start()]) else None
-    if re.search(r"\{\s*$", before) and not re.search(r"\\text\s*\{\s*$", before):
-        return None  # inside a formula
     if _BEFORE_DENIES.search(before) or _AFTER_DENIES.match(after):
         return None
+    if after[:1] in SIGNS:  # 5万
+        return said + after[0]
+    if minus := re.search(r"\b(?:minus|negative)\s+$", before):
+        return None if re.search(r"[0-9]\s+$", before[: minus.start()]) else f"-{said}"
     if (to := _TO.search(before)) and not re.search(r"\bfrom\s+$", before[: to.start()]):
         return None
     if falling := re.fullmatch(r"([0-9.]+)-([0-9.]+)", token[0]):  # 100-72 is no range: it ends in 72
         one, other = (number(each) for each in falling.groups())
-        return falling[2] if one and other and one >= other else token[0]
+        return falling[2] if one and other and one >= other else said
     if (re.match(r"[A-Za-z]", after) and not GLUED.match(after)) or re.match(r"\^|\s?\\(?:sqrt|pi)|[!({]", after):
         return None
     unit = _MEASURE.match(after)
-    told = unit[0].rstrip(" .,") if unit and dimension(unit[0]) else ""
-    return token[0].strip().rstrip(".") + told
+    return said.rstrip(".") + (unit[0].rstrip(" .,") if unit and dimension(unit[0]) else "")
 
 
 def _around(before: str, token: str, after: str) -> str | None:
@@ -203,25 +201,26 @@ def _around(before: str, token: str, after: str) -> str | None:
             return f"{before[start:]}{token}{end[0]}"
     if found := re.search(r"(?:(?<!\S)-?[0-9][0-9.,/]*\s*,\s*)*(?<!\S)[$-]*[0-9][0-9.,/]*,?\s+and\s+$", before):
         return f"{found[0]}{token}"
-    if found := re.search(
-        r"\b(?:Jan|Febr)uary |\b(?:March|April|May|June|July|August|(?:Septem|Octo|Novem|Decem)ber) $", before
-    ):
-        return f"{found[0]}{token}" if found.end() == len(before) else None
-    if re.search(
-        r"[0-9]\s*(?:feet|foot|ft|hours?|h|minutes|min|dollars|pounds|lbs?|years|months|weeks|days)[ ,]*(?:and )?$",
-        before,
-    ):
-        return None if token == "" else f"{before[-30:].split('  ')[-1]}{token}{after[:12]}"
+    if found := _MONTH.search(before):
+        return f"{found[0]}{token}"
+    if found := _IN_TWO_UNITS.search(before):
+        unit = re.match(r"\s*[A-Za-z]+", after)
+        return f"{found[0]}{token}{unit[0] if unit else ''}"
     return None
 
 
+_LISTED = re.compile(r"\s*(?:,?\s*(?:and|or)|,)\s*")
+_MONTH = re.compile(r"\b(?:(?:Jan|Febr)uary|March|April|May|June|July|August|(?:Septem|Octo|Novem|Decem)ber) $")
+_IN_TWO_UNITS = re.compile(
+    r"[0-9][0-9.,]*\s*(?:feet|foot|ft|hours?|h|minutes|min|dollars|pounds|lbs?|years|months|weeks|days)[ ,]*(?:and )?$"
+)
 _IN_A_FORMULA = re.compile(
     r"(?:\\(?:sqrt|pm|mp|le|ge|ne|times|cdot|div)|(?<=[0-9A-Za-z)])\s?[+*/]|(?<![a-z=-])[<>]|(?<=[0-9a-z)] )-|[0-9]\s?[;&|]"
     r"|\b(?:sqrt|mod|modulo|choose|over|out of|log(?:_\S+)?|unlike|exceeds?|below|above|under)"
     r"|\b(?:more|less|fewer|greater|smaller|larger|other) than|\b(?:root|reciprocal|square|cube|log|third|power|inverse|multiple|factor) of"
     r"|[0-9]\s+(?:to the|in|through|x|x\s)|\b[A-Za-z]+\((?:mod)?|\(mod)\s*$"
 )
-_SHORT_BOUND = re.compile(r"\b(?:at least|at most|up to|no more than|no less than|no fewer than)\s+$", re.IGNORECASE)
+_BOUND = re.compile(r"\b(?:at least|at most|up to|no more than|no less than|no fewer than)\s+$", re.IGNORECASE)
 _CHANGED_BEHIND = re.compile(
     r"\s*(?:squared|cubed|factorial)\b|\s+or\s+(?:more|less|fewer)\b|\s+and an? (?:half|third|quarter)\b|\s[xyz]\W*$"
 )
