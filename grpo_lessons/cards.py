@@ -42,6 +42,8 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 @media (max-width:40rem){.gl .loop{grid-template-columns:repeat(3,auto)!important}.gl .loop .wide{grid-column:1/-1;margin-top:.5rem}}
 .gl td.text{min-width:11rem}
 @media (max-width:40rem){.gl .texts thead{display:none}.gl .texts tr{display:block;border-bottom:1px solid var(--line);padding:.35rem 0}
+.gl .marks thead{display:none}.gl .marks tr{display:flex;flex-wrap:wrap;gap:.1rem 1rem;border-bottom:1px solid var(--line);padding:.35rem 0}
+.gl .marks td{display:block;border:0;padding:.1rem .3rem;text-align:left}.gl .marks td.text{flex-basis:100%}.gl .marks td:not(.text)::before{content:attr(data-head) ": ";opacity:.85;font-size:.8rem}
 .gl .texts td{display:block;border:0;padding:.1rem .3rem}.gl .texts td.text::before{content:attr(data-head);display:block;opacity:.85;font-size:.75rem}}
 .gl .flow{display:flex;flex-wrap:wrap;gap:.3rem .5rem;align-items:center;margin:.2rem 0 .8rem}
 .gl .flow span{border:1px solid var(--line);border-radius:1rem;padding:.15rem .7rem}
@@ -281,22 +283,23 @@ def marks_table(
     `truth` is the column that is right: a ✓ or ✗ that differs from it is shown as a mistake.
     """
 
-    def cell(value, values):
+    def cell(name, value, values):
+        named = (
+            f'data-head="{escape(name)}"'  # where it is narrow a row is a card, and each mark has its name beside it
+        )
         if isinstance(value, bool):
             kind = "down" if truth is not None and value != values[truth] else ""
-            return f'<td class="mark"><b class="{kind}">{"✓" if value else "✗"}</b></td>'
+            return f'<td class="mark" {named}><b class="{kind}">{"✓" if value else "✗"}</b></td>'
         if isinstance(value, (int, float)):
-            return f'<td class="mark"><b class="reward">{short(value)}</b></td>'
-        return f"<td>{escape(value or '–')}</td>"
+            return f'<td class="mark" {named}><b class="reward">{short(value)}</b></td>'
+        return f"<td {named}>{escape(value or '–')}</td>"
 
     body = "".join(
-        f'<tr><td class="text">{marked_text(text, tags)}</td>{"".join(cell(value, values) for value in values)}</tr>'
+        f'<tr><td class="text">{marked_text(text, tags)}</td>{"".join(cell(name, value, values) for name, value in zip(head[1:], values, strict=True))}</tr>'
         for text, values in rows
     )
     marks = [False, *(not isinstance(value, str) for value in rows[0][1])] if rows else []
-    return (
-        f'<div class="scroll"><table><thead><tr>{_header(head, marks)}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return f'<div class="scroll"><table class="marks"><thead><tr>{_header(head, marks)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def group_panel(group: Group, tags: Sequence[str] = (), verdict: bool = True) -> str:

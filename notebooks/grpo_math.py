@@ -96,7 +96,7 @@ def _():
         """
     ## 2 · Is that the right answer?
 
-    Replies as models write them, and right answers as public data sets have them. *Right?* is what is true. **Which rows does a comparison of texts get wrong? And [math-verify](https://github.com/huggingface/Math-Verify), the field's own library?** Guess first, then switch the graders on.
+    Replies as models write them, and right answers as public data sets have them. The column *true* says whether the reply is right. **Which rows does a comparison of texts get wrong? And [math-verify](https://github.com/huggingface/Math-Verify), the field's own library?** Guess first, then switch the graders on.
     """,
         lesson.row(*graders.elements.values()),
         lesson.row(*own.elements.values()),
@@ -112,7 +112,7 @@ def _(graders, own):
         return reply, [gold, right, *(_all[_name] for _name in _on), why]
 
     _on = [_name for _name in GRADERS if graders.value[_name]]
-    _head = ["reply", "what is right", "right?", *_on, "why"]
+    _head = ["reply", "what is right", "true", *_on, "why"]
     _own = [_row(own.value["reply"], own.value["gold"], "?", "–", "yours")]
     lesson.show(
         cards.marks_table(_head, [_row(**_each) for _each in lesson.table("real_answers")], truth=1),
