@@ -35,7 +35,7 @@ from grpo_lessons.groups import interval  # noqa: E402
 from grpo_lessons.problems import sums  # noqa: E402
 from grpo_lessons.reading import read  # noqa: E402
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, reward_name  # noqa: E402
-from grpo_lessons.training import Plan, Settings, Watch, models, train  # noqa: E402
+from grpo_lessons.training import SMOLLM2, Plan, Settings, Watch, machine, models, train  # noqa: E402
 from grpo_lessons.training.machine import load_libraries  # noqa: E402
 from notebooks.record import RUNS  # noqa: E402
 from tests.support import pages  # noqa: E402
@@ -721,6 +721,78 @@ async def _class(host: str, many: int) -> dict:
     return {"opened": opened, "idle": idle, "busy": busy, "freed": freed, "stayed": len(stayed)}
 
 
+# A GPU -------------------------------------------------------------------------------------------------------------
+
+
+def on_this_device(lesson: str, steps: int = 0, **changes) -> Plan:
+    """A lesson's training of SmolLM2 as it stands on this device; where there is no GPU, the pocket model's, two steps of it."""
+    import importlib
+
+    from grpo_lessons.lesson.controls import settings_for
+
+    module = importlib.import_module(f"notebooks.grpo_{lesson}")
+    model = SMOLLM2 if machine.gpu() else "pocket"
+    settings = settings_for(model, module.DEFAULT)
+    steps = (steps or settings.steps) if machine.gpu() else 2
+    plan = module.plan(replace(settings, steps=steps, **changes))
+    return plan if machine.gpu() else replace(plan, prompts=plan.prompts[:64], held_out=plan.held_out[:4])
+
+
+def told(title: str, plan: Plan, asked: str = "", reward: str = "") -> dict:
+    """Train, and write down what it took: seconds from the press, of a step, memory, and what was learnt."""
+    started = time.perf_counter()
+    run = train(plan).run
+    took, steps = time.perf_counter() - started, [row.get("seconds", 0) for row in run.metrics]
+    each = (steps[-1] - steps[0]) / max(1, len(steps) - 1)
+    first, last = run.metrics[0]["reward"], run.metrics[-1]["reward"]
+    learnt = f", held-out {run.before.mean(reward):.2f} → {run.after.mean(reward):.2f}" if reward else ""
+    found = (
+        f"{took:.0f} s, {each:.2f} s a step, reward {first:.2f} → {last:.2f}{learnt}, {run.provenance['peak memory']}"
+    )
+    row(f"{title} ({run.provenance['hardware']}, {plan.settings.dtype})", asked, found)
+    return {"took": took, "each": each}
+
+
+def gpu_rows() -> None:
+    """On a GPU what no CPU tells, most important first, in ten minutes; without one a rehearsal with the pocket model."""
+    import torch
+
+    from grpo_lessons.training import fit, keep
+    from tests.test_machines import in_the_shape_of_qwen
+
+    load_libraries()
+    told("format as shipped", as_shipped := on_this_device("format"), "the mark in 20 s on an H100", "format_reward")
+    told("… 64 completions learnt from in four parts", on_this_device("format", 6, batch_size=64, accumulation=4))
+    torch.backends.cuda.matmul.allow_tf32 = True
+    told("… with TF32", on_this_device("format", 6))
+    torch.backends.cuda.matmul.allow_tf32 = False
+    told("… in 16 bits, the adapter apart", on_this_device("format", 6, dtype="bfloat16"))
+    told("… the exercise's settings", on_this_device("format", 6, learning_rate=1e-5))
+    told("… TRL's defaults", on_this_device("format", 6, learning_rate=1e-6, beta=0.0, max_grad_norm=1.0))
+    probe = fit.measure(as_shipped)
+    cost = fit.estimate(as_shipped, probe)
+    true = told("… the estimate's training", on_this_device("format", 6))
+    row("… a step by the estimate, over the truth", "1 to 2", f"{(cost.sampling + cost.learning) / true['each']:.2f}")
+    told("length", on_this_device("length"), "", "length_reward")
+    told("math", on_this_device("math"), "", "answer_reward")
+    with tempfile.TemporaryDirectory() as folder:
+        model = in_the_shape_of_qwen(Path(folder), full=machine.gpu() is not None)
+        told(
+            "the shape of Qwen2.5-0.5B, random weights",
+            replace(as_shipped, held_out=()).with_settings(model=str(model), steps=3),
+        )
+        trained = train(on_this_device("format", 2))
+        keep.save(trained, folder)
+        asked = [{"role": "user", "content": "What is 12 + 45?"}]
+        here = keep.ask(trained.model, trained.tokenizer, asked).strip()
+        again, merged = keep.ask_anew(folder, asked), keep.ask(*keep.load(keep.merge(folder)), asked).strip()
+        row("saved, asked anew, merged: the same reply", "three times", f"{1 + (again == here) + (merged == here)}")
+    del trained
+    machine.tidy()
+    held = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
+    row("memory that stays on the card after all of it", "< 0.5 GB", f"{held / 1e9:.1f} GB")
+
+
 # Right answers -----------------------------------------------------------------------------------------------------
 
 PAIRS = Path(__file__).with_name("data") / "answers.json"
@@ -801,6 +873,7 @@ RECIPES: dict[str, Callable[..., None]] = {
     "page": page_rows,
     "class": class_rows,
     "answers": answer_rows,
+    "gpu": gpu_rows,
 }
 
 

@@ -130,9 +130,12 @@ def cannot_compile() -> str | None:
 
 
 def tidy() -> None:
-    """Give back what earlier trainings have left on the GPU, and count its peak anew: the next one may be another notebook's."""
-    gc.collect()
-    if "torch" in sys.modules and (cuda := sys.modules["torch"].cuda).is_available():
+    """Give back what earlier trainings have left on the GPU, and count its peak anew: the next one may be another notebook's.
+
+    Nothing without a GPU: to collect all garbage takes half a second, in which a notebook says nothing.
+    """
+    if gpu() is not None and "torch" in sys.modules and (cuda := sys.modules["torch"].cuda).is_available():
+        gc.collect()
         cuda.empty_cache()
         cuda.reset_peak_memory_stats()
 
