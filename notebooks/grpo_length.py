@@ -379,7 +379,7 @@ def _():
         f"""
     ## 9 · What would have seen it?
 
-    The {word("reward")} was blind, so something else has to look. Two remedies, both recorded, over the run of station 7: `beta`, which charges the model for every
+    The {word("reward")} was blind, and the model earned it in full without what we meant: that is called **reward hacking**. So something else has to look. Two remedies, both recorded, over the run of station 7: `beta`, which charges the model for every
     step away from where it began, and a second reward that pays for real words. **Which one keeps the sentences?**
     """,
         remedy,

@@ -195,7 +195,7 @@ def test_sampling_with_the_adapter_merged_gives_the_same_tokens_and_leaves_the_w
     from peft import LoraConfig, get_peft_model
 
     from grpo_lessons.training import models
-    from grpo_lessons.training.session import _merge_while_generating
+    from grpo_lessons.training.models import merge_while_generating
 
     model, tokenizer = models.load("pocket")
     torch.manual_seed(0)
@@ -204,7 +204,7 @@ def test_sampling_with_the_adapter_merged_gives_the_same_tokens_and_leaves_the_w
     prompt = tokenizer("What is 12 + 45 + 38?", return_tensors="pt")
     greedy = {"max_new_tokens": 20, "do_sample": False}
     plain = model.generate(**prompt, **greedy)
-    _merge_while_generating(model)
+    merge_while_generating(model)
     assert model.generate(**prompt, **greedy).tolist() == plain.tolist()
     for name, weight in model.named_parameters():
         assert torch.equal(weight, before[name]), name  # put back, not reckoned back: a rounding error a step adds up
