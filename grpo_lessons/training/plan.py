@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from grpo_lessons.answers import CheckedAnswers, answer_column, check_answers
 from grpo_lessons.calling import complaint
@@ -47,7 +48,7 @@ class Plan:
     def __post_init__(self):
         object.__setattr__(self, "judges", self.judges or self.rewards)
 
-    @property
+    @cached_property  # a lesson asks five times at every move of a control
     def problem(self) -> str | None:
         """Why this cannot be trained, and what to change; None if it can."""
         settings, names = self.settings, [reward_name(reward) for reward in self.rewards]
@@ -73,7 +74,7 @@ class Plan:
             return f"{len(self.prompts)} prompts, but one step draws {needed}. Add prompts, or lower batch_size."
         return None
 
-    @property
+    @cached_property
     def checked_answers(self) -> CheckedAnswers | None:
         """How the right answers of all rows are read, see `check_answers`; None if no reward asks for them."""
         asks = next((each for each in (*self.rewards, *self.judges) if isinstance(each, AnswerReward)), None)
