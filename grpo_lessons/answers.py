@@ -17,7 +17,7 @@ from fractions import Fraction
 from numbers import Number
 
 from grpo_lessons.comparing import equal
-from grpo_lessons.reading import DENIES, MOST_CHARACTERS, Answer, read, unwrapped
+from grpo_lessons.reading import DENIES, MOST_CHARACTERS, Answer, read, unwrapped, without_text
 from grpo_lessons.text import boxed
 from grpo_lessons.typography import plain
 
@@ -65,18 +65,18 @@ def is_right(given: str | None, gold) -> bool:
     """
     if given is None:
         return False
-    found = read(given)
-    if any(equal(right, answer) for right in right_answers(gold) for answer in found):
+    found, expected = read(given), right_answers(gold)
+    if any(equal(right, answer) for right in expected for answer in found):
         return True
-    text = _gold_text(gold)
-    if not any(right.kind == "word" for right in right_answers(gold)):
+    if not any(right.kind == "word" for right in expected):
         return False
+    text = _gold_text(gold)
     one, other = _letters(given), _letters(text)
     return bool(one) and one == other and bool(found or not DENIES.search(given) or DENIES.search(text))
 
 
 def _letters(text: str) -> str:
-    text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", unwrapped(plain(text[:MOST_CHARACTERS])))
+    text = without_text(unwrapped(plain(text[:MOST_CHARACTERS])))
     return re.sub(r"\$|(?<![0-9])\s|\s(?![0-9])", "", re.sub(r"\{([^{}\\])\}", r"\1", text)).casefold()
 
 

@@ -284,9 +284,8 @@ def marks_table(
     """
 
     def cell(name, value, values):
-        named = (
-            f'data-head="{escape(name)}"'  # where it is narrow a row is a card, and each mark has its name beside it
-        )
+        # where it is narrow a row is a card, and each mark has its name beside it
+        named = f'data-head="{escape(name)}"'
         if isinstance(value, bool):
             kind = "down" if truth is not None and value != values[truth] else ""
             return f'<td class="mark" {named}><b class="{kind}">{"✓" if value else "✗"}</b></td>'

@@ -162,7 +162,13 @@ def read(text: str, right: bool = False) -> tuple[Answer, ...]:
     return found[:1] if right else found
 
 
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _MODULO = re.compile(r"\s*(?:\\pmod\s*(?:\{\s*[0-9]+\s*\}|[0-9]+)|\((?:\\?mod|\\bmod)\s*[0-9]+\))$")
+
+
+def without_text(text: str) -> str:
+    """The text with what stands in `\\text{…}` as plain words."""
+    return _TEXT.sub(r"\1", text)
 
 
 def unwrapped(text: str) -> str:
@@ -178,10 +184,14 @@ def unwrapped(text: str) -> str:
                 text = found[1]
         if (bare := _MODULO.sub("", text).strip()) != text and bare:
             text = bare.replace("\\equiv", "=")
-        if found := re.fullmatch(r"\\text\s*\{([^{}]*)\}", text):
+        if found := _TEXT.fullmatch(text):
             text = found[1]
-        if found := re.match(r"\\text\s*\{([^{}]*)\}\s*(?=\S)", text):
-            text = f"{found[1]} {text[found.end() :]}" if re.search("[a-z]{2}", found[1]) else text
+        if (
+            (found := _TEXT.match(text))
+            and (behind := text[found.end() :].lstrip())
+            and re.search("[a-z]{2}", found[1])
+        ):
+            text = f"{found[1]} {behind}"
         if text.startswith("{") and closing(text, 0) == len(text) - 1:
             text = text[1:-1]
         if found := _LEAD.match(text):
@@ -204,8 +214,8 @@ _NAME = re.compile(
     r"\s*(?:\\?[A-Za-z]+(?:_\{?\w+\}?)?'?|\\text\s*\{[^{}]*\}(?:_\{?\w+\}?)?|[A-Za-z](?:\^\{?-1\}?)?\s*\(\s*-?[a-z0-9.]+(?:,\s*-?[a-z0-9.]+)*\s*\)"
     r"|\(\s*[a-z](?:_\w)?(?:\s*,\s*[a-z](?:_\w)?)+\s*\)|[A-Za-z][\w .']*|\\angle[\w\s{}]+|[A-Za-z](?:_\{[^{}]*\})|\|\s*[A-Z]{2}\s*\||\\(?:overline|overrightarrow|vec)\s*\{\s*[A-Za-z]+\s*\})\s*"
 )
-_MONTHS = "january february march april may june july august september october november december".split()
-_MONTH = "(?P<month>" + "|".join(f"{month}|{month[:3]}" for month in _MONTHS) + r")\.?"
+MONTHS = "january february march april may june july august september october november december".split()
+_MONTH = "(?P<month>" + "|".join(f"{month}|{month[:3]}" for month in MONTHS) + r")\.?"
 _DATES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -228,6 +238,7 @@ _RANGE = re.compile(
     r"|between\s+([0-9]+(?:[.,][0-9]+)*)\s+and\s+([0-9]+(?:[.,][0-9]+)*)(?:\s.*)?"
 )
 _COMMA, _COMMA_APART = re.compile("([,;])"), re.compile(r"([,;](?=\s))")
+_UNION, _SUCH_THAT = re.compile(r"(\\cup)(?![a-z])"), re.compile(r"(\||:)")
 
 
 def _comma_of(text: str) -> re.Pattern:
@@ -240,10 +251,9 @@ def _comma_of(text: str) -> re.Pattern:
     return _COMMA_APART if grouped else _COMMA
 
 
-_AMOUNT = re.compile(r"([0-9][0-9,]*(?:\.[0-9]+)?)\s*([A-Za-z]+)")
-_COMPOUND = re.compile(
-    rf"(?:{_AMOUNT.pattern.replace('(', '(?:').replace('(?:?:', '(?:')})(?:[\s,]*(?:and\s+)?(?:{_AMOUNT.pattern.replace('(', '(?:').replace('(?:?:', '(?:')}))+\.?"
-)
+_SIZE = r"[0-9][0-9,]*(?:\.[0-9]+)?"
+_AMOUNT = re.compile(rf"({_SIZE})\s*([A-Za-z]+)")
+_COMPOUND = re.compile(rf"{_SIZE}\s*[A-Za-z]+(?:[\s,]*(?:and\s+)?{_SIZE}\s*[A-Za-z]+)+\.?")
 _WORDS_FOR = {
     "no solution": "no solution",
     "no solutions": "no solution",
@@ -291,7 +301,7 @@ class _Reading:
             return ()
         found = self._special(text)
         for reading in (self._relation, self._collection, self._scalar, self._sentence, self._word):
-            if found and not (found[0].kind in ("choice",) and len(found) == 1 and found[0].unit):
+            if found and not (found[0].kind == "choice" and len(found) == 1 and found[0].unit):
                 break
             got = reading(text)
             if got is None:  # it is of this kind, and has no value
@@ -331,7 +341,7 @@ class _Reading:
     # -- what has a form of its own --
 
     def _special(self, text: str) -> list[Answer]:
-        text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
+        text = without_text(text)
         if found := _CHOICE.fullmatch(text):
             rest = found[3]
             choice = Answer("choice", found[1] or found[2], unit=rest or "")
@@ -342,7 +352,7 @@ class _Reading:
                 month = (
                     int(given["number"])
                     if given.get("number")
-                    else [m[:3] for m in _MONTHS].index(given["month"][:3].lower()) + 1
+                    else [m[:3] for m in MONTHS].index(given["month"][:3].lower()) + 1
                 )
                 return [Answer("date", (int(given["year"]) if given["year"] else None, month, int(given["day"])))]
         if _SLASHED.fullmatch(text):
@@ -418,12 +428,8 @@ class _Reading:
             for (one, other), sign in zip(pairwise(firsts), signs, strict=True):
                 if not formulas.close(*_amounts(one, other), 0.05 if sign == "\\approx" else 1e-12):
                     return None  # 71 = 72
-            both = dict.fromkeys(
-                replace(answer, name=name)
-                for answer in (firsts[-1], firsts[0])
-                if "\\approx" in signs or answer is firsts[-1]
-            )
-            return list(both)
+            both = [firsts[-1], firsts[0]] if "\\approx" in signs else [firsts[-1]]
+            return [replace(answer, name=name) for answer in dict.fromkeys(both)]
         if len(parts) > 2 and all(answer.constant is not None for answer in firsts[1:]):  # m + n = 4 + 3 = 7
             same = all(formulas.close(*_amounts(one, other)) for one, other in pairwise(firsts[1:]))
             return [firsts[-1]] if same else None
@@ -467,7 +473,7 @@ class _Reading:
     def _collection(self, text: str) -> list[Answer] | None:
         if text.startswith("\\begin{"):
             return self._matrix(text)
-        if len(parts := _split(text, re.compile(r"(\\cup)(?![a-z])"))[::2]) > 1:
+        if len(parts := _split(text, _UNION)[::2]) > 1:
             read = [self._part(part) for part in parts]
             return [Answer("union", tuple(read))] if all(read) else None
         if text.startswith("\\{") and text.endswith("\\}"):
@@ -501,20 +507,14 @@ class _Reading:
         return [Answer("number with a unit", ("number", total / sizes[0][1], 0, 0), unit=pieces[0][1])]
 
     def _list(self, text: str) -> list[Answer] | None:
-        if compound := self._compound(re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)):
+        if compound := self._compound(without_text(text)):
             return compound
         if self._scalar(text) and not re.search(r",\s", text):
             return []  # a comma between thousands, "one hundred and five", "apples and pears"
         comma = re.fullmatch(r"(\W*)([0-9]+),([0-9]+)(\D*)", text)
-        decimal = (
-            _Reading(f"{comma[1]}{comma[2]}.{comma[3]}{comma[4]}", self.right, self.depth)._scalar(
-                f"{comma[1]}{comma[2]}.{comma[3]}{comma[4]}"
-            )
-            if comma
-            else []
-        )
+        decimal = self._scalar("{}{}.{}{}".format(*comma.groups())) if comma else []
         if decimal and (comma[4].strip() or self.depth):
-            return list(decimal)
+            return decimal
         apart = re.search(r"[0-9],[0-9]{3}(?![0-9])", text) and re.search(r",\s|\b(?:and|or)\b", text)  # 1,000, 2,000
         parts = _split(text, _JOIN_APART if apart else JOIN)
         if len(parts) > 1 and all(part.strip() for part in parts):
@@ -523,21 +523,21 @@ class _Reading:
                 values = [value for each in read for value in (each[0].value if each[0].kind == "list" else each[:1])]
                 words = [value.kind == "word" for value in values]
                 if all(words) or not any(words):
-                    return [Answer("list", tuple(values)), *(decimal or ())]
-            return list(decimal or ())
+                    return [Answer("list", tuple(values)), *decimal]
+            return decimal
         if ("\\pm" in text or "\\mp" in text) and text.count("\\pm") + text.count("\\mp") <= 3:
             read = [self._part(text.replace("\\pm", sign).replace("\\mp", other)) for sign, other in ("+-", "-+")]
             return [Answer("list", tuple(read))] if all(read) else None
         return []
 
     def _set(self, text: str) -> list[Answer] | None:
-        parts = _split(text, re.compile(r"(\||:)"))
+        parts = _split(text, _SUCH_THAT)
         if len(parts) == 3:
             read = self._of(parts[2])
             return [replace(read[0], name="")] if read and read[0].kind in ("interval", "union") else []
         if not text.strip():
             return [Answer("word", "no solution")]
-        read = [answer for part in _split(text, re.compile("([,;])"))[::2] for answer in self._of(part)[:1] or (None,)]
+        read = [answer for part in _split(text, _COMMA)[::2] for answer in self._of(part)[:1] or (None,)]
         if not all(read):
             return None
         values = [value for answer in read for value in (answer.value if answer.kind == "list" else (answer,))]
@@ -675,8 +675,7 @@ class _Reading:
         return [replace(answer, unit=answer.unit or turned) for answer in self._scalar(found[0][0]) if answer.written]
 
     def _word(self, text: str) -> list[Answer]:
-        word = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
-        word = re.sub(r"\s+", " ", re.sub(r"[\"'`*]", "", word)).casefold().strip(" .,;:!")
+        word = re.sub(r"\s+", " ", re.sub(r"[\"'`*]", "", without_text(text))).casefold().strip(" .,;:!")
         word = re.sub(r"^(?:an?|the)\s+", "", word)
         if re.search(r"\\|[0-9]", word):
             word = re.sub(r"[\s{}]", "", word)
@@ -707,18 +706,13 @@ def _split(text: str, at: re.Pattern) -> list[str]:
     return [*parts, text[last:]]
 
 
-def _amount(answer: Answer) -> Value:
-    """The size of a number in a chain: 3/4 = 75 %, 1 hour = 60 minutes."""
-    if answer.kind == "percentage":
-        return answer.constant * Fraction(1, 100)
-    return answer.constant
-
-
 def _amounts(one: Answer, other: Answer) -> tuple[Value, Value]:
+    """The sizes of two numbers of a chain, to be compared: 3/4 = 75 %, 1 hour = 60 minutes."""
     sizes = [dimension(each.unit) if each.unit else None for each in (one, other)]
     if None not in sizes and sizes[0][0] == sizes[1][0]:
         return scaled(one.constant, sizes[0][1]), scaled(other.constant, sizes[1][1])
-    return _amount(one), _amount(other)
+    first, second = (each.constant * (Fraction(1, 100) if each.kind == "percentage" else 1) for each in (one, other))
+    return first, second
 
 
 def scaled(value: Value, by: Fraction) -> Value:

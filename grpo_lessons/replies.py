@@ -4,7 +4,7 @@ import re
 
 from grpo_lessons.answers import number
 from grpo_lessons.comparing import equal
-from grpo_lessons.reading import MATHS, NUMERAL, read
+from grpo_lessons.reading import MATHS, MONTHS, NUMERAL, read
 from grpo_lessons.text import MOST_TAGS, boxed, closing, outside_thoughts
 from grpo_lessons.typography import MONEY, plain
 from grpo_lessons.units import GLUED, MULTIPLIERS, SIGNS, dimension
@@ -210,7 +210,7 @@ def _around(before: str, token: str, after: str) -> str | None:
 
 
 _LISTED = re.compile(r"\s*(?:,?\s*(?:and|or)|,)\s*")
-_MONTH = re.compile(r"\b(?:(?:Jan|Febr)uary|March|April|May|June|July|August|(?:Septem|Octo|Novem|Decem)ber) $")
+_MONTH = re.compile(rf"\b(?:{'|'.join(map(str.capitalize, MONTHS))}) $")
 _IN_TWO_UNITS = re.compile(
     r"[0-9][0-9.,]*\s*(?:feet|foot|ft|hours?|h|minutes|min|dollars|pounds|lbs?|years|months|weeks|days)[ ,]*(?:and )?$"
 )

@@ -41,6 +41,7 @@ from notebooks.record import RUNS  # noqa: E402
 from tests.support import pages  # noqa: E402
 from tests.support.browser import browse, press, serve, settle  # noqa: E402
 from tests.support.classmates import Learner, classroom  # noqa: E402
+from tests.support.judges import math_verify_says  # noqa: E402
 
 MARK = 0.95
 SEEDS = range(5)
@@ -799,14 +800,12 @@ PAIRS = Path(__file__).with_name("data") / "answers.json"
 
 
 def by_math_verify(completion: str, gold) -> bool:
-    """Whether math-verify takes a completion for right: the gold as it stands, in a box, or in dollars, as its page advises."""
-    from math_verify import parse, verify
-
+    """Whether math-verify takes the answer of a completion for right."""
     answer = completion.rpartition("</think>")[2]
     answer = answer.partition("<answer>")[2].partition("</answer>")[0] or answer
     text = str(gold[0]) if isinstance(gold, list) else str(gold)
     with suppress(Exception):
-        return any(verify(parse(form), parse(answer)) for form in (text, f"\\boxed{{{text}}}", f"${text}$"))
+        return math_verify_says(text, answer)
     return False
 
 

@@ -41,9 +41,8 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
     import yaml
 
     course, folder, settings = Path(course), Path(name), plan.settings
-    checked = plan.checked_answers
-    if plan.problem or (checked and not checked.kinds):
-        raise ValueError(plan.problem or f"No right answer can be read. {checked}")
+    if refusal := plan.refusal:
+        raise ValueError(refusal)
     (course / folder).mkdir(parents=True, exist_ok=True)
     names = _names(plan.rewards, folder, course / folder / "rewards.py")
     model = sources.find(settings.model).name
@@ -66,7 +65,9 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
     config.pop("use_cpu", None)  # the folder is for other machines
     (course / folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = f"trl grpo --config {folder}/config.yaml"
-    (course / folder / "README.md").write_text(_readme(settings, model, names, command, checked), encoding="utf-8")
+    (course / folder / "README.md").write_text(
+        _readme(settings, model, names, command, plan.checked_answers), encoding="utf-8"
+    )
     return command
 
 

@@ -74,6 +74,20 @@ class Plan:
             return f"{len(self.prompts)} prompts, but one step draws {needed}. Add prompts, or lower batch_size."
         return None
 
+    @property
+    def refusal(self) -> str | None:
+        """Why a training of this may not begin: its `problem`, now of all rows, or that no right answer can be read."""
+        if self.problem:
+            return self.problem
+        if max(len(self.prompts), len(self.held_out)) > LOOKED_AT and (
+            wrong := rows.problem([*self.prompts, *self.held_out])
+        ):
+            return wrong
+        checked = self.checked_answers
+        if checked and not checked.kinds:
+            return f"No right answer can be read, so nothing could be paid. {checked}"
+        return None
+
     @cached_property
     def checked_answers(self) -> CheckedAnswers | None:
         """How the right answers of all rows are read, see `check_answers`; None if no reward asks for them."""

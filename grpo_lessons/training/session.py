@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grpo_lessons.runs import Run, seconds_left
-from grpo_lessons.training import line, models, rows, sources, templates
+from grpo_lessons.training import line, models, sources, templates
 from grpo_lessons.training.checkpoints import Unfinished, checkpointing, saving, unfinished
 from grpo_lessons.training.ledger import Ledger, examiner, watcher
 from grpo_lessons.training.machine import (
@@ -48,16 +48,13 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
         resume: go on from the last of these checkpoints, as if nothing had happened.
 
     Raises:
-        ValueError: for a plan that TRL would refuse (`Plan.problem`); for `resume` where there is nothing to go on from.
+        ValueError: for a plan that TRL would refuse (`Plan.refusal`); for `resume` where there is nothing to go on from.
         Errors of the libraries come through; `explain` puts any of them into a sentence.
     """
-    if wrong := plan.problem or rows.problem([*plan.prompts, *plan.held_out]):
-        raise ValueError(wrong)
-    checked = plan.checked_answers
-    if checked and not checked.kinds:
-        raise ValueError(f"No right answer can be read, so nothing could be paid. {checked}")
+    if refusal := plan.refusal:
+        raise ValueError(refusal)
     run = plan.new_run()
-    if checked and checked.unreadable:
+    if (checked := plan.checked_answers) and checked.unreadable:
         watch.say(checked.warning)
         run.choices = run.choices | {"unreadable answers": len(checked.unreadable)}
     start = unfinished(checkpoints) if resume else None
