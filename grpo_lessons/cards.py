@@ -6,7 +6,7 @@ from a model or a reader is escaped.
 
 from collections.abc import Sequence
 from html import escape
-from statistics import fmean
+from statistics import fmean, median
 
 from grpo_lessons.groups import is_dead
 from grpo_lessons.palette import COLOURS, STYLE
@@ -54,6 +54,9 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .pushes{display:grid;grid-template-columns:max-content max-content minmax(4rem,28rem) max-content;gap:.25rem .8rem;align-items:center}
 .gl .track{position:relative;height:.8rem;border-left:0;background:linear-gradient(90deg,transparent calc(50% - 1px),var(--line) 0,
 var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;height:100%;border-radius:2px}
+.gl .chances{display:grid;grid-template-columns:max-content minmax(4rem,24rem) max-content;gap:.15rem .8rem;align-items:center}
+.gl .share{height:.7rem}.gl .share i{display:block;height:100%;border-radius:2px;background:var(--gl-policy)}
+.gl .adapter{display:block;height:9rem;max-width:100%}
 .gl .train{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center}.gl .train .status{flex:1 1 16rem}
 .gl .dots{position:relative;height:1.6rem;border-bottom:1px solid var(--line);margin:.6rem .4rem .2rem}
 .gl .dots i{position:absolute;bottom:.3rem;width:.7rem;height:.7rem;margin-left:-.35rem;border-radius:50%;background:var(--gl-policy);opacity:.65}
@@ -234,6 +237,21 @@ def dots(lengths: Sequence[int], target: int, longest: int) -> str:
     )
 
 
+def dot_rows(title: str, rows: dict[str, Sequence[float]], form: str = ".1f") -> str:
+    """A row for each name: its values as dots over a line from 0 to the largest of all, their middle one, and their range.
+
+    `form`: how a value is written.
+    """
+    largest = max((value for values in rows.values() for value in values), default=0) or 1
+    shown = []
+    for name, values in rows.items():
+        spots = "".join(f'<i style="left:{100 * value / largest:.1f}%"></i>' for value in values)
+        low, middle, high = (format(value, form) for value in (min(values), median(values), max(values)))
+        told = f"<b>{middle}</b> ({low} – {high})" if len(values) > 1 else f"<b>{middle}</b>"
+        shown.append(f'<span class="name">{escape(name)}</span><div class="dots">{spots}</div><span>{told}</span>')
+    return f'<p class="name">{escape(title)}</p><div class="chances">{"".join(shown)}</div>'
+
+
 def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
     """The rewards of one group as numbers, and their advantages as bars from a common zero."""
     longest = max(2.5, *map(abs, advantages))  # a common scale: what stands out in a group of eight has 2.47
@@ -251,6 +269,39 @@ def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
     mean = sum(rewards) / len(rewards)
     verdict = '<b class="dead">a dead group: no push at all</b>' if is_dead(rewards) else ""
     return f'<div class="pushes">{"".join(rows)}</div><p>group mean {minus(f"{mean:.3f}")} {verdict}</p>'
+
+
+def chances(tokens: Sequence[str], shares: Sequence[float]) -> str:
+    """The chances of the first few next tokens as bars, and that of all others together."""
+    others = len(shares) - len(tokens)
+    named = [
+        (f'<span class="text tokens"><i>{escape(token)}</i></span>', p)
+        for token, p in zip(tokens, shares, strict=False)
+    ]
+    rows = [
+        f'{name}<span class="share" aria-hidden="true"><i style="width:{100 * p:.1f}%"></i></span><span>{p:.1%}</span>'
+        for name, p in [*named, (f'<span class="name">{others} others</span>', sum(shares[len(tokens) :]))]
+    ]
+    return f'<div class="chances">{"".join(rows)}</div>'
+
+
+def adapter(rank: int, alpha: int, side: int = 128) -> str:
+    """A LoRA adapter beside one weight matrix of so many rows and columns, to scale, and how many numbers each has."""
+    gap, thin, x = 34, 2 * side * rank, side + 34
+    drawn = (
+        f'<rect width="{side}" height="{side}" fill="{COLOURS["dead"]}" opacity=".35"/>'
+        f'<text x="{side + gap / 2}" y="{side / 2 + 5}" text-anchor="middle">+ {alpha / rank:g} ×</text>'
+        f'<rect x="{x + 8}" width="{rank}" height="{side}" fill="{COLOURS["policy"]}"/>'
+        f'<text x="{x + rank + 18}" y="{side / 2 + 5}" text-anchor="middle">·</text>'
+        f'<rect x="{x + rank + 28}" y="{(side - rank) / 2}" width="{side}" height="{rank}" fill="{COLOURS["policy"]}"/>'
+    ).replace("<text", '<text fill="currentColor" font-size="13"')
+    said = f"one matrix of {side} by {side}, and beside it two of {side} by {rank} and {rank} by {side}"
+    return (
+        f'<svg class="adapter" viewBox="0 0 {x + rank + 28 + side} {side}" role="img" aria-label="{said}">{drawn}</svg>'
+        f'<p>One weight matrix of the pocket model, <b class="dead">{side * side:,} numbers that stay</b>, and its adapter: '
+        f'two thin matrices, <b class="policy">{thin:,} numbers that are trained</b>. Their product is added to it, '
+        f"times <code>lora_alpha / r</code> = {alpha} / {rank}.</p>"
+    )
 
 
 def text_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], tags: Sequence[str] = ()) -> str:

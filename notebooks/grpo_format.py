@@ -62,7 +62,7 @@ def _(opened, station):
 @app.cell(hide_code=True)
 def _(QUESTION, REPLIES, opened):
     _group = scored(REPLIES["think / answer"][:4], format_reward)
-    _picture = cards.loop_picture(QUESTION["think / answer"], _group, THINK, update=opened.update())
+    _picture = cards.loop_picture(QUESTION["think / answer"], _group, THINK, update=opened.numbers("updates")["format"])
     lesson.show(
         f"""
     ## 1 · The loop in one picture

@@ -56,8 +56,7 @@ def _(opened, station):
         f"""
     # Teach a model a length
 
-    A small language model writes about the sea, a clock, a cat. Sometimes three words, sometimes fifty. We would like about **20 tokens** (words, or pieces of words), every time.
-    Nobody will ask it for that, and nobody will show it an example. It only gets a number for each text of its own: the nearer to 20 tokens, the higher.
+    A small language model writes about the sea, a clock, a cat. Sometimes three words, sometimes fifty. We would like about **20 tokens** (words, or pieces of words), every time. Nobody will ask it for that, and nobody will show it an example. It only gets a number for each text of its own: the nearer to 20 tokens, the higher.
 
     Before, its texts are off by {_off[0]:.0f} tokens on average; after {station.recorded.steps_done} steps of training, by {_off[1]:.1f}. Here are the same requests, before and after. **Read the right column twice.**
 
@@ -78,8 +77,7 @@ def _():
         f"""
     ## 1 · The loop in one picture
 
-    The method is **GRPO**, Group Relative Policy Optimization. Take a prompt and let the model write several **completions**: a **group**.
-    A {word("reward")} function gives each a number. Compare *within the group*, where all had the same prompt, easy or hard; make what did better {word("up", "more likely")}, what did worse {word("down", "less likely")}. **Move on stage by stage, and guess each column before you uncover it.**
+    The method is **GRPO**, Group Relative Policy Optimization. Take a prompt and let the model write several **completions**: a **group**. A {word("reward")} function gives each a number. Compare *within the group*, where all had the same prompt, easy or hard; make what did better {word("up", "more likely")}, what did worse {word("down", "less likely")}. **Move on stage by stage, and guess each column before you uncover it.**
     """,
         stage,
     )
@@ -89,11 +87,11 @@ def _():
 @app.cell(hide_code=True)
 def _(GROUP, PROMPT, opened, stage):
     lesson.show(
-        cards.loop_picture(PROMPT, GROUP(LengthReward(20)), stage=stage.value, update=opened.update()),
+        cards.loop_picture(
+            PROMPT, GROUP(LengthReward(20)), stage=stage.value, update=opened.numbers("updates")["length"]
+        ),
         f"""
-    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference
-    to the group's mean, divided by the spread of the group (station 4). No text hit the target, and still there is one to learn from: nearer than the others is enough. The update then changes the model's weights
-    so that each token of a text becomes a little more or less likely. The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003). The next group is sampled from a model that is a little different.
+    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference to the group's mean, divided by the spread of the group (station 4). No text hit the target, and still there is one to learn from: nearer than the others is enough. The update then changes the model's weights so that each token of a text becomes a little more or less likely. The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003). The next group is sampled from a model that is a little different.
 
     So you need four things: **prompts**, a **reward function**, a **configuration**, a **trainer**. This lesson is about the reward function, and about what a model makes of it.
     """,
@@ -117,8 +115,10 @@ def _(opened):
         },
         right="Nothing, at any learning rate",
     )
-    lesson.show("## 2 · Twenty *what*?", equal)
-    return counted, equal, own
+    place = mo.ui.slider(0, 5, label="place in the sentence")
+    temperature = mo.ui.slider(0.1, 2, step=0.1, value=1, show_value=True, label="temperature")
+    lesson.show("## 2 · Twenty *what*?\n\nFirst a question about the loop. You will meet its answer here.", equal)
+    return counted, equal, own, place, temperature
 
 
 @app.cell(hide_code=True)
@@ -129,18 +129,14 @@ def _(TEXTS, counted, equal):
     _rewards = [LengthReward(20).pays(_n) for _n in _lengths]
     _shown = [cards.marked_tokens(_each) for _each in _pieces] if _unit == "tokens" else TEXTS
     _said = {
-        "tokens": """**Tokens** are what the model writes, what a GPU is paid for, and what `max_completion_length` limits. TRL passes
-    them to a reward as `completion_ids`. The token that ends a text counts as one.""",
-        "characters": """**Characters** are what `len` of a string counts. Now the *first* text is best, with 16 characters, and the third, whose 19 tokens
-    were nearly perfect, is among the worst. Nothing fails: the model simply learns another length than the one you meant.""",
-        "messages": """**Messages.** If the prompt is a conversation, so is the completion: a list that holds one message. `len` of it is **1**, for any text whatever. All
-    rewards are equal, every advantage is 0, and nothing is learnt. No error tells you; the curve is flat for as long as you pay for it.""",
+        "tokens": """**Tokens** are what the model writes, what a GPU is paid for, and what `max_completion_length` limits. TRL passes them to a reward as `completion_ids`. The token that ends a text counts as one.""",
+        "characters": """**Characters** are what `len` of a string counts. Now the *first* text is best, with 16 characters, and the third, whose 19 tokens were nearly perfect, is among the worst. Nothing fails: the model simply learns another length than the one you meant.""",
+        "messages": """**Messages.** If the prompt is a conversation, so is the completion: a list that holds one message. `len` of it is **1**, for any text whatever. All rewards are equal, every advantage is 0, and nothing is learnt. No error tells you; the curve is flat for as long as you pay for it.""",
     }
     lesson.show(
         equal.answer(),
         """
-    "The ideal length is 20", says many a tutorial, and writes `len(completion)`. **Which of the four texts below is best, if 20 is the number of
-    tokens? And if it is what `len` counts?** A *token* is a piece of text that the model reads and writes as one; here every other one is shaded.
+    "The ideal length is 20", says many a tutorial, and writes `len(completion)`. **Which of the four texts below is best, if 20 is the number of tokens? And if it is what `len` counts?** A *token* is a piece of text that the model reads and writes as one; here every other one is shaded.
     """,
         counted,
         cards.measured(_shown, [f"{_n} {_unit.removesuffix('s') if _n == 1 else _unit}" for _n in _lengths]),
@@ -156,8 +152,32 @@ def _(own):
     lesson.show(
         own,
         cards.measured([cards.marked_tokens(_tokens)], [f"{len(own.value)} characters, {len(_tokens)} tokens"]),
+        "**How does it choose the next token?** It has a chance for each of its 600 kinds of token, and throws dice. **Go through a sentence. Where does it know what comes next? Where would two texts part?**",
     )
     return
+
+
+@app.cell(hide_code=True)
+def _(PROMPT, opened, place, temperature):
+    _at = opened.numbers("next_token")["places"][place.value]
+    _chances = chances(_at["logits"], temperature.value)
+    _entropy = -sum(_p * math.log(_p) for _p in _chances if _p > 0)
+    lesson.show(
+        lesson.row(place, temperature),
+        f"*{PROMPT}* → **{_at['so_far'] or '…'}**",
+        cards.chances(_at["tokens"], _chances),
+        f"""
+    **Entropy {_entropy:.2f}**: it is as undecided as between {math.exp(_entropy):.1f} equally likely tokens. (Entropy is $-\\sum p \\ln p$ over all tokens.) The **temperature** divides the model's scores before they become chances. Near 0 the likeliest token always wins: the texts of a group become copies, all rewards are equal, and nothing is learnt. Above 1 unlikely tokens come up, and one is enough to spoil a text. A GRPO training samples at 1. The scores are recorded from the pocket model before any training.
+    """,
+        lesson.shown_code(opened, chances),
+    )
+    return
+
+
+@app.function
+def chances(scores, temperature):
+    weights = [math.exp((score - max(scores)) / temperature) for score in scores]
+    return [weight / sum(weights) for weight in weights]
 
 
 @app.cell(hide_code=True)
@@ -168,8 +188,7 @@ def _():
         """
     ## 3 · The shape of a reward
 
-    "About 20 tokens" can be paid for in many ways. The line is what a reward pays for a length, the dots are our four texts.
-    **Which shapes have a summit where you want it? Which have none?** Two of the five are the first one with a slip of the pen.
+    "About 20 tokens" can be paid for in many ways. The line is what a reward pays for a length, the dots are our four texts. **Which shapes have a summit where you want it? Which have none?** Two of the five are the first one with a slip of the pen.
     """,
         mo.vstack([shape, target]),
     )
@@ -181,12 +200,9 @@ def _(GROUP, get_drawing, shape, target):
     _reward = length_reward_of(shape.value, target.value)
     _group = GROUP(_reward)
     _said = {
-        "distance": """**Distance**: minus the distance to the target. Every step nearer pays, from either side, so almost every group has a best text. At −1, from twice the target on, it
-    is cut off, so that one runaway text does not drown the rest.""",
-        "window": """**Window**: 1 within 10 % of the target, else 0. It says exactly what you want, but a group in which nobody hits the window
-    is dead. Move the target to 30: four texts, no hit, no push.""",
-        "longer is better": """**Longer is better**: no target at all, and no summit. The best is always further right, until the writing is cut off at
-    `max_completion_length`. Station 10 shows where that ends.""",
+        "distance": """**Distance**: minus the distance to the target. Every step nearer pays, from either side, so almost every group has a best text. At −1, from twice the target on, it is cut off, so that one runaway text does not drown the rest.""",
+        "window": """**Window**: 1 within 10 % of the target, else 0. It says exactly what you want, but a group in which nobody hits the window is dead. Move the target to 30: four texts, no hit, no push.""",
+        "longer is better": """**Longer is better**: no target at all, and no summit. The best is always further right, until the writing is cut off at `max_completion_length`. Station 10 shows where that ends.""",
         "signed": """**Signed**: somebody forgot `abs`. Being too short now *earns* as much as being too long costs. The summit is at the left edge: an empty text.""",
         "abs": """**Abs**: somebody wrote `abs` and forgot the minus. The reward is highest far away from the target, and the best text becomes the one to avoid.""",
     }
@@ -207,8 +223,7 @@ def _():
         """
     ## 4 · A hair's difference
 
-    Advantages are divided by the spread of their group. A group whose rewards are all equal teaches nothing: it is **dead**. So how large must a difference be to count? Group A differs by the hair that you set,
-    group B by a whole 1. **Shrink the hair. When does group A stop teaching?**
+    Advantages are divided by the spread of their group. A group whose rewards are all equal teaches nothing: it is **dead**. So how large must a difference be to count? Group A differs by the hair that you set, group B by a whole 1. **Shrink the hair. When does group A stop teaching?**
     """,
         mo.vstack([hair, scale]),
     )
@@ -225,15 +240,12 @@ def _(hair, scale):
     lesson.show(
         f'<div class="cards">{"".join(_shown)}</div>',
         r"""
-    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: TRL adds 0.0001
-    to every spread, so that a group of equal rewards is not divided by 0. But for such hairs, the scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group
-    by one spread, that of all rewards together.
+    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: TRL adds 0.0001 to every spread, so that a group of equal rewards is not divided by 0. But for such hairs, the scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group by one spread, that of all rewards together.
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
 
     /// details | Where this comes from
-    The formula: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2. Without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783), which finds that it
-    favours prompts that are nearly always right or nearly always wrong. The standard deviation is the one with $G-1$, as in TRL.
+    The formula: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2. Without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783), which finds that it favours prompts that are nearly always right or nearly always wrong. The standard deviation is the one with $G-1$, as in TRL.
     ///
     """,
     )
@@ -286,8 +298,7 @@ def _(station):
         """
     ## 6 · The configuration
 
-    Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
-    The code follows your choices, and *Train* runs it.
+    Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone. The code follows your choices, and *Train* runs it.
     """,
         lesson.row(*menu.elements.values()),
     )
@@ -323,10 +334,7 @@ def _(asked, buttons, get_cost, get_report, scrub, station, words):
         words.noted(station=8),
         station.show(buttons, scrub, get_report(), get_cost(), asked, words),
         f"""
-    **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus
-    a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy*
-    says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0.
-    Train a second time, and the run before stays in the picture, dashed.
+    **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy* says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0. Train a second time, and the run before stays in the picture, dashed.
     """,
     )
     return
@@ -379,54 +387,46 @@ def _():
         f"""
     ## 9 · What would have seen it?
 
-    The {word("reward")} was blind, and the model earned it in full without what we meant: that is called **reward hacking**. So something else has to look. Two remedies, both recorded, over the run of station 7: `beta`, which charges the model for every
-    step away from where it began, and a second reward that pays for real words. **Which one keeps the sentences?**
+    The {word("reward")} was blind, and the model earned it in full without what we meant: that is called **reward hacking**. So something else has to look. Two remedies, both recorded, over the run of station 7: `beta`, which charges the model for every step away from where it began, and a second reward that pays for real words. **Which one keeps the sentences?**
     """,
         remedy,
     )
-    return (remedy,)
+    attempt = mo.ui.text_area(
+        value=" ".join(["sea"] * 12), rows=3, debounce=400, max_length=2000, full_width=True, label="Your text"
+    )
+    seeds = mo.ui.slider(1, 5, show_value=True, label="seeds")
+    return attempt, remedy, seeds
 
 
 @app.cell(hide_code=True)
-def _(remedy, station):
+def _(opened, remedy, seeds, station):
     _held, _blind = station.runs[remedy.value], station.recorded
     _watch = [CURVES[_each] for _each in ("length", "entropy", "words", "kl")]
+    _measures = {"tokens off the target": ".1f", "real words": ".0%", "perplexity": ",.0f"}
+    _dots = [
+        cards.dot_rows(_title, {_name: _all[: seeds.value] for _name, _all in _runs.items()}, _measures[_title])
+        for _title, _runs in opened.numbers("length_seeds")["runs"].items()
+    ]
     lesson.show(
         curves({remedy.value: _held, "beta = 0": _blind}, watch=_watch),
         cards.text_table(["held-out request", "beta = 0", remedy.value], _blind.after.texts(_held.after)[:4]),
         f'<p class="note">{_held.label}</p>',
+        """
+    A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model liked best at the start is cheapest to keep. And it takes time: the model before the training is asked about every token, too.
+
+    **Do they cost precision?** A dot is one training, with a seed of its own. **Decide by the first seed. Then look at more.**
+    """,
+        seeds,
+        *_dots,
+        """
+    (*Perplexity* is how surprised the model **before** the training is by a text: 2 means, as by a coin toss at every token; 15,000, as by a lottery.)
+    """,
+        lesson.fold(
+            "What there is to see",
+            "By the first seed alone, both remedies make the length *more* precise. They do not: that seed was bad luck for the run without them. **Believe a gap between two settings that is larger than the gaps between their seeds.** Real words have one here; perplexity has one for `beta` only; precision has none.",
+        ),
     )
     return
-
-
-@app.cell(hide_code=True)
-def _(station):
-    def _row(name, texts):
-        perplexity = math.exp(-texts.mean("reference_logprob"))
-        shown = f"{perplexity:.1f}" if perplexity < 100 else f"{perplexity:,.0f}"
-        return f"| {name} | {texts.length_error(20):.1f} | {texts.mean('vocabulary_reward'):.0%} | {shown} |"
-
-    _after = [_row(_name, station.runs[_name].after) for _name in ("beta = 0", *REMEDIES)]
-    _rows = "\n".join([_row("before any training", station.recorded.before), *_after])
-    _text = " ".join(["sea"] * 12)
-    attempt = mo.ui.text_area(value=_text, rows=3, debounce=400, max_length=2000, full_width=True, label="Your text")
-    _table = f"""
-    | {word("held-out")} texts | tokens off the target | real words | perplexity |
-    |:---|---:|---:|---:|
-    {_rows}
-
-    *Perplexity* is how surprised the model **before** the training is by a text: 2 means, as by a coin toss at every token; 15,000, as by a lottery.
-
-    A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model
-    liked best at the start is cheapest to keep. Both cost a little precision, and `beta` some time: the model before the training is asked about every token, too.
-    """
-    lesson.show(
-        lesson.fold("Both, in numbers, and what each of them sees", _table),
-        "**Break it.** Be the model: **earn as much as you can with a text that nobody would want to read.**",
-        attempt,
-        "Can you have 0 and 1 at once? Try: one word, many times · the letter a, 19 times · real words without sense · an essay · nothing at all",
-    )
-    return (attempt,)
 
 
 @app.cell(hide_code=True)
@@ -437,7 +437,13 @@ def _(attempt):
     _judges = _lengths | {"real words": vocabulary_reward}
     _scores = [_judge(completions=[_text], completion_ids=_ids)[0] for _judge in _judges.values()]
     _won = "**You have it: 0 and 1 at once.** Would anybody read it?" if _scores[::2] == [0, 1] else None
-    lesson.show(cards.marks_table([f"your text, {len(_ids[0])} tokens", *_judges], [(_text, _scores)]), _won)
+    lesson.show(
+        "**Break it.** Be the model: **earn as much as you can with a text that nobody would want to read.**",
+        attempt,
+        "Can you have 0 and 1 at once? Try: one word, many times · the letter a, 19 times · real words without sense · an essay · nothing at all",
+        cards.marks_table([f"your text, {len(_ids[0])} tokens", *_judges], [(_text, _scores)]),
+        _won,
+    )
     return
 
 
@@ -461,14 +467,9 @@ def _(failure, station):
     _run = station.runs[failure.value]
     _watch = [replace(CURVES[_each], goal=None) for _each in ("reward", "length", "cut off", "ended", "dead", "update")]
     _said = {
-        "longer is better": """**No summit, so the cut-off is the summit.** Every text runs into `max_completion_length` and is cut off there (`clipped_ratio` 1): the model has
-    unlearnt to end. Then all texts of a group are equally long, every group is dead, and the run has nothing left to learn. With a limit of 1,000 tokens it would have cost sixteen times as much.""",
-        "longer, cut-off texts left out": """**The same with `mask_truncated_completions=True`.** Cut-off texts no longer count in the update. While some texts still end, those are all that is learnt from;
-    when everything is cut off, loss and gradient are 0, and the logged reward looks as fine as ever. Leaving them out is right for long
-    thoughts that were only cut short; it is no remedy for a reward without a summit.""",
-        "signed": """**The summit is an empty text.** Nothing wrong with the learning: it found what was paid for, fast. A length near 1 is the end token alone. A reward
-    above 0 that rises while the texts vanish: read the texts, not only the curve. (All rewards are equal in the end, and `frac_reward_zero_std` says 0 all the same: a computer's 0.95 is rounded,
-    so the spread is a hair above nothing. `grad_norm` 0 does not lie. It is logged before it is cut to `max_grad_norm`.)""",
+        "longer is better": """**No summit, so the cut-off is the summit.** Every text runs into `max_completion_length` and is cut off there (`clipped_ratio` 1): the model has unlearnt to end. Then all texts of a group are equally long, every group is dead, and the run has nothing left to learn. With a limit of 1,000 tokens it would have cost sixteen times as much.""",
+        "longer, cut-off texts left out": """**The same with `mask_truncated_completions=True`.** Cut-off texts no longer count in the update. While some texts still end, those are all that is learnt from; when everything is cut off, loss and gradient are 0, and the logged reward looks as fine as ever. Leaving them out is right for long thoughts that were only cut short; it is no remedy for a reward without a summit.""",
+        "signed": """**The summit is an empty text.** Nothing wrong with the learning: it found what was paid for, fast. A length near 1 is the end token alone. A reward above 0 that rises while the texts vanish: read the texts, not only the curve. (All rewards are equal in the end, and `frac_reward_zero_std` says 0 all the same: a computer's 0.95 is rounded, so the spread is a hair above nothing. `grad_norm` 0 does not lie. It is logged before it is cut to `max_grad_norm`.)""",
     }
     lesson.show(
         curves({failure.value: _run, "distance": station.recorded}, watch=_watch),
@@ -497,17 +498,13 @@ def _(station):
         f"""
     ## 11 · A real model
 
-    **SmolLM2-135M-Instruct** is a hundred and fifty times as large and writes of everything, at length. Asked as the pocket model is, it runs into the limit in
-    {_zero.metrics[0]["completions/clipped_ratio"]:.0%} of its texts: all too long, all worth −1, {word("dead", "dead groups")}. Dashed below: that run. (Look at its second step: a few texts that
-    end in time wake half of the groups, and the run begins to work itself free.) Solid: the same with **one example** of a short text in the prompt, where every group is alive from the start.
-    Its {word("held-out")} texts are off by {_off[0]:.0f} tokens before and {_off[1]:.1f} after {_real.steps_done} steps.
+    **SmolLM2-135M-Instruct** is a hundred and fifty times as large and writes of everything, at length. Asked as the pocket model is, it runs into the limit in {_zero.metrics[0]["completions/clipped_ratio"]:.0%} of its texts: all too long, all worth −1, {word("dead", "dead groups")}. Dashed below: that run. (Look at its second step: a few texts that end in time wake half of the groups, and the run begins to work itself free.) Solid: the same with **one example** of a short text in the prompt, where every group is alive from the start. Its {word("held-out")} texts are off by {_off[0]:.0f} tokens before and {_off[1]:.1f} after {_real.steps_done} steps.
     """,
         curves({"one example": _real, "no example": _zero}, watch=_watch),
         cards.text_table(["held-out request", "before", "after"], _real.before.texts(_real.after)[:4]),
         f'<p class="note">{_real.label}</p>',
         f"""
-    And its sentences? `beta` is 0 here, too, and so far they hold, though they begin to stray: the perplexity goes from {_perplexity[0]} to {_perplexity[1]}, not to thousands. A real model has
-    many ways to write a sentence of twenty tokens, and finds them within ten steps. Train longer, or with a larger learning rate: what becomes of them then?
+    And its sentences? `beta` is 0 here, too, and so far they hold, though they begin to stray: the perplexity goes from {_perplexity[0]} to {_perplexity[1]}, not to thousands. A real model has many ways to write a sentence of twenty tokens, and finds them within ten steps. Train longer, or with a larger learning rate: what becomes of them then?
 
     To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """,
@@ -624,8 +621,7 @@ def prompts_in_a_step(batch_size, accumulation, processes, group_size):
 @app.cell(hide_code=True)
 def _(exercises):
     _words = """
-    **Three: a reward that sees both.** `length` is a text's distance reward (0 is best, −1 worst), `words` its share of real words. Return one number, so that
-    a readable text a little off the target beats nonsense right on it, and of two readable texts the nearer one wins.
+    **Three: a reward that sees both.** `length` is a text's distance reward (0 is best, −1 worst), `words` its share of real words. Return one number, so that a readable text a little off the target beats nonsense right on it, and of two readable texts the nearer one wins.
     """
     lesson.show(exercises.verdict(prompts_in_a_step), exercises.ask(my_combined_reward, _words))
     return
@@ -648,8 +644,7 @@ def _(keeping, station):
         """
     ## 14 · Keep it
 
-    What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it;
-    the code that runs is the code you see.
+    What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it; the code that runs is the code you see.
     """,
         station.keep(keeping),
     )
@@ -667,15 +662,11 @@ def _(opened):
     mo.md(f"""
     ## What you now know
 
-    A group turns numbers into pushes; only differences within it count; and a model learns what is paid for, down to the unit in which you count.
-    What a reward does not see is not protected. But what if it asks for *too much* at once, and the model never earns a thing?
+    A group turns numbers into pushes; only differences within it count; and a model learns what is paid for, down to the unit in which you count. What a reward does not see is not protected. But what if it asks for *too much* at once, and the model never earns a thing?
 
-    **Next: {opened.link("format")}**, *teach a model a format*: rewards of 0 or 1, dead groups, and what a tutorial's regular expression pays for.
-    Then {opened.link("math")}, where only the answer is rewarded, and thinking appears.
+    **Next: {opened.link("format")}**, *teach a model a format*: rewards of 0 or 1, dead groups, and what a tutorial's regular expression pays for. Then {opened.link("math")}, where only the answer is rewarded, and thinking appears.
 
-    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) ·
-    leaving out what is cut off, [DAPO](https://arxiv.org/abs/2503.14476) · the KL estimate, [J. Schulman](http://joschu.net/blog/kl-approx.html) ·
-    [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
+    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · leaving out what is cut off, [DAPO](https://arxiv.org/abs/2503.14476) · the KL estimate, [J. Schulman](http://joschu.net/blog/kl-approx.html) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
     """)
     return
 
@@ -740,12 +731,6 @@ def plan(settings, target=20, shape="distance", second="none", mask=False, examp
 
 
 @app.cell(hide_code=True)
-def _(station):
-    get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
-    return get_at, get_busy, get_cost, get_drawing, get_ended, get_report, get_suited
-
-
-@app.cell(hide_code=True)
 def _(watch):
     opened = lesson.Opened.now("length")
     _runs = {
@@ -761,7 +746,21 @@ def _(watch):
     station = lesson.Station(opened, DEFAULT, _runs, watch)
     ask = station.tryout("Write about the sea.", "length_learns")
     load, keeping = ask.button(), station.keep_menu()
-    return ask, keeping, load, opened, station
+    get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
+    return (
+        ask,
+        get_at,
+        get_busy,
+        get_cost,
+        get_drawing,
+        get_ended,
+        get_report,
+        get_suited,
+        keeping,
+        load,
+        opened,
+        station,
+    )
 
 
 @app.cell(hide_code=True)

@@ -73,7 +73,7 @@ def _(opened, station):
 @app.cell(hide_code=True)
 def _(GOLD, QUESTION, REPLIES, opened):
     _group = scored(REPLIES[:4], answer_reward, answer=[GOLD] * 4)
-    _picture = cards.loop_picture(QUESTION, _group, THINK, update=opened.update())
+    _picture = cards.loop_picture(QUESTION, _group, THINK, update=opened.numbers("updates")["math"])
     lesson.show(
         f"""
     ## 1 · The loop in one picture

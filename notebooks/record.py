@@ -114,6 +114,54 @@ def record_updates() -> None:
     path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
+SENTENCE = "The sea is cold."  # along which the length lesson shows the chances of the next token
+
+
+def record_next_token(most_named: int = 8) -> None:
+    """The pocket model's scores (logits) for the token that comes next, at every place of `SENTENCE`, in `next_token.json`.
+
+    They are sorted, the highest first; the tokens of the first few are named.
+    """
+    import torch
+
+    from grpo_lessons.training import models
+
+    model, tokenizer = models.load("pocket")
+    prompt, _ = running_example(grpo_length)
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True)
+    written, places = tokenizer(SENTENCE)["input_ids"], []
+    with torch.no_grad():
+        for n in range(len(written) + 1):
+            scores = model(torch.tensor([asked["input_ids"] + written[:n]])).logits[0, -1].sort(descending=True)
+            names = [tokenizer.decode([token]) for token in scores.indices[:most_named].tolist()]
+            logits = [round(score, 2) for score in scores.values.tolist()]
+            places.append({"so_far": tokenizer.decode(written[:n]), "tokens": names, "logits": logits})
+    said = {"prompt": prompt, "places": places, "provenance": provenance("pocket", "ships with the course", "cpu")}
+    (FOLDER / "next_token.json").write_text(json.dumps(said) + "\n", encoding="utf-8")
+
+
+SEEDS = range(5)
+WAYS = {"beta = 0": "length_learns", "beta = 0.1": "length_held", "a second reward": "length_words"}
+MEASURES = {  # of held-out texts: what the lesson calls it, and how it is worked out
+    "tokens off the target": lambda texts: round(texts.length_error(20), 2),
+    "real words": lambda texts: round(texts.mean("vocabulary_reward"), 3),
+    "perplexity": lambda texts: round(math.exp(-texts.mean("reference_logprob")), 1),
+}
+
+
+def record_seeds() -> None:
+    """What the length lesson's three ways to train come to with five seeds each, in `length_seeds.json`."""
+    texts = {
+        way: [train(RUNS[name].with_settings(seed=seed)).run.after for seed in SEEDS] for way, name in WAYS.items()
+    }
+    said = {
+        title: {way: [measure(each) for each in after] for way, after in texts.items()}
+        for title, measure in MEASURES.items()
+    }
+    runs = {"runs": said, "provenance": provenance("pocket", "ships with the course", "cpu")}
+    (FOLDER / "length_seeds.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+
+
 def save_adapter(trained: Trained, path: Path) -> None:
     """Write what a session learnt as one safetensors file: the LoRA matrices of each weight, in float16.
 
@@ -146,11 +194,9 @@ def record_run(name: str) -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or ["updates", *RUNS]:
-        if name == "updates":
-            record_updates()
-        else:
-            record_run(name)
+    others = {"updates": record_updates, "next_token": record_next_token, "seeds": record_seeds}
+    for name in sys.argv[1:] or [*others, *RUNS]:
+        others.get(name, partial(record_run, name))()
 
 
 if __name__ == "__main__":

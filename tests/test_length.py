@@ -2,6 +2,8 @@
 
 import math
 import re
+from itertools import combinations
+from statistics import median
 
 import pytest
 
@@ -90,6 +92,23 @@ def test_either_remedy_sees_what_the_length_did_not(defs):
     assert words.mean("vocabulary_reward") > 0.95 and perplexity(words) > 5 * perplexity(held)  # words, not sentences
     assert off(held) < off(runs["beta = 0"].before) / 3 and off(words) < off(runs["beta = 0"].before) / 3
     assert runs["beta = 0.1"].series("kl")
+
+
+def test_five_seeds_say_which_gaps_between_the_remedies_are_luck(defs):
+    runs = defs["opened"].numbers("length_seeds")["runs"]
+    far, words, perplexity = (
+        list(runs[name].values()) for name in ("tokens off the target", "real words", "perplexity")
+    )
+    assert all(len(values) == 5 for of in (far, words, perplexity) for values in of)
+
+    def apart(some, others):
+        return max(some) < min(others) or max(others) < min(some)
+
+    assert far[1][0] < far[0][0] and far[2][0] < far[0][0]  # by the first seed, both are more precise, …
+    assert median(far[0]) < min(median(far[1]), median(far[2]))  # … and they are not
+    assert not any(apart(*pair) for pair in combinations(far, 2))
+    assert apart(words[0], words[1]) and apart(words[0], words[2])
+    assert apart(perplexity[0], perplexity[1]) and not apart(perplexity[0], perplexity[2])
 
 
 def test_the_held_texts_have_grown_alike_as_the_lesson_says(defs):

@@ -1,12 +1,14 @@
 """Every lesson as a program: it runs, it is light, its exercises tell right from wrong, its recordings are real."""
 
 import json
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from grpo_lessons import cards, plots
 from grpo_lessons.course import LESSONS
@@ -116,6 +118,28 @@ def test_what_one_update_does_is_recorded_as_it_is_and_goes_where_the_advantages
         prompt, group = record.running_example(load(name))
         assert [times > 1 for times in said[name]] == [each.advantage > 0 for each in group]
         assert record.one_update(prompt, group, record.SMALL) == pytest.approx(said[name], rel=0.02)
+
+
+def test_the_chances_of_the_next_token_are_the_pocket_models_and_show_where_it_knows_and_where_not():
+    from grpo_lessons.training import models
+    from notebooks import record
+
+    said = json.loads((ROOT / "notebooks/public/next_token.json").read_text(encoding="utf-8"))
+    chances = load("length").chances
+    model, tokenizer = models.load("pocket")
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": said["prompt"]}], add_generation_prompt=True)
+    for place in said["places"]:
+        ids = asked["input_ids"] + tokenizer(place["so_far"])["input_ids"]
+        shares = model(torch.tensor([ids])).logits[0, -1].detach().softmax(-1).sort(descending=True).values
+        assert chances(place["logits"], 1) == pytest.approx(shares.tolist(), abs=0.005)
+    assert said["places"][-1]["so_far"] == record.SENTENCE
+
+    def among(place, temperature):  # how many equally likely tokens it is as undecided as
+        shares = chances(said["places"][place]["logits"], temperature)
+        return math.exp(-sum(p * math.log(p) for p in shares if p > 0))
+
+    assert [round(among(place, 1)) for place in (0, 2, 3)] == [12, 1, 12]  # "The sea" goes on with "is"
+    assert among(0, 0.1) < 1.1 and among(0, 2) > 4 * 12
 
 
 def cells_of(name: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import marimo as mo
 
+from grpo_lessons import cards
 from grpo_lessons.lesson.lexicon import helped, settings_explained
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import fold, warn
@@ -166,6 +167,7 @@ _CHOICES = {
     "learning_rate": lambda label, value, most: _dropdown(
         label, [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2], value
     ),
+    "lora_rank": lambda label, value, most: _dropdown(label, [1, 4, 16, 64], value),
     "beta": lambda label, value, most: _dropdown(label, [0.0, 0.04, 0.1, 0.5], value),
     "seed": lambda label, value, most: _dropdown(label, range(5), value),
     "gradient_checkpointing": lambda label, value, most: mo.ui.checkbox(value=value, label=label),
@@ -175,7 +177,9 @@ _CHOICES = {
 def show_plan(plan: Plan, folded: bool) -> list[str | mo.Html]:
     """What is wrong with a training, or what a step of it will draw; then its code, and what each setting does."""
     settings = plan.settings
-    code = [f"```python\n{settings.code(plan.rewards)}\n```", settings_explained()]
+    lora = settings.lora_arguments()
+    adapter = mo.Html(cards.page(cards.adapter(lora["r"], lora["lora_alpha"])))
+    code = [f"```python\n{settings.code(plan.rewards)}\n```", adapter, settings_explained()]
     if plan.problem:
         first = mo.callout(mo.md(plan.problem), kind="danger")
     else:

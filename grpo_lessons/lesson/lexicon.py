@@ -37,6 +37,11 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
         "learning_rate",
         "How far one update goes; it falls to 0 over the run. A LoRA adapter wants about ten times what full fine-tuning takes, and a small model more than a large one: 1e-5 to 1e-4 for billions of weights, some 1e-4 to 1e-3 for SmolLM2, 1e-3 to 5e-3 for the pocket model. TRL's default of 1e-6 is for full fine-tuning: try it and see a flat line.",
     ),
+    "lora_rank": (
+        "rank of the adapter",
+        "r",
+        "Every weight matrix gets two thin ones beside it, `r` columns wide: they are all that is trained. 16 are enough for most tasks; more take more memory. Their product is added times `lora_alpha / r`, here always 2, so that the learning rate need not change with `r`.",
+    ),
     "beta": (
         "beta (KL)",
         "beta",
@@ -54,7 +59,6 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
     ),
 }
 _IN_THE_CODE = {  # by TRL's argument: what has no control
-    "r, lora_alpha": "The adapter adds to every weight matrix the product of two thin ones, `r` columns wide. They are all that is trained; 16 columns are enough for most tasks, more take more memory. What they add is multiplied by `lora_alpha / r`, here 2.",
     "max_grad_norm": "Longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.",
     "bf16": "Numbers of half the size; on by default in TRL, and here on a GPU that computes in them.",
     "chat_template_kwargs": "Switches off the thinking of models that have a switch for it, such as Qwen3. Other models ignore it.",

@@ -108,9 +108,9 @@ class Opened:
         """A run of `notebooks/public`, recorded once and shown until one of the reader's own is there."""
         return Run.from_json(here.read(f"public/{name}.json"))
 
-    def update(self) -> list[float]:
-        """How many times as likely one update made each completion of the lesson's picture of the loop: recorded, too."""
-        return _updates()[self.lesson]
+    def numbers(self, name: str) -> dict:
+        """What else was measured and recorded once, of `notebooks/public`: `record.py` says what stands in it."""
+        return _numbers(name)
 
     def in_time(self, seconds: float) -> bool:
         """Whether something that has taken so long may go on, and somebody still wants it."""
@@ -127,9 +127,9 @@ class Opened:
 
 
 @cache
-def _updates() -> dict:
+def _numbers(name: str) -> dict:
     """Read once: a picture asks at every move of its slider, and in a page reading is a request."""
-    return json.loads(here.read("public/updates.json"))
+    return json.loads(here.read(f"public/{name}.json"))
 
 
 def _mode() -> str:
