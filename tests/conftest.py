@@ -1,20 +1,26 @@
-"""What the tests share: one real, short training on the pocket model."""
+"""What the tests share: a room of their own on this computer, and one real, short training on the pocket model."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
 import pytest
 
+# The line for the device stands in the folder for temporary files: nobody else's training is waited for, nor waits.
+os.environ["TMPDIR"] = os.environ["TEMP"] = tempfile.mkdtemp(prefix="grpo-")
+atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
+tempfile.tempdir = None
 os.environ["GRPO_LESSONS_RUNS"] = tempfile.mkdtemp() + "/runs"  # a learner's own runs stay as they are
-
-from grpo_lessons.problems import sums
-from grpo_lessons.rewards import answer_reward, format_reward, tag_reward
-from grpo_lessons.training import Plan, Settings, Watch, train
 
 
 @pytest.fixture(scope="session")
 def short():
     """Three real steps with two rewards and a KL term, evaluated before and after; and everything it said meanwhile."""
+    from grpo_lessons.problems import sums
+    from grpo_lessons.rewards import answer_reward, format_reward, tag_reward
+    from grpo_lessons.training import Plan, Settings, Watch, train
+
     said = []
     plan = Plan(
         Settings(steps=3, batch_size=16, beta=0.04, seed=1),
