@@ -777,7 +777,7 @@ def gpu_rows() -> None:
     told("length", on_this_device("length"), "", "length_reward")
     told("math", on_this_device("math"), "", "answer_reward")
     with tempfile.TemporaryDirectory() as folder:
-        model = in_the_shape_of_qwen(Path(folder), full=machine.gpu() is not None)
+        model = in_the_shape_of_qwen(Path(folder), "0.5B" if machine.gpu() else "small")
         told(
             "the shape of Qwen2.5-0.5B, random weights",
             replace(as_shipped, held_out=()).with_settings(model=str(model), steps=3),
@@ -792,6 +792,28 @@ def gpu_rows() -> None:
     machine.tidy()
     held = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
     row("memory that stays on the card after all of it", "< 0.5 GB", f"{held / 1e9:.1f} GB")
+
+
+def memory_rows() -> None:
+    """What 64 completions of 256 tokens take of models in the shape of Qwen2.5, reckoned as for a GPU, in float32."""
+    from grpo_lessons.training import fit
+    from tests.test_machines import QWEN, in_the_shape_of_qwen
+
+    load_libraries()
+    ways = {"at once": {}, "in eight parts": {"accumulation": 8}}
+    ways["… with gradient checkpointing"] = ways["in eight parts"] | {"gradient_checkpointing": True}
+    for size in ("0.5B", "1.5B"):
+        with tempfile.TemporaryDirectory() as folder:
+            name = str(in_the_shape_of_qwen(Path(folder), size))
+            settings = Settings(model=name, batch_size=8, beta=0.0, max_completion_length=256)
+            probe = fit.measure(Plan(settings, [format_reward], sums(16)))
+        # what a GPU holds otherwise than a CPU: fewer fragments, tiles of Triton's, the context of CUDA
+        tiles = min(QWEN[size][-1], fit.trl_inside.HEAD_WIDTH) * 4
+        probe = replace(probe, fragments=1.1, base=5 * 10**8, head=tiles)
+        row(f"{size}: the weights alone", "", f"{probe.weights / 1e9:.1f} GB")
+        for way, changes in ways.items():
+            plan = Plan(replace(settings, batch_size=64, **changes), [format_reward], sums(16))
+            row(f"{size}: learnt from {way}", "", f"{fit.estimate(plan, probe).memory / 1e9:.1f} GB")
 
 
 # Right answers -----------------------------------------------------------------------------------------------------
@@ -873,6 +895,7 @@ RECIPES: dict[str, Callable[..., None]] = {
     "class": class_rows,
     "answers": answer_rows,
     "gpu": gpu_rows,
+    "memory": memory_rows,
 }
 
 

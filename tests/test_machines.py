@@ -168,25 +168,27 @@ def test_the_estimate_measures_what_training_samples(monkeypatch):
     assert len(merged) == 1 and probe.learn > 0 and probe.learn_once >= 0
 
 
-def in_the_shape_of_qwen(folder: Path, full: bool = False) -> Path:
-    """A model with the layers of Qwen2.5-0.5B and random weights, for time and memory; a small one of its kind if not `full`."""
+QWEN = {  # Qwen2.5: its sizes, and a small one of its kind
+    "0.5B": (896, 4864, 24, 14, 151_936),
+    "1.5B": (1536, 8960, 28, 12, 151_936),
+    "small": (56, 96, 2, 14, 600),
+}
+
+
+def in_the_shape_of_qwen(folder: Path, size: str = "small") -> Path:
+    """A model with the layers of a Qwen2.5 and random weights, for time and memory."""
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
     from grpo_lessons import pocket
 
     tokenizer = AutoTokenizer.from_pretrained(pocket.PATH)
-    sizes = (
-        {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "vocab_size": 151_936}
-        | {"num_attention_heads": 14, "num_key_value_heads": 2}
-        if full
-        else {"hidden_size": 56, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": len(tokenizer)}
-        | {"num_attention_heads": 14, "num_key_value_heads": 2}
-    )
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    sizes = dict(zip(names, QWEN[size], strict=True)) | {"num_key_value_heads": 2}
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     model = Qwen2ForCausalLM(Qwen2Config(**sizes, **ends, tie_word_embeddings=True))
-    model.save_pretrained(folder / "qwen-0.5b")
-    tokenizer.save_pretrained(folder / "qwen-0.5b")
-    return folder / "qwen-0.5b"
+    model.save_pretrained(folder / "qwen")
+    tokenizer.save_pretrained(folder / "qwen")
+    return folder / "qwen"
 
 
 def test_without_a_compiler_a_training_on_a_gpu_says_what_to_install(monkeypatch, tmp_path):

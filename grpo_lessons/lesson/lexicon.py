@@ -63,11 +63,17 @@ _IN_THE_CODE = {  # by TRL's argument: what has no control
     "bf16": "Numbers of half the size; on by default in TRL, and here on a GPU that computes in them.",
     "chat_template_kwargs": "Switches off the thinking of models that have a switch for it, such as Qwen3. Other models ignore it.",
 }
-_MEMORY = (
-    "**Short of memory?** The estimate over the Train button follows your choices. Change in this order: more parts, gradient "
-    "checkpointing, shorter completions, fewer completions a step, a smaller model. A weight takes two bytes in "
-    "bfloat16 and four in float32: 0.5 billion weights are 1 GB or 2 GB, 1.5 billion are 3 GB or 6 GB. The adapter is a few per cent of that."
-)
+_MEMORY = """
+**Short of memory?** The estimate over the Train button follows your choices. Change in this order: more parts, gradient checkpointing, shorter completions, fewer completions a step, a smaller model.
+A step of 64 completions of 256 tokens, by that estimate, for models in the shape of Qwen2.5 in float32 (four bytes a weight; bfloat16 takes two, and little more than half in all):
+
+| billions of weights | the weights alone | learnt from at once | in eight parts | with gradient checkpointing, too |
+|---:|---:|---:|---:|---:|
+| 0.5 | 2.0 GB | 50 GB | 8.8 GB | 5.0 GB |
+| 1.5 | 6.2 GB | 106 GB | 20 GB | 14 GB |
+
+The adapter is a few per cent of the weights. What fills the memory is what the backward pass has to remember of every token.
+"""
 
 _CURVES = {  # what the screen says: TRL's name for it, what to do
     "reward": ("reward", "Flat at 0: dead groups, or cut off. Up while held-out replies are not: read the texts."),
