@@ -40,6 +40,9 @@ def _open(name: str, options: list[str]) -> int:
     notebook = NOTEBOOKS / f"grpo_{name}.py"
     if IS_INSTALLED:  # installed: an upgrade would take what a reader has written with it
         notebook = _copy(notebook, Path.cwd() / "grpo-lessons")
+    asked = any(each.startswith("--sandbox") for each in options)
+    # Where uv is installed, marimo would ask whether to build an environment for the notebook: it runs in this one.
+    options = options if asked else ["--no-sandbox", *options]
     return subprocess.call([sys.executable, "-m", "marimo", "edit", notebook, *options])
 
 
@@ -52,7 +55,9 @@ def _copy(notebook: Path, folder: Path) -> Path:
         "[tool.marimo.runtime]\nauto_instantiate = true\n", encoding="utf-8"
     )  # it opens with its outputs
     if not (folder / notebook.name).exists():
-        shutil.copy(notebook, folder)
+        lines = notebook.read_text(encoding="utf-8").splitlines(keepends=True)
+        ours = "".join(line for line in lines if not line.startswith("# tool.uv.sources."))  # a path in the repository
+        (folder / notebook.name).write_text(ours, encoding="utf-8")
     print(f"The lesson is {folder / notebook.name}, yours to change.")
     return folder / notebook.name
 

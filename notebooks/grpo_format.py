@@ -1,3 +1,9 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["grpo-lessons[lesson]; sys_platform != 'emscripten'", "marimo==0.25.*; sys_platform != 'emscripten'"]
+# tool.uv.sources.grpo-lessons = { path = "..", editable = true }
+# ///
+
 import marimo
 
 __generated_with = "0.25.2"

@@ -129,4 +129,4 @@ def replayed(run: Run, step: int, against: Run | None = None, speed: float = 0) 
 
 
 NO_TORCH = """**A recording.** A web page has no torch, so here you replay runs that were recorded: real ones, every step as it was.
-To train for yourself, take [the course](grpo-lessons.zip) home (Python 3.11 or later), `pip install -r requirements.txt`, and open the same lesson with `marimo edit`."""
+To train for yourself, take [the course](grpo-lessons.zip) home (Python 3.11 or later), `pip install -r requirements.txt`, and open this lesson: `python -m grpo_lessons` says how."""

@@ -1,0 +1,83 @@
+"""The doors to a lesson: what each notebook says it needs, a terminal in which nothing is asked, outputs to look at."""
+
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from grpo_lessons.course import LESSONS
+from tests.support.browser import free_port
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = {name: ROOT / f"notebooks/grpo_{name}.py" for name in LESSONS}
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def header(path: Path) -> dict:
+    """The script metadata of PEP 723 that a notebook begins with."""
+    (block,) = re.findall(r"^# /// script\n((?:#.*\n)+?)# ///$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return tomllib.loads(re.sub(r"^# ?", "", block, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_notebook_names_the_course_and_its_marimo_and_nothing_that_a_page_would_fetch(name):
+    said = header(NOTEBOOKS[name])
+    assert said["requires-python"] == PROJECT["requires-python"]
+    course, marimo = needs = [Requirement(each) for each in said["dependencies"]]
+    assert (course.name, course.extras) == (PROJECT["name"], {"lesson"})
+    assert f"marimo{marimo.specifier}" in PROJECT["optional-dependencies"]["lesson"]  # else marimo writes itself in
+    assert [each.marker.evaluate({"sys_platform": "emscripten"}) for each in needs] == [False, False]
+    place = NOTEBOOKS[name].parent / said["tool"]["uv"]["sources"][course.name]["path"]
+    assert (place / "pyproject.toml").samefile(ROOT / "pyproject.toml")
+
+
+def test_uv_finds_all_that_a_notebook_needs_from_its_header_alone():
+    """As `marimo edit --sandbox` asks it to; nothing is installed here, torch alone would be gigabytes."""
+    command = ["uv", "export", "--quiet", "--no-hashes", "--script", NOTEBOOKS["format"]]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    assert done.returncode == 0, done.stderr
+    found = {line.partition("==")[0] for line in done.stdout.splitlines()}
+    assert {"marimo", "torch", "trl", "gguf", "anywidget"} <= found and "-e ." in done.stdout
+
+
+def said_in_a_terminal(*command: str) -> str:
+    """What a program says in a terminal, until it asks or gives an address; then it is ended."""
+    pty = pytest.importorskip("pty")  # none on Windows
+    ours, its = pty.openpty()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # as in an activated environment
+    program = subprocess.Popen(
+        [sys.executable, "-m", *command, "--headless", "--port", str(free_port())],
+        cwd=ROOT, stdin=its, stdout=its, stderr=its, start_new_session=True, env=os.environ | {"PATH": path},
+    )  # fmt: skip
+    said, until = "", time.monotonic() + 60
+    try:
+        while not re.search(r"http://|\[Y/n\]", said) and time.monotonic() < until:
+            if select.select([ours], [], [], 1)[0]:
+                said += os.read(ours, 4096).decode()
+    finally:
+        os.killpg(program.pid, 9)
+        program.wait()
+        os.close(ours)
+        os.close(its)
+    return said
+
+
+@pytest.mark.parametrize("door", ["grpo_lessons format", "marimo edit notebooks"])
+def test_where_uv_is_installed_the_doors_of_the_readme_ask_nothing(door):
+    assert "python -m grpo_lessons length" in README and "`marimo edit notebooks`" in README
+    said = said_in_a_terminal(*door.split())
+    assert "http://" in said and "[Y/n]" not in said and "sandbox" not in said, said
+
+
+def test_marimo_itself_asks_before_it_opens_one_notebook():
+    """Once it does not, `python -m grpo_lessons` needs no flag, and the README no sentence about it."""
+    assert "[Y/n]" in said_in_a_terminal("marimo", "edit", "notebooks/grpo_format.py")
