@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from grpo_lessons.course import LESSONS
 from tests.support.browser import CHROMIUM, ROOT, at_step, browse, failures, free_port, settle, wait_for
 
 SITE_PACKAGES = next(Path(path) for path in sys.path if path.endswith("site-packages"))
@@ -104,6 +105,17 @@ def full(wheel, tmp_path_factory):
     return python
 
 
+@pytest.mark.parametrize("name", LESSONS)
+def test_one_notebook_and_nothing_beside_it_is_whole(full, tmp_path, name):
+    """Its recordings, cases and style are the installed package's."""
+    shutil.copy(ROOT / f"notebooks/grpo_{name}.py", tmp_path)
+    command = ("marimo", "export", "html", f"grpo_{name}.py", "-o", "lesson.html", "--no-sandbox")
+    done = run(full, "-m", *command, cwd=tmp_path)
+    page = (tmp_path / "lesson.html").read_text(encoding="utf-8")
+    assert done.returncode == 0 and "FileNotFoundError" not in page + done.stderr, done.stderr
+    assert "content-visibility: auto" in page  # lesson.css, which marimo did not find beside the notebook
+
+
 @pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")
 def test_from_another_folder_a_lesson_opens_on_a_copy_of_ones_own_and_trains(full, tmp_path):
     port = free_port()
@@ -125,6 +137,6 @@ def test_from_another_folder_a_lesson_opens_on_a_copy_of_ones_own_and_trains(ful
     finally:
         os.killpg(server.pid, 9)
         server.wait()
-    assert (tmp_path / "grpo-lessons/grpo_format.py").exists() and (
-        tmp_path / "grpo-lessons/runs/format/run.json"
-    ).exists()
+    assert (tmp_path / "grpo-lessons/runs/format/run.json").exists()
+    copy = (tmp_path / "grpo-lessons/grpo_format.py").read_text(encoding="utf-8")
+    assert "grpo-lessons[lesson]" in copy and "tool.uv.sources" not in copy  # the course is a package here, not a path

@@ -11,8 +11,11 @@ from grpo_lessons.lesson.opened import Opened
 
 
 def furniture(opened: Opened) -> mo.Html:
-    """What a lesson needs beside its text and does not show: the bar's script, and the notes that its window is made of."""
-    parts = []
+    """What a lesson needs beside its text and does not show: the bar's script, and the notes that its window is made of.
+
+    A notebook that was taken by itself brings its style, too.
+    """
+    parts = [mo.Html(f"<style>{here.read('public/lesson.css')}</style>")] if opened.is_alone else []
     if opened.has_notes and (notes := speaker_notes(opened.lesson)):
         said = [[*note["minutes"], note["ask"], note["expect"]] for note in notes]
         parts.append(

@@ -35,6 +35,7 @@ class Opened:
         hides_code: whether the cells are hidden, so that code which a reader should see has to be shown.
         has_disk: whether Python has a disk, with its own files and all its packages; else they are fetched when needed.
         has_bar: whether the bar that steps through the lesson has to come from the lesson, not from the page's head.
+        is_alone: whether its style and script do not lie beside it, where marimo looks for them.
         is_watched: whether somebody looks at it who may want to train here.
         has_notes: whether the speaker's notes, which have the answers, may be seen.
         folder: where the lesson writes; None for nowhere.
@@ -53,6 +54,7 @@ class Opened:
     hides_code: bool
     has_disk: bool
     has_bar: bool
+    is_alone: bool
     is_watched: bool
     has_notes: bool
     folder: Path | None
@@ -76,6 +78,7 @@ class Opened:
             given = mo.cli_args().to_dict()
             options = {name.replace("-", "_"): str(value) for name, value in given.items() if name.strip("-")}
         is_watched = mode != "script" and not here.IN_PAGE and mo.app_meta().request is not None  # else: an export
+        is_alone = not here.IN_PAGE and not (mo.notebook_dir() or here.NOTEBOOKS).joinpath("public").is_dir()
         is_own = mode != "run" and not here.IN_PAGE
         has_device = not seat or gpu()  # one training of SmolLM2 on a CPU would keep a class waiting for minutes
         models = MODELS if is_own else tuple(PRESETS) if has_device else ("pocket",)
@@ -87,9 +90,10 @@ class Opened:
             writes="cell" if mode != "run" else "box" if here.IN_PAGE else "nowhere",
             hides_code=mode == "run",
             has_disk=not here.IN_PAGE,
-            has_bar=mode == "edit" and is_watched,
+            has_bar=(mode == "edit" or is_alone) and is_watched,
+            is_alone=is_alone,
             is_watched=is_watched,
-            has_notes=not here.IN_PAGE and (seat is None or seat.is_teacher),
+            has_notes=is_watched and (seat is None or seat.is_teacher),  # an export may be for anybody
             folder=_folder(lesson, seat, may_write=is_own or bool(options)),
             models=tuple(dict.fromkeys([*models, first])),
             model=first,

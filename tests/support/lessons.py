@@ -17,6 +17,7 @@ OWN = Opened(
     hides_code=False,
     has_disk=True,
     has_bar=False,
+    is_alone=False,
     is_watched=False,
     has_notes=False,
     folder=None,
