@@ -2,10 +2,13 @@
 
 They are real runs with the lessons' own settings; each file says on what hardware and when it was recorded. Without
 names all are recorded. A run of `ADAPTERS` also leaves its adapter, for a visitor to try in the page (see `lesson.tryout`).
+`python -m notebooks.record outputs` (seconds; after every change of a notebook) leaves what each notebook shows in
+`__marimo__/session`, where those look who show a notebook without running it: molab, and marimo's links to GitHub.
 """
 
 import json
 import math
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -192,11 +195,17 @@ def record_run(name: str) -> None:
         save_adapter(trained, FOLDER / f"{name}.safetensors")
 
 
+def record_outputs() -> None:
+    """What each notebook shows as it opens, in `__marimo__/session`."""
+    command = [sys.executable, "-m", "marimo", "export", "session", FOLDER.parent, "--no-sandbox", "--force-overwrite"]
+    subprocess.run(command, check=True)
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     others = {"updates": record_updates, "next_token": record_next_token, "seeds": record_seeds}
-    for name in sys.argv[1:] or [*others, *RUNS]:
-        others.get(name, partial(record_run, name))()
+    for name in sys.argv[1:] or [*others, *RUNS, "outputs"]:
+        (others | {"outputs": record_outputs}).get(name, partial(record_run, name))()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The doors to a lesson: what each notebook says it needs, a terminal in which nothing is asked, outputs to look at."""
 
+import json
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +12,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from marimo._export._session_cache import is_session_snapshot_stale
+from marimo._utils.marimo_path import MarimoPath
 from packaging.requirements import Requirement
 
 from grpo_lessons.course import LESSONS
@@ -81,3 +85,25 @@ def test_where_uv_is_installed_the_doors_of_the_readme_ask_nothing(door):
 def test_marimo_itself_asks_before_it_opens_one_notebook():
     """Once it does not, `python -m grpo_lessons` needs no flag, and the README no sentence about it."""
     assert "[Y/n]" in said_in_a_terminal("marimo", "edit", "notebooks/grpo_format.py")
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_outputs_that_lie_with_a_notebook_are_those_of_the_notebook_as_it_stands(name, tmp_path):
+    saved = NOTEBOOKS[name].parent / f"__marimo__/session/grpo_{name}.py.json"
+    mend = "run `python -m notebooks.record outputs` and commit what it writes"
+    assert not is_session_snapshot_stale(saved, MarimoPath(NOTEBOOKS[name])), mend
+    cells = json.loads(text := saved.read_text(encoding="utf-8"))["cells"]
+    assert len(cells) > 40 and all(each["type"] == "data" for cell in cells for each in cell["outputs"])  # no error
+    assert len(text) < 400_000 and str(ROOT) not in text and "data-notes" not in text  # the speaker's have the answers
+    changed = tmp_path / NOTEBOOKS[name].name
+    changed.write_text(NOTEBOOKS[name].read_text(encoding="utf-8").replace("station", "platform"), encoding="utf-8")
+    assert is_session_snapshot_stale(saved, MarimoPath(changed))
+
+
+def test_git_keeps_the_outputs_and_nothing_else_that_marimo_writes():
+    git = shutil.which("git")
+    if not git or not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    kept, left = "notebooks/__marimo__/session/grpo_math.py.json", "notebooks/__marimo__/cache/x"
+    done = subprocess.run([git, "check-ignore", kept, left, "__marimo__/x"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == [left, "__marimo__/x"]
