@@ -107,3 +107,13 @@ def test_git_keeps_the_outputs_and_nothing_else_that_marimo_writes():
     kept, left = "notebooks/__marimo__/session/grpo_math.py.json", "notebooks/__marimo__/cache/x"
     done = subprocess.run([git, "check-ignore", kept, left, "__marimo__/x"], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == [left, "__marimo__/x"]
+
+
+def test_the_links_of_the_readme_lead_to_one_repository_and_to_what_is_in_it():
+    clone = re.findall(r"github\.com/([\w.-]+)/([\w.-]+) ", README)
+    site = re.findall(r"https://([\w.-]+)\.github\.io/([\w.-]+)/", README)
+    molab = re.findall(r"molab\.marimo\.io/github/([\w.-]+)/([\w.-]+)/blob/main/([\w./]+)", README)
+    assert clone and site and molab
+    assert {each[:2] for each in clone + site + molab} == {(clone[0][0], PROJECT["name"])}
+    assert all((ROOT / file).exists() for *_, file in molab)
+    assert len(README.splitlines()) < 100
