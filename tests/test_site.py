@@ -1,5 +1,6 @@
 """The built site in a real browser, under a sub-path, with every other host blocked."""
 
+import hashlib
 import json
 import os
 import re
@@ -31,8 +32,10 @@ def distribution(tmp_path_factory):
 def root(tmp_path_factory, distribution):
     """A web server's folder, with the site under a path of its own."""
     root = tmp_path_factory.mktemp("www")
+    recorded = {file: file.read_bytes() for file in builder.NOTEBOOKS.glob("__marimo__/session/*")}
     done = build(root / "course" / "grpo", distribution, "--base-url", "https://example.org/grpo/")
     assert done.returncode == 0, done.stderr
+    assert recorded == {file: file.read_bytes() for file in recorded}  # marimo would have written what it executed
     return root
 
 
@@ -301,6 +304,27 @@ def test_an_offline_site_is_not_built_without_a_file_it_needs(root, distribution
     shutil.copytree(root / "course" / "grpo", tmp_path / "site", ignore=shutil.ignore_patterns("pyodide", "assets"))
     with pytest.raises(builder.CannotBuild, match=r"\.whl: could not be read"):
         builder.add_python(tmp_path / "site", offline=True, index=str(distribution))
+
+
+def test_npms_pyodide_is_found_if_it_is_the_one_that_marimo_wants(distribution, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert builder.find_pyodide() == builder.INDEX
+    package = tmp_path / "node_modules/pyodide"
+    shutil.copytree(distribution, package, ignore=shutil.ignore_patterns("*.whl", "*.map"))
+    assert Path(builder.find_pyodide()).samefile(package)
+    (package / "package.json").write_text('{"version": "0.1"}')
+    assert builder.find_pyodide() == builder.INDEX
+
+
+def test_what_a_pyodide_without_packages_lacks_is_made_here(distribution, root, tmp_path):
+    bare, site = tmp_path / "pyodide", tmp_path / "site"
+    shutil.copytree(distribution, bare, ignore=shutil.ignore_patterns("*.whl"))
+    shutil.copytree(root / "course/grpo/public/wheels", site / "public/wheels")
+    builder.add_python(site, offline=False, index=str(bare))
+    listed = json.loads((site / "pyodide/lessons.json").read_text())["packages"]
+    wheel = (site / "pyodide" / listed["pyyaml"]["file_name"]).read_bytes()
+    assert hashlib.sha256(wheel).hexdigest() == listed["pyyaml"]["sha256"]
+    assert listed["matplotlib"]["file_name"].startswith(builder.INDEX)
 
 
 def test_a_folder_that_is_no_site_is_left_alone(tmp_path):

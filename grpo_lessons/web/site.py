@@ -15,6 +15,7 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
+from contextlib import suppress
 from email.parser import HeaderParser
 from importlib.metadata import version
 from pathlib import Path
@@ -68,10 +69,17 @@ def build(out: Path, base_url: str = "", offline: bool = False, index: str = IND
     """
     if out.exists() and any(out.iterdir()) and not (out / "pyodide" / "lessons.json").exists():
         raise CannotBuild(f"{out}: expected an empty folder, or a site built earlier, which is replaced.")
-    _read(index.rstrip("/") + "/pyodide-lock.json")  # before the minute of work
+    lock = _read(index.rstrip("/") + "/pyodide-lock.json")  # before the minute of work
+    out = out.resolve()  # marimo works in the course's folder
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".site-", dir=out.parent) as scratch:
-        _build(made := Path(scratch) / "site", base_url, offline, index)
+        (Path(scratch) / "pyodide-lock.json").write_bytes(lock)
+        outputs = {file: file.read_bytes() for file in NOTEBOOKS.glob("__marimo__/session/*")}
+        try:
+            _build(made := Path(scratch) / "site", base_url, offline, index)
+        finally:
+            for file, recorded in outputs.items():  # marimo writes there what it executes
+                file.write_bytes(recorded)
         shutil.rmtree(out, ignore_errors=True)
         made.rename(out)
 
@@ -112,7 +120,7 @@ def _export(lesson: str, page: Path, mode: str, base: str) -> None:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path, "MARIMO_PYODIDE_LOCK_FILE": str(page.parents[1] / "pyodide-lock.json")},
     )
     if done.returncode or not page.exists():
         raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-500:]}{done.stderr[-1500:]}")
@@ -162,7 +170,7 @@ def _pack(path: Path) -> None:
     ]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(file for each in wanted for file in ROOT.glob(each)):
-            if file.is_file() and "__" not in file.parent.name:  # caches of Python and of marimo
+            if file.is_file() and "/__" not in file.relative_to(ROOT).parent.as_posix():  # no caches
                 archive.write(file, Path("grpo-lessons") / file.relative_to(ROOT))
 
 
@@ -185,13 +193,39 @@ def add_python(out: Path, offline: bool, index: str) -> None:
     ours |= {"file_name": f"../public/wheels/{ours['file_name']}", "depends": ["filelock"]}
     for name in _closure(COMPILED + DRAWING, theirs["packages"]) - set(packages):
         packages[name] = each = dict(theirs["packages"][name])
-        if offline or name in COMPILED:
+        if name in COMPILED and "://" not in index and not Path(index, each["file_name"]).exists():
+            packages[name] = entry(_pure_yaml(here))
+        elif offline or name in COMPILED:
             (here / each["file_name"]).write_bytes(_read(index + each["file_name"]))
         else:  # a page cannot ask a folder of ours
             each["file_name"] = (index if "://" in index else INDEX) + each["file_name"]
     ours["name"] = "grpo_lessons"  # as the page asks for it
     lock = {"info": theirs["info"], "packages": packages}
     (here / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
+
+
+def find_pyodide() -> str:
+    """npm's `pyodide` in this folder, if it is the one that marimo wants; else the address of that one."""
+    package = Path("node_modules/pyodide")
+    with suppress(OSError, ValueError, KeyError):
+        if json.loads((package / "package.json").read_text(encoding="utf-8"))["version"] == PYODIDE_VERSION:
+            return str(package)
+    return INDEX
+
+
+def _pure_yaml(folder: Path) -> Path:
+    """PyYAML as the pure Python that it also is, for a Pyodide that comes without packages, as npm's does."""
+    import yaml
+
+    wheel = folder / f"pyyaml-{yaml.__version__}-py3-none-any.whl"
+    info = f"pyyaml-{yaml.__version__}.dist-info"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for module in sorted(Path(yaml.__file__).parent.glob("*.py")):
+            archive.write(module, f"yaml/{module.name}")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: PyYAML\nVersion: {yaml.__version__}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
 
 
 def _read(address: str) -> bytes:
@@ -315,9 +349,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--pyodide-index-url",
-        default=INDEX,
+        default=find_pyodide(),
         metavar="URL",
-        help="take Pyodide from here: an address or a folder (%(default)s)",
+        help="take Pyodide from here: an address, or a folder, such as npm's package, which is found in this one after "
+        f"`npm install pyodide@{PYODIDE_VERSION}`; then building asks no host but PyPI (%(default)s)",
     )
     options = parser.parse_args(argv)
     try:
@@ -325,4 +360,5 @@ def main(argv: list[str] | None = None) -> None:
     except CannotBuild as error:
         raise SystemExit(f"No site: {error}") from None
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
-    print(f"{options.out}: {size / 1e6:.0f} MB. To look at it: python -m http.server --directory {options.out}")
+    print(f"{options.out}: {size / 1e6:.0f} MB, Pyodide from {options.pyodide_index_url}.")
+    print(f"To look at it: python -m http.server --directory {options.out}")
