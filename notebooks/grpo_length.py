@@ -31,9 +31,7 @@ with app.setup(hide_code=True):
     from grpo_lessons.training import SMOLLM2, Plan, ReferenceLogProb, Settings, is_pocket
 
     SHAPES = ["distance", "window", "longer is better", "signed", "abs"]
-    REMEDIES = ("beta = 0.1", "a second reward")  # names of recordings, as the failures are
     FAILURES = ("longer is better", "longer, cut-off texts left out", "signed")
-    SECOND = ["none", "share of real words"]
     _blind = {"beta": 0.0, "max_completion_length": 64}  # nothing that holds the sentences
     DEFAULT = {
         "pocket": Settings(steps=50, learning_rate=5e-3, **_blind),
@@ -56,8 +54,8 @@ with app.setup(hide_code=True):
 def _(opened, station):
     _pair = station.recorded.before, station.recorded.after
     _off = [_each.length_error(20) for _each in _pair]
-    _texts = [[f"{_c.text} [{_c.tokens} tokens]" for _c in _each.completions] for _each in _pair]
-    _rows = [*zip(_pair[0].prompts, zip(*_texts, strict=True), strict=True)]
+    _texts = [[f"{_c.text} [{_c.tokens} tokens]" for _c in _each.completions[:5]] for _each in _pair]
+    _rows = [*zip(_pair[0].prompts, zip(*_texts, strict=True), strict=False)]
     lesson.show(
         f"""
     # Teach a model a length
@@ -68,7 +66,7 @@ def _(opened, station):
 
     {lesson.before_you_begin(opened)}
     """,
-        cards.text_table(["request", "text before", "text after"], _rows[:5]),
+        cards.text_table(["request", "text before", "text after"], _rows),
         """
     The length is right. What happened to the sentences? This lesson shows how a model learns from nothing but a number, why it did *this* to its sentences, and what would have seen it.
     """,
@@ -123,7 +121,7 @@ def _(opened):
     )
     place = mo.ui.slider(0, 5, label="place in the sentence")
     temperature = mo.ui.slider(0.1, 2, step=0.1, value=1, show_value=True, label="temperature")
-    lesson.show("## 2 · Twenty *what*?\n\nFirst a question about the loop. You will meet its answer here.", equal)
+    lesson.show("## 2 · Twenty *what*?", "First a question about the loop. You will meet its answer here.", equal)
     return counted, equal, own, place, temperature
 
 
@@ -250,9 +248,7 @@ def _(hair, scale):
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
 
-    /// details | Where this comes from
-    The formula: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2. Without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783), which finds that it favours prompts that are nearly always right or nearly always wrong. The standard deviation is the one with $G-1$, as in TRL.
-    ///
+    (From [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; the standard deviation is the one with $G-1$, as in TRL. [Dr. GRPO](https://arxiv.org/abs/2503.20783) leaves the division out, for it favours prompts that are nearly always right or nearly always wrong.)
     """,
     )
     return
@@ -388,7 +384,7 @@ def _(tried, words):
 
 @app.cell(hide_code=True)
 def _():
-    remedy = mo.ui.radio(REMEDIES, value="beta = 0.1", inline=True, label="Remedy")
+    remedy = mo.ui.radio(["beta = 0.1", "a second reward"], value="beta = 0.1", inline=True, label="Remedy")
     lesson.show(
         f"""
     ## 9 · What would have seen it?
@@ -397,9 +393,8 @@ def _():
     """,
         remedy,
     )
-    attempt = mo.ui.text_area(
-        value=" ".join(["sea"] * 12), rows=3, debounce=400, max_length=2000, full_width=True, label="Your text"
-    )
+    _text = " ".join(["sea"] * 12)
+    attempt = mo.ui.text_area(_text, rows=3, debounce=400, max_length=2000, full_width=True, label="Your text")
     seeds = mo.ui.slider(1, 5, show_value=True, label="seeds")
     return attempt, remedy, seeds
 
@@ -533,8 +528,8 @@ def _(opened, station):
     def _summaries(progress):  # when it is pressed: what is chosen then
         from datasets import Dataset, load_dataset
 
-        made_here = which_texts.value == "made here"
-        rows = Dataset.from_list(posts(256)) if made_here else load_dataset("mlabonne/smoltldr", split="train")
+        found = which_texts.value.partition(" ")[0]
+        rows = Dataset.from_list(posts(256)) if found == "made" else load_dataset(found, split="train")
         rate = 5e-3 if which_model.value == str(pocket.PATH) else 5e-5
         return train_summaries(which_model.value, rows, rate, 20, callbacks=[progress])
 
@@ -586,8 +581,8 @@ def train_summaries(model, dataset, learning_rate, max_steps, callbacks=()):
 
 @app.cell(hide_code=True)
 def _(get_summaries, run_summaries, station, which_model, which_texts):
-    _row = [which_model, which_texts, run_summaries]
-    station.show_aside(train_summaries, _row, get_summaries(), "Twenty steps, half a minute with the pocket model.")
+    _told = "Twenty steps, half a minute with the pocket model."
+    station.show_aside(train_summaries, [which_model, which_texts, run_summaries], get_summaries(), _told)
     return
 
 
@@ -715,8 +710,7 @@ def length_reward_of(shape, target):
 
 @app.function(hide_code=True)
 def plan(settings, target=20, shape="distance", second="none", mask=False, example=None):
-    """The training of station 6. The words of a real model are not those of the pocket model's corpus, so their share is
-    asked of the latter only."""
+    """The training of station 6; the words of a real model are not those of the pocket model's corpus, and not counted."""
     pocket = is_pocket(settings.model)
     example = not pocket if example is None else example
     reward = length_reward_of(shape, target)
@@ -771,12 +765,13 @@ def _(watch):
 
 @app.cell(hide_code=True)
 def _(get_suited, menu, station):
+    _words = ["none", "share of real words"]
     chosen = station.controls(
         menu.value,
         get_suited(),
         target=lambda ask, model: ask.number("target", 4, 50, 20, "target (tokens)"),
         shape=lambda ask, model: ask.choice("shape", SHAPES, "distance"),
-        second=lambda ask, model: ask.choice("second", SECOND, "none", "second reward") if is_pocket(model) else None,
+        second=lambda ask, model: ask.choice("second", _words, "none", "second reward") if is_pocket(model) else None,
         mask=lambda ask, model: ask.box("mask", False, "leave cut-off texts out (mask_truncated_completions)"),
     )
     return (chosen,)
