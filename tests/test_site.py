@@ -15,7 +15,7 @@ import pytest
 
 from grpo_lessons.web import site as builder
 from tests.support.browser import CHROMIUM, browse, failures
-from tests.support.pages import NPM, build, make_distribution, outside, serve_folder
+from tests.support.pages import NPM, build, hosting, make_distribution, outside, serve_folder
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
@@ -80,6 +80,18 @@ def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls
     page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
     page.locator("#waking").wait_for(state="detached", timeout=READY)
     assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
+
+
+@pytest.mark.skipif(builder.NODE is None, reason="needs Node")
+def test_a_visit_loads_what_its_lesson_needs_once_and_in_ten_megabytes(root):
+    with hosting(root) as (server, sent), visit(f"{server}/course/grpo/length.html") as (page, _):
+        page.locator(".gl-awake").first.wait_for(state="attached", timeout=READY)
+        files = [each.path.rpartition("/grpo/")[2] for each in [*sent]]
+        assert sum(each.wire for each in [*sent]) < 10e6
+        assert len(files) == len(set(files))
+        whole = [file for file in files if file.endswith((".whl", "python_whole.zip"))]
+        assert len(whole) == 1 and "grpo_lessons" in whole[0]  # of the others their parts, and none was missed
+        assert "pyodide/first/marimo-base.tar" in files and "public/length_learns.json" in files
 
 
 def test_nothing_has_failed_and_only_matplotlib_was_asked_of_another_host(lesson):
@@ -170,13 +182,14 @@ def test_another_recording_is_laid_under_the_first(lesson):
 
 
 def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
-    page, _ = lesson
+    page, _ = lesson  # the last code imports what no lesson does: it comes then
     for code, said in [
         ("def my_format_reward(completions, **kwargs):\n    while True: pass\n", "is there an endless loop?"),
         ("import sys\nsys.exit()\n", "your code ends Python"),
         ("reward = 1\n", "your code defines no function my_format_reward"),
         ("def my_format_reward(completions, **kwargs:\n", "SyntaxError"),
         ("def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n", "All cases pass."),
+        ("import mailbox\nmailbox.nothing\n", "has no attribute 'nothing'"),
     ]:
         page.locator("marimo-code-editor").first.locator(".cm-content").click()
         page.keyboard.press("Control+a")

@@ -1,10 +1,13 @@
 """What we use of marimo that it does not promise to keep; read in marimo 0.25.2. `tests/test_inside.py` says what has moved."""
 
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 
-__all__ = ["PYODIDE_VERSION", "let_sessions_start_together", "resume_with_all_outputs"]
+__all__ = ["PYODIDE_VERSION", "let_sessions_start_together", "resume_with_all_outputs", "run_as_a_page_does"]
 
 
 def let_sessions_start_together() -> None:
@@ -35,3 +38,32 @@ def resume_with_all_outputs() -> None:
         return session, ConnectionType.RESUME
 
     SessionConnector._reconnect_session = reconnect
+
+
+async def run_as_a_page_does(notebook: str, load: Callable[[], Awaitable], rest: float = 2) -> None:
+    """Run a notebook to its last cell, as marimo's worker does in a page's Python; there only.
+
+    Args:
+        notebook: its file, in the current folder.
+        load: loads what it imports.
+        rest: seconds for what it does of itself afterwards.
+    """
+    from marimo._config.config import DEFAULT_CONFIG
+    from marimo._pyodide.bootstrap import create_session, instantiate
+
+    done = asyncio.Event()
+
+    def hear(message: str) -> None:
+        if json.loads(message)["op"] == "completed-run":
+            done.set()
+
+    session, _ = create_session(notebook, {}, hear, DEFAULT_CONFIG)
+    with open(notebook, encoding="utf-8") as code:
+        session.find_packages(code.read())
+    await load()
+    instantiate(session, True)
+    running = asyncio.create_task(session.start())
+    await asyncio.wait_for(done.wait(), 120)
+    await asyncio.sleep(rest)
+    session.kernel_task.stop()
+    await asyncio.gather(running, return_exceptions=True)

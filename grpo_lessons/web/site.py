@@ -2,13 +2,15 @@
 
 Every lesson is exported by `marimo export html-wasm`, twice: as a page to read (`format.html`), and with its code
 (`format-code.html`). Python, its packages and our wheel lie in the site once, listed in one Pyodide lock file, so that a
-lesson asks no other host for anything but matplotlib; with `--offline` not for that either.
+lesson asks no other host for anything but matplotlib; with `--offline` not for that either. Where Node is installed, a page
+loads of it only what its lesson imports, and the rest when it is imported.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,11 +45,15 @@ FROM_PYPI = (
     *"anywidget ipywidgets ipython traitlets psygnal typing-extensions comm".split(),
 )
 AS_IN_PYODIDE = ("micropip", "jedi", "parso", "pyodide-http")
+WITH_MARIMO = ("micropip", "pyodide-http", "pygments", "grpo-lessons")  # loaded beside it, at once
 COMPILED = ("pyyaml",)  # by Pyodide only
 DRAWING = ("matplotlib",)  # and what it depends on: loaded while the lesson is already in use
 
 
+BESIDE = Path(__file__).parent
+NODE = shutil.which("node")
 NAMELESS = '<meta name="description" content="a marimo app" />'
+ORNAMENT = re.compile(r'\s*<link rel="preload" href="[^"]*/(gradient|noise|FiraMono)[^"]*"[^>]*>')
 PLACE = '<marimo-wasm hidden=""'
 WHERE = f'{PLACE} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
 
@@ -106,6 +112,8 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     ):
         shutil.copy(file, out / "public" / "pocket")
     add_python(out, offline, index)
+    for page in out.glob("*.html"):
+        _send_ahead(page)
     _write_pages(out, base)
 
 
@@ -202,6 +210,34 @@ def add_python(out: Path, offline: bool, index: str) -> None:
     ours["name"] = "grpo_lessons"  # as the page asks for it
     lock = {"info": theirs["info"], "packages": packages}
     (here / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
+    if NODE:
+        _thin(out)
+
+
+def _thin(out: Path) -> None:
+    """Have a visit load what the lessons import, compiled; see `grpo_lessons.web.thin`."""
+    command = [NODE, BESIDE / "pages" / "thin.mjs", out, BESIDE / "thin.py", BESIDE / "later.py"]
+    notebooks = [NOTEBOOKS / f"grpo_{name}.py" for name in LESSONS]
+    done = subprocess.run([*command, *notebooks], capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise CannotBuild(f"{NODE}: the lessons did not run in a page's Python:\n{done.stderr[-2000:]}")
+
+
+def _send_ahead(page: Path) -> None:
+    """Have a page ask at once for what its Python will need when marimo has started, and for no ornament of marimo's.
+
+    Of its fonts only those come unasked in which the first text is set.
+    """
+    here = page.parent
+    packages = json.loads((here / "pyodide" / "lessons.json").read_text(encoding="utf-8"))["packages"]
+    asked = _closure(("marimo-base", *WITH_MARIMO), packages)
+    files = [f"pyodide/{name}" for name in ("lessons.json", *CORE[1:])]
+    files += sorted(os.path.normpath(f"pyodide/{packages[name]['file_name']}") for name in asked)
+    lesson = page.stem.removesuffix("-code")
+    files += sorted(f"public/{file.name}" for file in (here / "public").glob(f"{lesson}_*.json"))
+    html = ORNAMENT.sub("", page.read_text(encoding="utf-8"))
+    html = html.replace("</head>", f"{render('ahead.html', files=files)}</head>", 1)
+    page.write_text(html, encoding="utf-8")
 
 
 def find_pyodide() -> str:
@@ -359,6 +395,8 @@ def main(argv: list[str] | None = None) -> None:
         build(options.out, options.base_url, options.offline, options.pyodide_index_url)
     except CannotBuild as error:
         raise SystemExit(f"No site: {error}") from None
+    if not NODE:
+        print("No Node here: a visit loads 16 MB instead of 10, and its browser compiles Python for some seconds more.")
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
     print(f"{options.out}: {size / 1e6:.0f} MB, Pyodide from {options.pyodide_index_url}.")
     print(f"To look at it: python -m http.server --directory {options.out}")

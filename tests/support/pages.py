@@ -4,25 +4,28 @@ Pyodide's core is the npm package's. Of the compiled packages only PyYAML is nee
 it also is. matplotlib's wheels for Pyodide are on no registry: a page without them is what the tests see.
 """
 
+import gzip
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 from urllib.parse import urlsplit
 
 import yaml
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 
-from grpo_lessons.web.site import WHERE, entry
+from grpo_lessons.web import site as builder
 
 BROWSERS_OWN = {
     "update.googleapis.com",
@@ -53,10 +56,10 @@ def make_distribution(folder: Path) -> Path:
     return index
 
 
-def build(out: Path, index: Path, *options: str) -> subprocess.CompletedProcess:
-    """`python -m grpo_lessons site OUT`, with that Pyodide."""
+def build(out: Path, index: Path, *options: str, root: Path | None = None) -> subprocess.CompletedProcess:
+    """`python -m grpo_lessons site OUT`, with that Pyodide, of this clone or of another one."""
     command = [sys.executable, "-m", "grpo_lessons", "site", out, "--pyodide-index-url", index, *options]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, cwd=root, capture_output=True, text=True)
 
 
 PLOTLY_PAGE = """import marimo
@@ -86,8 +89,8 @@ def _(bars, go):
 """
 
 
-def build_plotly_page(out: Path, site: Path) -> None:
-    """A page with a slider and a plotly figure, exported as marimo does it, with the Python of a site of ours."""
+def build_plotly_page(out: Path, site: Path, index: Path) -> None:
+    """A page with a slider and a plotly figure, exported as marimo does it, with the packages of a site of ours, whole."""
     out.mkdir()
     notebook = out / "notebook.py"
     notebook.write_text(PLOTLY_PAGE)
@@ -104,29 +107,88 @@ def build_plotly_page(out: Path, site: Path) -> None:
         "run",
     ]
     subprocess.run([*command, "--no-sandbox"], check=True, capture_output=True)
-    shutil.copytree(site / "pyodide", out / "pyodide")
+    shutil.copytree(site / "public", out / "public")
+    with mock.patch.object(builder, "NODE", None):
+        builder.add_python(out, offline=False, index=str(index))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", out / "pyodide", "plotly"]
     subprocess.run(command, check=True, capture_output=True)
     lock = json.loads((out / "pyodide" / "lessons.json").read_text())
     del lock["packages"]["grpo-lessons"]
-    lock["packages"]["plotly"] = entry(next((out / "pyodide").glob("plotly-*.whl")))
+    lock["packages"]["plotly"] = builder.entry(next((out / "pyodide").glob("plotly-*.whl")))
     (out / "pyodide" / "lessons.json").write_text(json.dumps(lock))
-    html = (out / "index.html").read_text().replace('<marimo-wasm hidden=""', WHERE)
+    html = (out / "index.html").read_text().replace('<marimo-wasm hidden=""', builder.WHERE)
     (out / "index.html").write_text(html)
 
 
+PACKED = {".html", ".css", ".js", ".mjs", ".json", ".svg", ".txt", ".xml", ".wasm"}  # by GitHub Pages, if asked
+
+
+@dataclass
+class Sent:
+    """A file on its way: its path, its bytes as they lie there and on the wire, when it was asked for, and had gone."""
+
+    path: str
+    raw: int
+    wire: int
+    asked: float
+    gone: float
+
+
 @contextmanager
-def counting(folder: Path) -> Iterator[tuple[str, list[int]]]:
-    """A file server as `serve_folder`, and the bytes of each file that it has sent."""
-    sent = []
+def hosting(folder: Path, rate: float = 0) -> Iterator[tuple[str, list[Sent]]]:
+    """A file server as GitHub Pages is one: text is compressed, and kept for ten minutes; and what it has sent.
 
-    class Count(_Quiet):
-        def copyfile(self, source, outputfile):
-            sent.append(os.fstat(source.fileno()).st_size)
-            super().copyfile(source, outputfile)
+    The server sees what a page's workers ask for, too, of which the page's own devtools know nothing. `rate`: bytes a
+    second, of all connections together; 0 for as fast as may be.
+    """
+    sent, line = [], _Line(rate)
 
-    with _serving(partial(Count, directory=folder)) as address:
+    class Host(_Quiet):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            asked, file = time.time(), Path(self.translate_path(self.path))
+            if not file.is_file():
+                return self.send_error(404)
+            packs = file.suffix in PACKED and "gzip" in self.headers.get("Accept-Encoding", "")
+            data = _packed(file) if packs else file.read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Type", self.guess_type(file))
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Cache-Control", "max-age=600")
+            if packs:
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            with suppress(ConnectionError):  # a preload that was given up, or the visit has ended
+                for start in range(0, len(data), _Line.PIECE):
+                    line.take(len(piece := data[start : start + _Line.PIECE]))
+                    self.wfile.write(piece)
+                sent.append(Sent(self.path, file.stat().st_size, len(data), asked, time.time()))
+
+    with _serving(partial(Host, directory=folder)) as address:
         yield address, sent
+
+
+@cache
+def _packed(file: Path) -> bytes:
+    return gzip.compress(file.read_bytes(), 6)
+
+
+class _Line:
+    """What all connections share: each piece waits until those before it have gone."""
+
+    PIECE = 16384
+
+    def __init__(self, rate: float):
+        self.rate, self.free, self.lock = rate, 0.0, threading.Lock()
+
+    def take(self, size: int) -> None:
+        """Wait for the piece's turn."""
+        if self.rate:
+            with self.lock:
+                self.free = max(self.free, time.monotonic()) + size / self.rate
+                wait = self.free - time.monotonic()
+            time.sleep(max(0, wait))
 
 
 class _Quiet(SimpleHTTPRequestHandler):
