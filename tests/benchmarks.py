@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -561,9 +560,10 @@ def in_a_page() -> dict:
     found = {"seen": [], "live": [], "their seen": [], "their live": []}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        done = pages.build(folder / "ours", pages.make_distribution(folder))
+        index = pages.make_distribution(folder)
+        done = pages.build(folder / "ours", index)
         assert done.returncode == 0, done.stderr
-        pages.build_plotly_page(folder / "theirs", folder / "ours")
+        pages.build_plotly_page(folder / "theirs", folder / "ours", index)
         with pages.serve_folder(folder) as server, browse("about:blank") as page:
             visits = [("their ", "theirs/index.html", "One figure", ".js-plotly-plot svg")]
             visits += [("", "ours/format.html", "After 25 steps of training", ".gl-awake")]
@@ -579,10 +579,10 @@ def in_a_page() -> dict:
             settle(page)
             found["changed"] = page.evaluate(_CLICK_AND_WAIT)
         for who, path in (("their ", "theirs"), ("", "ours")):
-            with pages.counting(folder / path) as (server, sent), browse("about:blank") as page:
+            with pages.hosting(folder / path) as (server, sent), browse("about:blank") as page:
                 page.goto(f"{server}/{'format.html' if path == 'ours' else 'index.html'}")
                 page.locator(".gl-awake, .js-plotly-plot svg").first.wait_for(state="attached", timeout=60_000)
-                found[who + "megabytes"] = round(sum(sent) / 1e6, 1)
+                found[who + "megabytes"] = round(sum(each.raw for each in sent) / 1e6, 1)
     return found
 
 
@@ -617,6 +617,92 @@ def page_rows() -> None:
     sizes = [found["megabytes"], found["their megabytes"]]
     row("MB that a visit loads, before compression; of the other page", "less", sizes)
     row("a control to its changed cards in the page, median (ms)", "≤ 100", round(statistics.median(found["changed"])))
+
+
+# A visit to the web page -------------------------------------------------------------------------------------------
+
+LINES = {"as fast as may be": 0, "at 10 Mbit/s": 10e6 / 8}  # bytes a second
+KINDS = {  # of files, by their addresses; the first that fits
+    "the page itself": r"\.html$",
+    "Pyodide's core": r"pyodide/(pyodide\.|python_stdlib)",
+    "Python packages": r"\.(whl|tar|zip)$|lessons\.json",
+    "recordings": r"public/|cases/",
+    "fonts and pictures": r"\.(woff2|ttf|png|ico|svg)$",
+    "marimo's JavaScript and CSS": r"",
+}
+_MARKS = """(() => {
+    const seen = (name, there) => { if (there && !(name in window.marks)) window.marks[name] = performance.now() / 1000; };
+    window.marks = {};
+    new MutationObserver(() => {
+        seen("text", document.querySelector("h1"));
+        seen("awake", document.querySelector(".gl-awake"));
+    }).observe(document, { childList: true, subtree: true });
+})()"""
+
+
+def visited(site: Path, page: str, rate: float) -> tuple[dict[str, float], list[pages.Sent]]:
+    """A visit with an empty cache: seconds to the first text and to the first live control, and what had been sent by then."""
+    with pages.hosting(site, rate) as (server, sent), browse("about:blank", 1280, 800) as tab:
+        tab.add_init_script(_MARKS)
+        began = time.time()
+        tab.goto(f"{server}/{page}", wait_until="commit")
+        tab.wait_for_function("window.marks?.awake", polling=50, timeout=180_000)
+        marks = tab.evaluate("window.marks")
+        until = began + marks["awake"]
+        return marks, [
+            replace(each, asked=each.asked - began, gone=each.gone - began) for each in sent if each.asked < until
+        ]
+
+
+def visit_rows(times: int = 3, lessons: tuple[str, ...] = tuple(MOVABLE), against: Path | None = None) -> None:
+    """What a visit to a lesson's page loads until its controls live, and how long that takes; the list is printed.
+
+    With `against` the site of another clone is built, too, and visited in turns with ours.
+    """
+    roots = [ROOT, against] if against else [ROOT]
+    with tempfile.TemporaryDirectory() as scratch:
+        index, sites = pages.make_distribution(Path(scratch)), {}
+        for root in roots:
+            sites[root] = Path(scratch) / f"site{len(sites)}"
+            done = pages.build(sites[root], index, root=root)
+            assert done.returncode == 0, done.stderr
+        for lesson in lessons:
+            for line, rate in LINES.items():
+                visits = {root: [] for root in roots}
+                for i in range(times):
+                    for root in roots[:: 1 if i % 2 == 0 else -1]:
+                        visits[root].append(visited(sites[root], f"{lesson}.html", rate))
+                if not rate:
+                    weigh(lesson, [visits[root][0][1] for root in roots])
+                for mark, words, asked in (
+                    ("text", "the first text", "≤ 1"),
+                    ("awake", "a live control", "≤ 14" if rate else "≤ 6"),
+                ):
+                    middle = [[statistics.median(marks[mark] for marks, _ in visits[root])] for root in roots]
+                    row(f"{lesson}, {line}, {times} ×: seconds to {words}, median", asked, compared(middle, 1))
+
+
+def weigh(lesson: str, visits: list[list[pages.Sent]]) -> None:
+    """Print what each visit has loaded, and put the sums into the table."""
+    for sent in visits:
+        print(f"\n{'wire':>9} {'raw':>9} {'asked':>6} {'gone':>6}")
+        for each in sorted(sent, key=lambda each: each.asked):
+            print(f"{each.wire:9} {each.raw:9} {each.asked:6.2f} {each.gone:6.2f} {each.path}")
+
+    def sums(files: list[pages.Sent]) -> list[float]:
+        return [sum(each.wire for each in files) / 1e6, sum(each.raw for each in files) / 1e6, len(files)]
+
+    row(
+        f"{lesson}: MB on the wire to the first live control, MB as they lie there, files",
+        "≤ 10",
+        compared([sums(sent) for sent in visits], 1),
+    )
+    for kind in KINDS:
+        parts = [
+            [each for each in sent if kind == next(k for k, sign in KINDS.items() if re.search(sign, each.path))]
+            for sent in visits
+        ]
+        row(f"… {kind}", "", compared([sums(part) for part in parts], 2))
 
 
 # A class -------------------------------------------------------------------------------------------------------------
@@ -892,11 +978,13 @@ RECIPES: dict[str, Callable[..., None]] = {
     "browser": browser_rows,
     "edit": view_rows,
     "page": page_rows,
+    "visit": visit_rows,
     "class": class_rows,
     "answers": answer_rows,
     "gpu": gpu_rows,
     "memory": memory_rows,
 }
+COMPARE = ("edit", "visit")  # take --times, --lesson, --against
 
 
 def main() -> None:
@@ -908,7 +996,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a recipe; all of them if there is none")
-    edit = parser.add_argument_group("of the recipe edit")
+    edit = parser.add_argument_group("of the recipes edit and visit")
     edit.add_argument("--times", type=int, default=3, help="how often each lesson is opened (default: 3)")
     edit.add_argument("--lesson", choices=MOVABLE, help="this one only; printed, not written")
     edit.add_argument("--against", type=Path, metavar="DIR", help="beside another clone; printed, not written")
@@ -918,14 +1006,14 @@ def main() -> None:
     if options.against and not (options.against / "notebooks").is_dir():
         parser.error(f"--against {options.against}: there are no notebooks.")
     lessons = (options.lesson,) if options.lesson else tuple(MOVABLE)
-    views = partial(view_rows, options.times, lessons, options.against and options.against.resolve())
+    against = options.against and options.against.resolve()
     is_part = bool(options.lesson or options.against)  # a part must not stand where the whole has stood
     for name in options.names or RECIPES:
         print(f"\n## {name}\n\n{TABLE}")
         _rows.clear()
         load = os.getloadavg()[0]
-        (views if name == "edit" else RECIPES[name])()
-        if not (name == "edit" and is_part):
+        RECIPES[name](*([options.times, lessons, against] if name in COMPARE else []))
+        if not (name in COMPARE and is_part):
             write_section(name, load)
 
 
