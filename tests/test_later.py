@@ -19,7 +19,8 @@ def page(tmp_path, monkeypatch):
         wheel.writestr("shelved/__init__.py", "name = 'shelved'")
         wheel.writestr("shelved/far.py", "from shelved.farther import distance")
         wheel.writestr("shelved/farther.py", "distance = 2")
-        wheel.writestr("tongs.py", "grip = 'firm'")
+        wheel.writestr("tongs/__init__.py", "from tongs.jaws import grip")
+        wheel.writestr("tongs/jaws.py", "grip = 'firm'")
     (packages / "shelved").mkdir(parents=True)
     (packages / "shelved" / "__init__.py").write_text("name = 'shelved'")
 
@@ -27,7 +28,7 @@ def page(tmp_path, monkeypatch):
         fetched.append(name)
         return archive.getvalue()
 
-    finder = later.Later({WHEEL: ["shelved.far", "shelved.farther", "tongs"]}, lazy=("tongs",))
+    finder = later.Later({WHEEL: ["shelved.far", "shelved.farther", "tongs", "tongs.jaws"]}, lazy=("tongs",))
     monkeypatch.setattr(later, "download", download)
     monkeypatch.setattr(sys, "path", [str(packages), *sys.path])
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, finder])
@@ -86,9 +87,13 @@ def test_without_a_network_the_import_fails_as_any_other(page, monkeypatch):
         tongs.grip  # noqa: B018
 
 
-def test_the_standard_library_is_replaced_where_it_lies(tmp_path, monkeypatch):
-    zipped = tmp_path / "python314.zip"
-    zipped.write_bytes(b"a part")
-    monkeypatch.setattr(sys, "path", [str(zipped)])
-    later.unpack(later.STDLIB, b"the whole")
-    assert zipped.read_bytes() == b"the whole"
+def test_the_standard_library_is_made_whole_in_both_its_places(tmp_path, monkeypatch):
+    zipped, packages, whole = tmp_path / "python314.zip", tmp_path / "site-packages", io.BytesIO()
+    (packages / "email").mkdir(parents=True)
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name in ("email/header.py", "unittest/mock.py", "token.py"):
+            archive.writestr(name, "")
+    monkeypatch.setattr(sys, "path", [str(zipped), str(packages)])
+    later.unpack(later.STDLIB, whole.getvalue())
+    assert zipped.read_bytes() == whole.getvalue()
+    assert [file.name for file in packages.rglob("*.py")] == ["header.py"]

@@ -216,6 +216,9 @@ def test_the_variant_with_code_shows_it_and_runs(address):
         page.get_by_role("heading", name="Three exercises").scroll_into_view_if_needed()
         page.locator(".cm-content").filter(has_text="def my_final_answer").first.wait_for(timeout=10_000)
         assert page.locator("marimo-code-editor").count() == 0  # there are cells to write in
+        page.locator(".cm-content").filter(has_text="def my_final_answer").first.click()
+        page.keyboard.type("\nimport textwrap; textwrap.wr")
+        page.get_by_role("option", name="wrap").first.wait_for(timeout=READY)  # jedi's, which comes when it is needed
         assert failures(page) == []
 
 

@@ -63,8 +63,9 @@ class _AtFirstUse:
         spec = self.later.fetch(module.__name__)
         if spec is None:
             raise ModuleNotFoundError(f"{module.__name__} could not be fetched", name=module.__name__)
-        module.__spec__, module.__path__, module.__file__ = spec, spec.submodule_search_locations, spec.origin
-        spec.loader.exec_module(module)
+        module.__path__ = module.__spec__.submodule_search_locations = spec.submodule_search_locations
+        module.__file__ = spec.origin
+        spec.loader.exec_module(module)  # under its old spec, in which LazyLoader notes that it is being loaded
 
 
 def download(archive: str) -> bytes:
@@ -85,9 +86,15 @@ def download(archive: str) -> bytes:
 
 
 def unpack(archive: str, data: bytes) -> None:
-    """Put an archive where its modules are looked for: the standard library in its own place, which was a part of it."""
-    if archive == STDLIB:
-        Path(next(each for each in sys.path if each.endswith(".zip"))).write_bytes(data)
-        return
-    with zipfile.ZipFile(io.BytesIO(data)) as wheel:
-        wheel.extractall(next(each for each in sys.path if each.endswith("site-packages")))
+    """Put an archive where its modules are looked for.
+
+    The standard library takes the place of the part of it that came first, and fills up those of its packages that came
+    with the others.
+    """
+    packages = Path(next(each for each in sys.path if each.endswith("site-packages")))
+    with zipfile.ZipFile(io.BytesIO(data)) as whole:
+        names = whole.namelist()
+        if archive == STDLIB:
+            Path(next(each for each in sys.path if each.endswith(".zip"))).write_bytes(data)
+            names = [name for name in names if "/" in name and (packages / name.partition("/")[0]).is_dir()]
+        whole.extractall(packages, names)
