@@ -101,7 +101,7 @@ async def _run(code: str, site: Path) -> None:
 
 def _sorted_out(archive: Path, needed: set[str]) -> tuple[dict[str, bytes], list[str]]:
     """An archive's files that a visit needs, its modules compiled, by their names; and the modules that it does not."""
-    files, later = {}, []
+    files, later = {}, set()
     with zipfile.ZipFile(archive) as whole:
         for name in whole.namelist():
             module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -111,10 +111,16 @@ def _sorted_out(archive: Path, needed: set[str]) -> tuple[dict[str, bytes], list
                 if module in needed:
                     files[f"{name}c"] = _compiled(whole.read(name), name)
                 else:
-                    later.append(module)
+                    later |= {module, *_parents(module)}  # a folder without __init__.py is a package, too
             elif name.rpartition("/")[2] in INFO if ".dist-info/" in name else not name.endswith(NOT_READ):
                 files[name] = whole.read(name)
-    return files, later
+    return files, sorted(later - needed)
+
+
+def _parents(module: str) -> list[str]:
+    """The packages that a module stands in: of "a.b.c", "a" and "a.b"."""
+    parts = module.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def _compiled(source: bytes, name: str) -> bytes:
