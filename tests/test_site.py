@@ -74,7 +74,7 @@ def lesson(asleep):
 def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls_sleep(asleep):
     page, _ = asleep
     page.get_by_text("After 25 steps of training").first.wait_for(timeout=20_000)
-    page.get_by_text("the controls wake in some seconds").wait_for(timeout=20_000)
+    page.get_by_text("the controls wake").wait_for(timeout=20_000)
     page.locator("svg").filter(has_text="chance of a dead group").wait_for(timeout=READY)  # all of it, from marimo
     assert page.get_by_role("button", name="Play", exact=True).count() == 0  # only Python puts it there
     page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
@@ -92,6 +92,33 @@ def test_a_visit_loads_what_its_lesson_needs_once_and_in_ten_megabytes(root):
         whole = [file for file in files if file.endswith((".whl", "python_whole.zip"))]
         assert len(whole) == 1 and "grpo_lessons" in whole[0]  # of the others their parts, and none was missed
         assert "pyodide/first/marimo-base.tar" in files and "public/length_learns.json" in files
+
+
+def test_a_slow_line_is_counted_and_is_no_failure(root):
+    with hosting(root, rate=600e3) as (server, _), visit("about:blank") as (page, _):
+        page.clock.install()
+        page.goto(f"{server}/course/grpo/length.html", wait_until="commit")
+        come, counts = page.locator("#come"), {0.0}
+        for _ in range(60):  # marimo's own files go first
+            page.clock.run_for(500)
+            page.wait_for_timeout(500)
+            counts.add(float(re.search(r": ([\d.]+) of 1\d\.\d MB", come.inner_text())[1]))
+            if len(counts) > 3:
+                break
+        assert len(counts) > 3 and max(counts) < 15
+        page.clock.fast_forward(300_000)
+        assert page.locator("#waking.failed").count() == 0
+        assert "wake when all is here" in page.locator("#waking").inner_text()
+
+
+def test_a_file_that_does_not_come_is_no_slow_line(root):
+    with hosting(root) as (server, _), visit("about:blank") as (page, _):
+        page.route("**/first/marimo-base.tar", lambda route: route.abort())
+        page.clock.install()
+        page.goto(f"{server}/course/grpo/length.html", wait_until="commit")
+        page.get_by_text("wake in some seconds").wait_for(timeout=READY)
+        page.clock.fast_forward(61_000)
+        page.get_by_text("No Python: 1 of its files did not come").wait_for(timeout=20_000)
 
 
 def test_nothing_has_failed_and_only_matplotlib_was_asked_of_another_host(lesson):

@@ -235,8 +235,9 @@ def _send_ahead(page: Path) -> None:
     files += sorted(os.path.normpath(f"pyodide/{packages[name]['file_name']}") for name in asked)
     lesson = page.stem.removesuffix("-code")
     files += sorted(f"public/{file.name}" for file in (here / "public").glob(f"{lesson}_*.json"))
+    sizes = {f"./{file}": (here / file).stat().st_size for file in files}
     html = ORNAMENT.sub("", page.read_text(encoding="utf-8"))
-    html = html.replace("</head>", f"{render('ahead.html', files=files)}</head>", 1)
+    html = html.replace("</head>", f"{render('ahead.html', files=sizes)}</head>", 1)
     page.write_text(html, encoding="utf-8")
 
 

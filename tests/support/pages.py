@@ -229,6 +229,7 @@ def outside() -> Iterator[tuple[str, list[str]]]:
 @contextmanager
 def _serving(handler) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *ignored: None  # a browser that leaves does not say so
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
