@@ -321,6 +321,26 @@ def test_mkdocs_takes_the_line_as_it_stands(to_copy, tmp_path):
     assert to_copy[0] in (tmp_path / "site/index.html").read_text(encoding="utf-8").replace("&amp;", "&")
 
 
+MDX = """import { evaluate } from "@mdx-js/mdx";
+import { createElement } from "react";
+import * as runtime from "react/jsx-runtime";
+import { renderToStaticMarkup } from "react-dom/server";
+const { default: Page } = await evaluate(process.argv[2], runtime);
+console.log(renderToStaticMarkup(createElement(Page)));
+"""
+
+
+@pytest.mark.slow
+def test_mdx_the_markdown_of_docusaurus_takes_the_line_as_it_stands(to_copy, tmp_path):
+    install = [NPM, "install", "--silent", "--prefix", tmp_path, "@mdx-js/mdx@3", "react@19", "react-dom@19"]
+    subprocess.run(install, check=True, capture_output=True)
+    (tmp_path / "page.mjs").write_text(MDX, encoding="utf-8")
+    page = f"# A lesson\n\n{to_copy[0]}\n\nText.\n"
+    done = subprocess.run([builder.NODE, tmp_path / "page.mjs", page], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert to_copy[0] in done.stdout.replace("&amp;", "&")
+
+
 def test_a_lesson_on_paper_is_whole(lesson, tmp_path):
     paper = lesson[0].pdf(path=tmp_path / "lesson.pdf")
     assert paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") > 5
