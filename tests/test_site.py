@@ -82,6 +82,33 @@ def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls
     assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
 
 
+_FRAMES = """(() => {
+    window.places = [];
+    const seen = (h1) => h1.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+    const look = () => {
+        const all = [...document.querySelectorAll("h1")].filter(seen).map((h1) => h1.getBoundingClientRect());
+        if (all.length || places.length) places.push(all.length ? [all.at(-1).x, all.at(-1).y, all.at(-1).width] : null);
+        requestAnimationFrame(look);
+    };
+    look();
+})()"""
+
+
+@pytest.mark.parametrize("width", [420, 1280])
+def test_the_first_text_stays_where_it_is_when_marimo_takes_over(address, width):
+    with visit("about:blank", width=width) as (page, _):
+        page.add_init_script(_FRAMES)
+        page.goto(f"{address}/length.html", wait_until="commit")
+        page.locator("#first").wait_for(state="attached", timeout=20_000)
+        page.locator("#first").wait_for(state="detached", timeout=READY)
+        page.wait_for_timeout(1000)
+        places = page.evaluate("places")
+        assert None not in places  # no frame without text
+        x, y, wide = places[0]
+        assert [place for place in places if abs(place[0] - x) > 1 or abs(place[1] - y) > 1] == []
+        assert abs(places[-1][2] - wide) < 1  # so that its lines break as they did
+
+
 @pytest.mark.skipif(builder.NODE is None, reason="needs Node")
 def test_a_visit_loads_what_its_lesson_needs_once_and_in_ten_megabytes(root):
     with hosting(root) as (server, sent), visit(f"{server}/course/grpo/length.html") as (page, _):
