@@ -47,7 +47,10 @@ async def thin(site: Path, lessons: list[str], finder: str) -> None:
     needed = ({*sys.modules} | listener.asked | IN_BROWSERS) - {*LAZY}
     lock = json.loads((here / "lessons.json").read_text("utf-8"))
     packages, later = lock["packages"], {}
-    first = _closure(ROOTS, packages) - {"grpo-lessons"}  # ours is small, and its code is read: it stays as it is
+    first = _closure(ROOTS, packages) - {"grpo-lessons"}
+    with zipfile.ZipFile(here / packages["grpo-lessons"]["file_name"]) as ours:  # its code is read: it stays as it is
+        files = {name: ours.read(name) for name in ours.namelist() if not name.startswith("grpo_lessons/web/")}
+        packages["grpo-lessons"] |= _packed(here / "first" / "grpo-lessons.tar", files)
     for name in sorted(first):
         wheel = here / packages[name]["file_name"]
         files, later[wheel.name] = _sorted_out(wheel, needed)
