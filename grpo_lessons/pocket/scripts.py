@@ -1,0 +1,33 @@
+"""The engine as it is given to a browser: its files joined to one text each, which asks for no other file."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ENGINE = ("tensors", "tokenizer", "model", "grpo", "worker")
+
+
+def engine() -> str:
+    """The source of a worker that trains the pocket model and lets it answer; `worker.js` says what it can be asked.
+
+    >>> engine().startswith("const KERNELS = "), "import" in engine()
+    (True, False)
+    """
+    kernels = base64.b64encode((HERE / "kernels.wasm").read_bytes()).decode()
+    return f'const KERNELS = Uint8Array.from(atob("{kernels}"), (c) => c.charCodeAt(0));\n{_joined(*ENGINE)}'
+
+
+def widget(name: str) -> str:
+    """The source of a widget for anywidget, such as "ask": its file, that of the client, and the engine as a text."""
+    return f"const ENGINE = {json.dumps(engine())};\n{_joined('client')}{_read(name)}"
+
+
+def _joined(*names: str) -> str:
+    """One script: what the files import of each other stands in it."""
+    return re.sub(r"^import .*\n|^export (?=class|const|function)", "", "".join(map(_read, names)), flags=re.MULTILINE)
+
+
+def _read(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
