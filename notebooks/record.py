@@ -18,7 +18,7 @@ from pathlib import Path
 from grpo_lessons.groups import scored
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward
 from grpo_lessons.runs import Completion
-from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, is_pocket, train
+from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, exchange, is_pocket, train
 from grpo_lessons.training.machine import provenance
 from notebooks import grpo_format, grpo_length, grpo_math
 
@@ -166,24 +166,8 @@ def record_seeds() -> None:
 
 
 def save_adapter(trained: Trained, path: Path) -> None:
-    """Write what a session learnt as one safetensors file: the LoRA matrices of each weight, in float16.
-
-    `NAME.lora_A.weight` [r, in] and `NAME.lora_B.weight` [out, r] belong to the weight `NAME.weight` [out, in] of the
-    model: W + alpha / r · B A. The metadata holds `r`, `alpha`, and as JSON the run's `settings` and `provenance`.
-    """
-    import torch
-    from peft import get_peft_model_state_dict
-    from safetensors.torch import save
-
-    matrices = get_peft_model_state_dict(trained.model, save_embedding_layers=False)
-    tensors = {
-        name.removeprefix("base_model.model."): matrix.detach().to("cpu", torch.float16).contiguous()
-        for name, matrix in matrices.items()
-    }
-    lora, run = trained.model.peft_config["default"], trained.run
-    about = {"r": str(lora.r), "alpha": str(lora.lora_alpha)}
-    about |= {"settings": json.dumps(run.settings), "provenance": json.dumps(run.provenance)}
-    path.write_bytes(save(tensors, metadata=about))
+    """Write what a session learnt, in float16, see `training.exchange`."""
+    path.write_bytes(exchange.to_page(trained, "float16"))
 
 
 def record_run(name: str) -> None:

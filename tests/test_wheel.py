@@ -61,7 +61,8 @@ def test_a_wheel_carries_the_lessons_and_all_that_they_show(wheel):
         "grpo_lessons/notebooks/notes/format.toml",
         "grpo_lessons/notebooks/cases/format.json",
         "grpo_lessons/pocket/model/model.safetensors",
-        "grpo_lessons/pocket/pocket.js",
+        "grpo_lessons/pocket/ask.js",
+        "grpo_lessons/pocket/kernels.wasm",
         "grpo_lessons/notebooks/public/step.html",
         "grpo_lessons/web/pages/index.html",
     ):

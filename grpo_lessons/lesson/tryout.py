@@ -1,17 +1,17 @@
 """Ask it in the page: a question, and what the pocket model replies before and after GRPO, sampled by the browser itself.
 
-The model runs as JavaScript (`pocket/pocket.js`), so that it does where there is no torch, and no server is asked.
+The model runs in a worker of the page (`pocket/ask.js`), so that it does where there is no torch, and no server is asked.
 """
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import marimo as mo
 
 from grpo_lessons import cards, here, pocket
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import failed, show
+from grpo_lessons.pocket import scripts
 from grpo_lessons.rewards import AnswerReward, Reward
 
 
@@ -60,8 +60,7 @@ class Tryout:
             "tokenizer": (pocket.PATH / "tokenizer.json").read_text(encoding="utf-8"),
             "adapter": (here.NOTEBOOKS / f"public/{self.adapter}.safetensors").read_bytes(),
         }
-        source = (Path(pocket.__file__).parent / "pocket.js").read_text(encoding="utf-8")
-        return source, dict.fromkeys(given, ""), given
+        return scripts.widget("ask"), dict.fromkeys(given, ""), given
 
     def _in_page(self) -> tuple[str, dict, dict]:
         public = self.location / "public"
@@ -70,7 +69,7 @@ class Tryout:
             "tokenizer": f"{public}/pocket/tokenizer.json",
             "adapter": f"{public}/{self.adapter}.safetensors",
         }
-        return here.read("public/pocket/pocket.js"), assets, {}
+        return here.read("public/pocket/ask.js"), assets, {}
 
 
 _ASK = "**Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser"

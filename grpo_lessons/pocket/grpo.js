@@ -1,11 +1,11 @@
 // GRPO as TRL does it: replies sampled in groups, compared by their rewards, learnt from in one update.
 //
-// Tests/test_engine.py compares advantages, metrics and gradients with those of TRL's own GRPOTrainer.
+// tests/test_engine.py compares advantages, metrics, gradients and updates with those of TRL's own GRPOTrainer.
 
-import { Memory, readSafetensors } from "./tensors.js";
+import { Memory, readSafetensors, sum } from "./tensors.js";
 import { Batch, Model } from "./model.js";
 
-const DEFAULTS = { // grpo_lessons.training.Settings, whose names these are
+const DEFAULTS = { // those of grpo_lessons.training.Settings, whose names they have
   steps: 25, group_size: 8, batch_size: 64, learning_rate: 3e-3, max_grad_norm: 0.3, temperature: 1, beta: 0.1,
   scale_rewards: "group", reward_weights: null, multi_objective_aggregation: "sum_then_normalize",
   max_completion_length: 48, mask_truncated_completions: false, lora_rank: 16, seed: 0,
@@ -14,60 +14,48 @@ const DEFAULTS = { // grpo_lessons.training.Settings, whose names these are
 // Advantages -----------------------------------------------------------------------------------------------------------
 
 const known = (numbers) => numbers.filter((each) => !Number.isNaN(each)); // NaN is a reward that has no say
-const mean = (numbers) => known(numbers).reduce((sum, each) => sum + each, 0) / known(numbers).length;
-/** The standard deviation with Bessel's correction, of the numbers that are known. */
+const mean = (numbers) => sum(known(numbers)) / known(numbers).length;
+const orZero = (number) => (Number.isNaN(number) ? 0 : number);
+const inGroups = (numbers, size) => Array.from({ length: numbers.length / size }, (_, i) => numbers.slice(i * size, (i + 1) * size));
+
+/** The standard deviation with Bessel's correction. */
 function spread(numbers) {
   const all = known(numbers), middle = mean(all);
-  return all.length > 1 ? Math.sqrt(all.reduce((sum, each) => sum + (each - middle) ** 2, 0) / (all.length - 1)) : NaN;
+  return all.length > 1 ? Math.sqrt(sum(all.map((each) => (each - middle) ** 2)) / (all.length - 1)) : NaN;
 }
-const groupsOf = (numbers, size) => Array.from({ length: numbers.length / size }, (_, i) => numbers.slice(i * size, (i + 1) * size));
-const number = (value) => (Number.isNaN(value) ? 0 : value);
 
-/** How much better each reply is than its group, of the rewards of several judges: [[one per reply], …], weighted. */
-export function advantagesOf(rewards, weights, { group_size, scale_rewards, multi_objective_aggregation }) {
-  const total = (columns) => columns[0].map((_, i) => {
-    const said = columns.map((column, j) => weights[j] * column[i]);
-    return known(said).length ? known(said).reduce((sum, each) => sum + each) : NaN;
-  });
+/** How much better each reply is than its group, by rewards [judges][replies]: grpo_lessons.groups says it in Python. */
+export function compare(rewards, weights, { group_size, scale_rewards, multi_objective_aggregation }) {
   const compared = (numbers, by = spread(numbers) + 1e-4) => numbers.map((each) => (each - mean(numbers)) / by);
-  const totals = total(rewards), groups = groupsOf(totals, group_size), whole = spread(totals) + 1e-4;
-  let spreads = groups.flatMap((group) => group.map(() => (scale_rewards === "batch" ? spread(totals) : spread(group)))), advantages;
-  if (multi_objective_aggregation === "sum_then_normalize") {
-    const by = { group: undefined, batch: whole, none: 1 }[scale_rewards];
-    advantages = groups.flatMap((group) => compared(group, by));
-  } else { // normalize_then_sum: each judge is compared within its groups first
-    const each = total(rewards.map((column) => groupsOf(column, group_size).flatMap((group) => compared(group))));
-    const sums = each.map((sum, i) => (Number.isNaN(totals[i]) ? NaN : number(sum)));
-    spreads = sums.map(() => spread(sums));
-    advantages = compared(sums);
+  const totals = (columns) => columns[0].map((_, i) => {
+    const said = known(columns.map((column, judge) => weights[judge] * column[i]));
+    return said.length ? sum(said) : NaN;
+  });
+  const all = totals(rewards), groups = inGroups(all, group_size);
+  if (multi_objective_aggregation === "normalize_then_sum") { // each judge is compared within its groups first
+    const parts = totals(rewards.map((column) => inGroups(column, group_size).flatMap((group) => compared(group))));
+    const sums = parts.map((part, i) => (Number.isNaN(all[i]) ? NaN : orZero(part)));
+    return { totals: all, advantages: compared(sums).map(orZero), spreads: [spread(sums)] };
   }
-  return { totals, advantages: advantages.map(number), dead: mean(spreads.map((each) => (Math.abs(each) <= 1e-8 ? 1 : 0))) };
+  const by = { group: undefined, batch: spread(all) + 1e-4, none: 1 }[scale_rewards];
+  const spreads = scale_rewards === "batch" ? [spread(all)] : groups.map(spread);
+  return { totals: all, advantages: groups.flatMap((group) => compared(group, by)).map(orZero), spreads };
 }
 
 // The trainer ----------------------------------------------------------------------------------------------------------
-
-/** Numbers between 0 and 1 that look like chance and are the same again for the same seed (mulberry32). */
-export function dice(seed) {
-  let state = (seed + 1) * 0x9e3779b9;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let bits = Math.imul(state ^ (state >>> 15), state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 export class Trainer {
   /**
    * @param {Uint8Array} kernels kernels.wasm
    * @param {ArrayBuffer} weights model.safetensors
    * @param {Tokenizer} tokenizer
-   * @param {object} settings those that differ from DEFAULTS
-   * @param {ArrayBuffer} [adapter] what is started from, see `save`; its rank counts
+   * @param {object} settings those that are not as in DEFAULTS
+   * @param {ArrayBuffer} [adapter] what is started from, see `Model.save`; its rank counts, and the length that it was trained with
    */
   constructor(kernels, weights, tokenizer, settings = {}, adapter = null) {
-    const file = adapter && readSafetensors(adapter);
-    this.settings = checked({ ...DEFAULTS, ...settings, ...(file && { lora_rank: Number(file.about.r) }) });
+    const file = adapter && readSafetensors(adapter), { max_completion_length } = JSON.parse(file?.about.settings ?? "{}");
+    const own = file && { lora_rank: Number(file.about.r), ...(max_completion_length && { max_completion_length }) };
+    this.settings = checked({ ...DEFAULTS, ...own, ...settings, ...(file && { lora_rank: own.lora_rank }) });
     this.tokenizer = tokenizer;
     this.random = dice(this.settings.seed);
     this.memory = new Memory(kernels);
@@ -77,202 +65,206 @@ export class Trainer {
     [this.m, this.v] = [0, 0].map(() => new Float32Array(this.model.values.columns)); // of Adam
     this.step = 0;
     this.tokensSeen = 0;
-    this.begun = this.memory.used; // what lies behind is of one batch
+    this.kept = this.memory.used; // what lies behind is of one batch
   }
 
-  /** Replies to prompts, `group` of each: [{ ids, rows }, …], and what was computed on the way.
+  /** `group` replies to each prompt: { replies: [{ ids, rows }, …], and all that was computed on the way }.
    *
    * This is the forward pass that is learnt from: with one update for each batch the weights are the same. `rows[t]` of a
-   * reply is the row of `chances` that its token t was drawn from. `replies`: ids that are taken instead of drawn ones.
+   * reply is the row of `chances` that its token t was drawn from. `given`: the ids of replies that are not to be drawn.
    */
-  rollout(prompts, { group = 1, most, temperature, random, base = false, replies = null, tell = null }) {
-    if (!prompts.length || !prompts.every((ids) => ids.length)) throw new RangeError("there is no prompt: expected at least one");
-    if (replies && !replies.every((ids) => ids.length)) throw new RangeError("a reply without a token: expected at least one");
-    const { memory, model, tokenizer } = this, { vocabulary } = model.sizes;
-    this.batch = null;
-    memory.release(this.begun);
-    most = replies ? Math.max(...replies.map((ids) => ids.length)) : most;
-    const batch = new Batch(memory, prompts, group, most), first = batch.size - prompts.length;
-    const activations = model.activations(batch), chances = memory.tensor(batch.capacity - first, vocabulary);
-    const entropies = memory.tensor(batch.capacity - first, 1);
-    const all = batch.lengths.map((_, i) => ({ sequence: i, ids: [], rows: [], row: Math.floor(i / group) }));
-    for (let live = all, from = 0; live.length; ) {
-      const to = batch.size, scored = Math.max(from, first);
-      model.forward(batch, from, to, activations, base);
-      this.chances(scored, to, activations, temperature || 1, chances.slice(scored - first, to - first), entropies.slice(scored - first, to - first));
-      const { data } = chances;
-      for (const reply of live) {
-        const row = data.subarray(reply.row * vocabulary, (reply.row + 1) * vocabulary), given = replies?.[reply.sequence];
-        reply.ids.push(given ? given[reply.rows.length] : drawn(row, temperature, random));
-        reply.rows.push(reply.row);
+  rollout(prompts, { group = 1, most, temperature, random, base = false, given = null, tell = null }) {
+    if (![prompts, given ?? [[0]]].every((lists) => lists.length && lists.every((ids) => ids.length))) {
+      throw new RangeError("expected at least one prompt, and at least one token in each prompt and reply");
+    }
+    const { memory, model } = this, { vocabulary } = model.sizes;
+    const wrong = [...prompts, ...(given ?? [])].flat().find((id) => !(Number.isInteger(id) && 0 <= id && id < vocabulary));
+    if (wrong !== undefined) throw new RangeError(`the id ${wrong}: expected ids from 0 to ${vocabulary - 1}`);
+    this.sampled = null;
+    memory.release(this.kept);
+    const batch = new Batch(memory, prompts, group, given ? Math.max(...given.map((ids) => ids.length)) : most);
+    const first = batch.size - prompts.length, rooms = model.rooms(batch); // the first row that a token is drawn from
+    const chances = memory.tensor(batch.capacity - first, vocabulary), entropies = memory.tensor(batch.capacity - first, 1);
+    const replies = batch.lengths.map((_, i) => ({ sequence: i, ids: [], rows: [], row: Math.floor(i / group) }));
+    for (let live = replies, from = 0; live.length; ) {
+      const to = batch.size, scored = Math.max(from, first), rows = (tensor) => tensor.slice(scored - first, to - first);
+      model.forward(batch, from, to, rooms, base);
+      model.chances(scored, to, rooms.at(-1), temperature || 1, rows(chances), rows(entropies));
+      for (const { ids, rows, row, sequence } of live) {
+        ids.push(given ? given[sequence][ids.length] : draw(chances.row(row), temperature, random));
+        rows.push(row);
       }
-      live = live.filter(({ ids, sequence }) =>
-        replies ? ids.length < replies[sequence].length : ids.at(-1) !== tokenizer.end && ids.length < most);
+      live = live.filter(({ ids, sequence }) => (given ? ids.length < given[sequence].length : ids.length < most && this.isCut(ids)));
       for (const reply of live) reply.row = batch.add(reply.sequence, reply.ids.at(-1)) - first;
       from = to;
-      tell?.(all);
+      tell?.(this.told(replies));
     }
-    return { replies: all, batch, first, activations, chances, entropies };
+    return { replies, batch, first, rooms, chances, entropies };
   }
 
-  /** The chances of the token after each row, and the entropies. */
-  chances(from, to, activations, temperature, chances, entropies) {
-    this.model.logits(from, to, activations, chances);
-    this.memory.kernels.softmax(chances.rows, chances.columns, chances.at, 1 / temperature, entropies.at);
-  }
-
-  /** A step's replies, group by group: { texts, ids }. `prompts`: texts or conversations, one for each group. */
-  sample(prompts, replies = null) {
+  /** A step's replies, group by group, see `told`. `prompts`: texts or conversations, one for each group. */
+  sample(prompts, given = null) {
     const { batch_size, group_size: group, max_completion_length: most, temperature } = this.settings;
-    if (prompts.length * group !== batch_size) {
+    if (prompts.length * group !== batch_size || (given && given.length !== batch_size)) {
       throw new RangeError(`${prompts.length} prompts in groups of ${group}: expected ${batch_size / group}, for ${batch_size} replies`);
     }
     const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt));
-    this.batch = Object.assign(this.rollout(asked, { group, most, temperature, random: this.random, replies }), { asked });
-    return this.told(this.batch.replies);
+    this.sampled = { asked, ...this.rollout(asked, { group, most, temperature, random: this.random, given }) };
+    return this.told(this.sampled.replies);
   }
 
-  /** Replies outside the training, one to each prompt; temperature 0 takes the likeliest token. */
-  generate(prompts, { temperature = 1, max_completion_length: most = this.settings.max_completion_length, base = false, seed = 0, tell = null } = {}) {
+  /** Replies outside the training, one to each prompt; temperature 0 takes the likeliest token, `base` no adapter. */
+  generate(prompts, { temperature = 1, max_completion_length: most = this.settings.max_completion_length, base, seed = 0, tell } = {}) {
     const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt));
-    const { replies } = this.rollout(asked, { most, temperature, random: dice(seed), base, tell: tell && ((all) => tell(this.told(all))) });
-    return this.told(replies);
+    return this.told(this.rollout(asked, { most, temperature, random: dice(seed), base, tell }).replies);
   }
 
-  /** The logits of the token after each of one text's tokens: Float32Array [ids, vocabulary]. */
+  /** The logits of the token after each of a text's: Float32Array [ids, vocabulary]. */
   logits(ids, base = false) {
-    if (!ids.length) throw new RangeError("there are no tokens: expected at least one");
-    this.batch = null;
-    this.memory.release(this.begun);
-    const batch = new Batch(this.memory, [ids], 1, 1), activations = this.model.activations(batch);
-    const logits = this.memory.tensor(ids.length, this.model.sizes.vocabulary);
-    this.model.forward(batch, 0, ids.length, activations, base);
-    this.model.logits(0, ids.length, activations, logits);
-    return logits.copy();
+    const { model, memory } = this, { batch, rooms } = this.rollout([ids], { most: 1, temperature: 0, base });
+    const logits = memory.tensor(ids.length, model.sizes.vocabulary);
+    model.logits(0, batch.size, rooms.at(-1), logits);
+    return logits.data.slice();
   }
 
+  /** What a page is told of replies; `cut`: without an end token. */
   told(replies) {
-    return { texts: replies.map(({ ids }) => this.tokenizer.decode(ids)), ids: replies.map(({ ids }) => ids) };
+    const ids = replies.map((reply) => reply.ids);
+    return { texts: ids.map((each) => this.tokenizer.decode(each)), ids, lengths: ids.map((each) => each.length), cut: ids.map((each) => this.isCut(each)) };
+  }
+
+  isCut(ids) {
+    return ids.at(-1) !== this.tokenizer.end;
   }
 
   /**
    * One update from the replies of `sample`.
    * @param {object} rewards { name: [one for each reply; null: no say], … }
-   * @returns {{ metrics: object, advantages: number[] }} under the names of TRL's log
+   * @returns {{ metrics: object, advantages: number[] }} the metrics under the names of TRL's log
    */
   learn(rewards) {
-    if (!this.batch) throw new Error("nothing was sampled: call sample first");
-    const { settings, batch: { replies, batch, first, activations, chances, entropies, asked } } = this;
-    const columns = Object.entries(rewards).map(([name, column]) => scores(name, column, replies.length));
+    if (!this.sampled) throw new Error("nothing was sampled: call sample first");
+    const { settings, model, memory, sampled } = this, { replies, batch, first, rooms, chances, entropies } = sampled;
+    const columns = Object.entries(rewards).map(([name, column]) => asScores(name, column, replies.length));
     const weights = settings.reward_weights ?? columns.map(() => 1);
-    if (!columns.length || weights.length !== columns.length) throw new RangeError(`${columns.length} rewards and ${weights.length} weights: expected one of each`);
-    const { totals, advantages, dead } = advantagesOf(columns, weights, settings);
-    const isCut = ({ ids }) => ids.at(-1) !== this.tokenizer.end;
+    if (!columns.length || weights.length !== columns.length) throw new RangeError(`${weights.length} weights for ${columns.length} rewards: expected one for each`);
+    const compared = compare(columns, weights, settings), { vocabulary } = model.sizes;
+    this.sampled = null; // its chances become gradients
 
-    const { vocabulary } = this.model.sizes, begun = this.memory.used;
-    const tokens = replies.flatMap((reply, i) => settings.mask_truncated_completions && isCut(reply) ? [] : reply.ids.map((id, t) => (
-      { row: reply.rows[t], at: reply.rows[t] * vocabulary + id, advantage: advantages[i] })));
-    const logOf = (table) => tokens.map(({ at }) => Math.log(table[at]));
-    const own = logOf(chances.data), d = this.model.scratch(batch);
+    const tokens = replies.flatMap(({ ids, rows }, i) => settings.mask_truncated_completions && this.isCut(ids) ? []
+      : ids.map((id, t) => ({ row: rows[t], at: rows[t] * vocabulary + id, advantage: compared.advantages[i] })));
+    const logs = ({ data }) => tokens.map(({ at }) => Math.log(data[at]));
+    const [d] = model.rooms(batch, 1), own = logs(chances);
     let reference = own;
-    if (settings.beta && !this.isFresh) { // one layer's room for all of them: nothing of this pass is kept
-      this.model.forward(batch, 0, batch.size, Array(this.model.layerCount + 1).fill(d), true);
-      const before = this.memory.tensor(batch.size - first, vocabulary), unread = this.memory.tensor(batch.size - first, 1);
-      this.chances(first, batch.size, [d], settings.temperature, before, unread);
-      reference = logOf(before.data);
+    if (settings.beta && !this.isFresh) { // one layer's room serves all of them: nothing of this pass is kept
+      model.forward(batch, 0, batch.size, Array(rooms.length).fill(d), true);
+      const before = memory.tensor(batch.size - first, vocabulary), unread = memory.tensor(batch.size - first, 1);
+      model.chances(first, batch.size, d, settings.temperature, before, unread);
+      reference = logs(before);
     }
 
-    // The loss of a token is -ratio · advantage + beta · ratio · k3, where the ratio is 1 but has a gradient: TRL's
-    // use_bias_correction_kl. So its slope along log p is -advantage + beta · (log p - log p of the reference).
-    const count = Math.max(1, tokens.length), slopes = chances.data, pulls = new Float32Array(batch.size - first);
-    const slope = tokens.map(({ advantage }, i) => (settings.beta * (own[i] - reference[i]) - advantage) / count / settings.temperature);
-    tokens.forEach(({ row }, i) => (pulls[row] -= slope[i]));
-    const entropy = tokens.reduce((sum, { row }) => sum + entropies.data[row], 0) / count;
-    pulls.forEach((pull, row) => { // d log p[target] / d logit = [it is the target] - chance
-      for (let i = row * vocabulary; i < (row + 1) * vocabulary; i++) slopes[i] *= pull;
-    });
-    tokens.forEach(({ at }, i) => (slopes[at] += slope[i]));
-    this.model.backward(batch, first, activations, chances.slice(0, batch.size - first), d);
-    this.memory.release(begun);
-    this.batch = null;
+    // The loss of a token is ratio · (beta · k3 - advantage), where the ratio is 1 but has a slope: that is TRL's
+    // use_bias_correction_kl. Along the token's log p the slope is beta · (log p - log p of the reference) - advantage,
+    // and along the logits of its row that of log p is 1 at the token minus every token's chance.
+    const count = Math.max(1, tokens.length), dlogits = chances.slice(0, batch.size - first), table = dlogits.data;
+    const slopes = tokens.map(({ advantage }, i) => (settings.beta * (own[i] - reference[i]) - advantage) / count / settings.temperature);
+    const { data } = entropies, entropy = sum(tokens.map(({ row }) => data[row])) / count, pulls = new Float32Array(dlogits.rows);
+    tokens.forEach(({ row }, i) => (pulls[row] -= slopes[i]));
+    for (let i = 0; i < table.length; i++) table[i] *= pulls[Math.floor(i / vocabulary)];
+    tokens.forEach(({ at }, i) => (table[at] += slopes[i]));
+    model.backward(batch, first, rooms, dlogits, d);
 
-    const rate = settings.learning_rate * Math.max(0, 1 - this.step / settings.steps), norm = this.update(rate);
-    const drift = own.map((each, i) => reference[i] - each), k3 = drift.map((each) => Math.exp(each) - each - 1);
-    const kl = k3.reduce((sum, each) => sum + each, 0) / count;
-    const pushed = tokens.reduce((sum, { advantage }) => sum + advantage, 0) / count;
-    const lengths = replies.map(({ ids }) => ids.length), ended = replies.filter((reply) => !isCut(reply)).map(({ ids }) => ids.length);
-    this.tokensSeen += asked.reduce((sum, ids) => sum + settings.group_size * ids.length, 0) + lengths.reduce((a, b) => a + b);
-    const about = (name, numbers) => ({ [`completions/mean_${name}`]: mean(numbers), [`completions/min_${name}`]: Math.min(...numbers), [`completions/max_${name}`]: Math.max(...numbers) });
-    const metrics = {
-      step: this.step,
-      loss: settings.beta * kl - pushed,
-      grad_norm: norm,
-      learning_rate: rate,
-      num_tokens: this.tokensSeen,
-      ...about("length", lengths),
-      "completions/std_length": spread(lengths),
-      "completions/clipped_ratio": 1 - ended.length / replies.length,
-      ...about("terminated_length", ended.length ? ended : [0]),
-      ...Object.fromEntries(Object.keys(rewards).flatMap((name, i) => [[`rewards/${name}/mean`, mean(columns[i])], [`rewards/${name}/std`, spread(columns[i])]])),
-      reward: mean(totals),
-      reward_std: spread(totals),
-      within_group_std: number(mean(groupsOf(totals, settings.group_size).map(spread))),
-      frac_reward_zero_std: dead,
-      ...(settings.beta && { kl }),
-      entropy,
-    };
+    const kl = sum(own.map((each, i) => Math.exp(reference[i] - each) - (reference[i] - each) - 1)) / count;
+    const loss = settings.beta * kl - sum(tokens.map(({ advantage }) => advantage)) / count;
+    const metrics = { ...this.update(), loss, ...(settings.beta && { kl }), entropy, ...this.measured(sampled, compared, rewards, columns) };
     for (const [name, value] of Object.entries(metrics)) if (Number.isNaN(value)) metrics[name] = null;
-    return { metrics, advantages };
+    return { metrics, advantages: compared.advantages };
   }
 
-  /** AdamW without decay, the gradient's norm clipped before: the norm. */
-  update(rate) {
-    const { model, m, v, settings } = this, values = model.values.data, gradients = model.gradients.data, t = ++this.step;
-    const norm = Math.sqrt(gradients.reduce((sum, each) => sum + each * each, 0));
-    if (!Number.isFinite(norm)) throw new RangeError("the gradient is not finite: choose a lower learning_rate, or rewards that are less far apart");
+  /** AdamW without decay, after the gradient has been clipped to its greatest norm, at a rate that falls to 0. */
+  update() {
+    const { model, m, v, settings } = this, values = model.values.data, gradients = model.gradients.data;
+    const norm = Math.sqrt(gradients.reduce((total, each) => total + each * each, 0));
+    if (!Number.isFinite(norm)) throw new RangeError("the gradient is not finite: choose a lower learning_rate, or smaller rewards");
+    const rate = settings.learning_rate * Math.max(0, 1 - this.step / settings.steps), t = ++this.step;
     const clip = settings.max_grad_norm ? Math.min(1, settings.max_grad_norm / (norm + 1e-6)) : 1;
+    const [m1, v1] = [1 - 0.9 ** t, 1 - 0.999 ** t];
     for (let i = 0; i < values.length; i++) {
       const g = clip * gradients[i];
       m[i] = 0.9 * m[i] + 0.1 * g;
       v[i] = 0.999 * v[i] + 0.001 * g * g;
-      values[i] -= (rate * m[i]) / (1 - 0.9 ** t) / (Math.sqrt(v[i] / (1 - 0.999 ** t)) + 1e-8);
+      values[i] -= (rate * m[i]) / m1 / (Math.sqrt(v[i] / v1) + 1e-8);
     }
     this.isFresh = false;
     model.merge();
-    return norm;
+    return { step: t, grad_norm: norm, learning_rate: rate };
+  }
+
+  /** What TRL logs of a step's replies and rewards, and the course besides. */
+  measured({ asked, replies }, { totals, spreads }, rewards, columns) {
+    const { group_size } = this.settings, ids = replies.map((reply) => reply.ids);
+    const lengths = ids.map((each) => each.length), ended = ids.filter((each) => !this.isCut(each)).map((each) => each.length);
+    this.tokensSeen += sum(lengths) + group_size * sum(asked.map((each) => each.length));
+    const summary = (name, all) => ({
+      [`completions/mean_${name}`]: mean(all), [`completions/min_${name}`]: Math.min(...all), [`completions/max_${name}`]: Math.max(...all),
+    });
+    const unscored = totals.filter(Number.isNaN).length;
+    return {
+      num_tokens: this.tokensSeen,
+      ...summary("length", lengths),
+      ...summary("terminated_length", ended.length ? ended : [0]),
+      "completions/clipped_ratio": 1 - ended.length / ids.length,
+      "completions/std_length": spread(lengths),
+      ...Object.fromEntries(Object.keys(rewards).flatMap((name, i) => [[`rewards/${name}/mean`, mean(columns[i])], [`rewards/${name}/std`, spread(columns[i])]])),
+      reward: mean(totals),
+      reward_std: spread(totals),
+      frac_reward_zero_std: mean(spreads.map((each) => (each <= 1e-8 ? 1 : 0))),
+      within_group_std: orZero(mean(inGroups(totals, group_size).map(spread))),
+      ...(unscored && { unscored }),
+    };
   }
 }
 
-/** The index of a drawn token; the likeliest at temperature 0. */
-function drawn(chances, temperature, random) {
+/** Numbers between 0 and 1 that look like chance, and are the same again for the same seed (mulberry32). */
+function dice(seed) {
+  let state = Math.imul(seed + 1, 0x9e3779b9);
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The index of a token by the chance of each; of the likeliest at temperature 0. */
+function draw(chances, temperature, random) {
   if (!temperature) return chances.indexOf(chances.reduce((a, b) => Math.max(a, b)));
   let left = random();
   const found = chances.findIndex((chance) => (left -= chance) < 0);
   return found < 0 ? chances.length - 1 : found; // chances add up to a hair less than 1
 }
 
-function scores(name, column, count) {
+function asScores(name, column, count) {
   if (column?.length !== count) throw new RangeError(`the reward ${name} gave ${column?.length} numbers for ${count} replies`);
   return Array.from(column, (each) => {
-    const score = each === null ? NaN : Number(each);
-    if (score === Infinity || score === -Infinity) throw new RangeError(`the reward ${name} gave ${each}: expected a finite number, or none`);
-    return score;
+    const score = each === null || each === undefined ? NaN : Number(each);
+    if (Number.isFinite(score) || Number.isNaN(each ?? NaN)) return score;
+    throw new RangeError(`the reward ${name} gave ${each}: expected a finite number, or null`);
   });
 }
 
-/** The settings, if they are such that can be trained with. */
+/** The settings, if they can be trained with; Python's `Settings.problem` says more. */
 function checked(settings) {
-  const { group_size, batch_size } = settings;
-  const isWhole = (name, least) => Number.isInteger(settings[name]) && settings[name] >= least;
-  const isPositive = (name) => settings[name] > 0 && settings[name] < 100;
+  const { group_size, batch_size, scale_rewards, multi_objective_aggregation, beta, max_grad_norm } = settings;
   const wrong = [
-    ...["steps", "batch_size", "max_completion_length", "lora_rank"].filter((name) => !isWhole(name, 1)),
-    ...(isWhole("group_size", 2) && batch_size % group_size === 0 ? [] : ["group_size"]),
-    ...["learning_rate", "temperature"].filter((name) => !isPositive(name)),
-    ...["beta", "max_grad_norm"].filter((name) => !(settings[name] >= 0 && settings[name] < Infinity)),
-    ...(["group", "batch", "none"].includes(settings.scale_rewards) ? [] : ["scale_rewards"]),
-    ...(["sum_then_normalize", "normalize_then_sum"].includes(settings.multi_objective_aggregation) ? [] : ["multi_objective_aggregation"]),
-  ];
+    ...["steps", "batch_size", "max_completion_length", "lora_rank"].filter((name) => !(Number.isInteger(settings[name]) && settings[name] > 0)),
+    ...["learning_rate", "temperature"].filter((name) => !(settings[name] > 0 && settings[name] < 100)),
+    !(group_size > 1 && batch_size % group_size === 0) && "group_size",
+    !(beta >= 0 && beta < 100) && "beta",
+    !(max_grad_norm >= 0) && "max_grad_norm",
+    !["group", "batch", "none"].includes(scale_rewards) && "scale_rewards",
+    !["sum_then_normalize", "normalize_then_sum"].includes(multi_objective_aggregation) && "multi_objective_aggregation",
+  ].filter(Boolean);
   if (wrong.length) throw new RangeError(`settings that cannot be trained with: ${wrong.map((name) => `${name} ${settings[name]}`).join(", ")}`);
   return settings;
 }

@@ -1,6 +1,6 @@
 // The arithmetic of the pocket model in WebAssembly SIMD; `model.js` says what each loop is for.
 //
-// Built by `npx asc kernels.ts -o kernels.wasm -O3 --runtime stub --noAssert --enable simd` (assemblyscript, from npm);
+// Built by `npx asc kernels.ts -o kernels.wasm -O3 --runtime stub --noAssert --enable simd` (assemblyscript@0.28.20, from npm);
 // tests/test_engine.py builds it anew and compares. Addresses and strides count bytes. Nothing here checks a bound:
 // `Tensor` in tensors.js does, before it calls.
 
@@ -30,16 +30,25 @@ const HEAD: i32 = 32; // numbers in a head, eight vectors of four
   return f32x4.mul(p, i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23));
 }
 
-/** C [M, N] = A [M, K] · B [K, N], or added to C; N is a multiple of 8. Any strides of A: Aᵀ is A with them exchanged. */
+/** C [M, N] = A [M, K] · B [K, N], or added to C. Any strides of A: Aᵀ is A with them exchanged. */
 export function multiply(
   M: i32, N: i32, K: i32, A: usize, rowA: i32, colA: i32, B: usize, rowB: i32, C: usize, rowC: i32, add: i32,
 ): void {
   for (let block = 0; block < M; block += 48) { // so many rows of A stay in the first cache, and so does a strip of B
     const end = min(block + 48, M);
-    for (let n = 0; n < N; n += 8) {
+    let n = 0;
+    for (; n + 8 <= N; n += 8) {
       let m = block;
       for (; m + 4 <= end; m += 4) tile(K, A + m * rowA, rowA, colA, B + n * 4, rowB, C + m * rowC + n * 4, rowC, add);
       for (; m < end; m++) strip(K, A + m * rowA, colA, B + n * 4, rowB, C + m * rowC + n * 4, add);
+    }
+    for (; n < N; n++) { // columns left over, of a rank that is no multiple of eight
+      for (let m = block; m < end; m++) {
+        const c = C + m * rowC + n * 4;
+        let sum: f32 = add ? load<f32>(c) : 0, a = A + m * rowA, b = B + n * 4;
+        for (let k = 0; k < K; k++, a += colA, b += rowB) sum += load<f32>(a) * load<f32>(b);
+        store<f32>(c, sum);
+      }
     }
   }
 }

@@ -3,7 +3,7 @@
 // Shapes: every token is a row; nothing is padded. width 128, heads 4, inner 384, vocabulary 600. `dx` is the gradient of
 // the loss to x. Only the adapter learns: LoRA matrices A [rank, inputs] and B [outputs, rank] beside each fixed weight.
 
-import { Tensor, expect, multiply, readSafetensors, writeSafetensors } from "./tensors.js";
+import { Tensor, expect, multiply, readSafetensors, sum, writeSafetensors } from "./tensors.js";
 
 export const CONTEXT = 256; // tokens, as in config.json, as are the next three; all other sizes are read from the weights
 const HEAD = 32, THETA = 10000, EPSILON = 1e-6;
@@ -18,7 +18,7 @@ const PREFIX = "base_model.model."; // of PEFT's names
 export class Batch {
   constructor(memory, prompts, group, most) {
     const longest = Math.max(...prompts.map((ids) => ids.length));
-    if (longest + most > CONTEXT) {
+    if (longest + most > CONTEXT + 1) { // a reply's last token is not read
       throw new RangeError(`a prompt of ${longest} tokens and a reply of up to ${most} are more than the ${CONTEXT} that the model reads`);
     }
     this.span = (longest + most + 3) & ~3;
@@ -53,80 +53,61 @@ export class Batch {
   }
 }
 
-/** What a layer computes for each row and its gradient reads again. The gradients themselves have the same shapes. */
-class Activations {
-  constructor(memory, { capacity: rows, span }, { width, inner, heads }) {
-    const tensor = (columns) => memory.tensor(rows, columns);
-    this.x = tensor(width); // what comes in
-    this.normed = tensor(width);
-    this.scale = tensor(1);
-    this.qkv = tensor(3 * width); // queries, keys and values of all heads
-    this.shares = tensor(heads * span); // of attention
-    this.heard = tensor(width);
-    this.middle = tensor(width); // x and what was heard
-    this.normed2 = tensor(width);
-    this.scale2 = tensor(1);
-    this.gates = tensor(2 * inner); // gate and up
-    this.active = tensor(inner);
-  }
+/** Room for what a layer computes for each row, and its gradient reads again. The gradients have the same shapes. */
+function activations(memory, { capacity, span }, { width, inner, heads }) {
+  const columns = {
+    x: width, normed: width, scale: 1, // what comes in
+    qkv: 3 * width, shares: heads * span, heard: width, // queries, keys and values; attention; what it found
+    middle: width, normed2: width, scale2: 1, // x and what was heard
+    gates: 2 * inner, active: inner, // gate and up; their product
+  };
+  return Object.fromEntries(Object.entries(columns).map(([name, count]) => [name, memory.tensor(capacity, count)]));
 }
 
-/** y = x · Wᵀ for weights W [outputs, inputs] of the same input, side by side; each with its adapter: W + scale · B · A. */
+/** y = x · Wᵀ for a weight W [outputs, inputs] and its adapter: W + scale · B · A. */
 class Linear {
-  constructor(model, names) {
-    const { memory, rank } = model, weights = names.map((name) => model.weight(`${name}.weight`));
-    this.inputs = weights[0].shape[1];
-    this.parts = [];
-    for (const [i, { shape }] of weights.entries()) {
-      const from = this.parts.at(-1)?.to ?? 0;
-      this.parts.push({ name: names[i], from, to: from + shape[0], low: i * rank, high: (i + 1) * rank });
-    }
-    this.outputs = this.parts.at(-1).to;
-    this.base = memory.tensor(this.outputs, this.inputs);
-    weights.forEach(({ data }, i) => this.base.slice(this.parts[i].from, this.parts[i].to).data.set(data));
-    this.baseT = transposed(this.base, memory.tensor(this.inputs, this.outputs));
-    this.merged = memory.tensor(this.outputs, this.inputs);
-    this.mergedT = memory.tensor(this.inputs, this.outputs);
-    this.A = model.parameter(names.length * rank, this.inputs);
-    this.B = model.parameter(this.outputs, rank);
-    this.scaledAT = memory.tensor(this.inputs, names.length * rank);
-    this.scaledB = memory.tensor(this.outputs, rank);
+  constructor(model, name) {
+    const { shape: [outputs, inputs], data } = model.weight(`${name}.weight`), { memory, rank } = model;
+    this.name = name;
+    this.A = model.parameter(rank, inputs);
+    this.B = model.parameter(outputs, rank);
+    [this.base, this.merged] = [0, 0].map(() => memory.tensor(outputs, inputs));
+    [this.baseT, this.mergedT] = [0, 0].map(() => memory.tensor(inputs, outputs)); // as the forward pass wants them
+    this.scaledAT = memory.tensor(inputs, rank);
+    this.scaledB = memory.tensor(outputs, rank);
+    this.base.data.set(data);
+    transpose(this.base, this.baseT);
   }
 
   /** Once after every change of A and B. */
   merge(scale) {
+    transpose(this.A.value, this.scaledAT);
+    this.scaledAT.data.set(this.scaledAT.data.map((each) => scale * each));
     this.scaledB.data.set(this.B.value.data.map((each) => scale * each));
-    transposed(this.A.value, this.scaledAT);
-    this.scaledAT.data.forEach((each, i, all) => (all[i] = scale * each));
     this.merged.data.set(this.base.data);
-    for (const { from, to, low, high } of this.parts) {
-      multiply(this.scaledB.slice(from, to), this.A.value.slice(low, high), this.merged.slice(from, to), true);
-    }
-    transposed(this.merged, this.mergedT);
+    multiply(this.scaledB, this.A.value, this.merged, true);
+    transpose(this.merged, this.mergedT);
   }
 
-  forward(x, y, { base = false, add = false }) {
+  forward(x, y, base, add = false) {
     multiply(x, base ? this.baseT : this.mergedT, y, add);
   }
 
-  /** dA = (dy · scale B)ᵀ · x; dB = dyᵀ · (x · scale Aᵀ); dx = dy · (W + scale B A). */
-  backward(x, dy, dx) {
-    const { memory } = x, begun = memory.used, [u, z] = [0, 0].map(() => memory.tensor(x.rows, this.A.value.rows));
-    multiply(x, this.scaledAT, z);
-    for (const { from, to, low, high } of this.parts) {
-      multiply(dy.part(from, to), this.scaledB.slice(from, to), u.part(low, high));
-      multiply(dy.part(from, to).T, z.part(low, high), this.B.gradient.slice(from, to));
-    }
-    multiply(u.T, x, this.A.gradient);
-    if (dx) multiply(dy, this.merged, dx);
+  /** dA = (dy · scale B)ᵀ · x; dB = dyᵀ · (x · scale Aᵀ); dx = dy · (W + scale B A), where it is wanted. */
+  backward(x, dy, dx, add = false) {
+    const { memory } = x, begun = memory.used, [dLow, low] = [0, 0].map(() => memory.tensor(x.rows, this.B.value.columns));
+    multiply(dy, this.scaledB, dLow);
+    multiply(dLow.T, x, this.A.gradient);
+    multiply(x, this.scaledAT, low);
+    multiply(dy.T, low, this.B.gradient);
+    if (dx) multiply(dy, this.merged, dx, add);
     memory.release(begun);
   }
 }
 
-function transposed(x, y) {
+function transpose(x, y) {
   expect(x.columns, x.rows, y);
   x.memory.kernels.transpose(x.rows, x.columns, x.at, y.at);
-  return y;
 }
 
 /** RMSNorm: y = weight · x / √(mean of x² + epsilon). */
@@ -168,9 +149,8 @@ const attention = {
     expect(qkv.rows, 3 * heads * HEAD, qkv, d.qkv);
     const room = qkv.memory.tensor(1, span);
     d.qkv.data.fill(0);
-    kernels.attendBackward(
-      size, heads, qkv.at, d.qkv.at, d.heard.at, shares.at, span, positions.at, starts.at, past.at, room.at,
-    );
+    const addresses = [positions, starts, past, room].map((each) => each.at);
+    kernels.attendBackward(size, heads, qkv.at, d.qkv.at, d.heard.at, shares.at, span, ...addresses);
     kernels.rotate(size, 2 * heads, d.qkv.at, 4 * d.qkv.rowStride, positions.at, angles.at, -1);
     qkv.memory.release(begun);
   },
@@ -192,41 +172,41 @@ const swiglu = {
 
 class Layer {
   constructor(model, i) {
-    const name = (end) => `model.layers.${i}.${end}`;
+    const name = (end) => `model.layers.${i}.${end}`, linear = (end) => new Linear(model, name(end));
     this.angles = model.angles;
     this.norm = new Norm(model, name("input_layernorm"));
-    this.qkv = new Linear(model, ["q", "k", "v"].map((each) => name(`self_attn.${each}_proj`)));
-    this.out = new Linear(model, [name("self_attn.o_proj")]);
     this.norm2 = new Norm(model, name("post_attention_layernorm"));
-    this.gates = new Linear(model, ["gate", "up"].map((each) => name(`mlp.${each}_proj`)));
-    this.down = new Linear(model, [name("mlp.down_proj")]);
-    this.linears = [this.qkv, this.out, this.gates, this.down];
+    this.qkv = ["q", "k", "v"].map((each) => linear(`self_attn.${each}_proj`));
+    this.out = linear("self_attn.o_proj");
+    this.gates = ["gate", "up"].map((each) => linear(`mlp.${each}_proj`));
+    this.down = linear("mlp.down_proj");
+    this.linears = [...this.qkv, this.out, ...this.gates, this.down];
   }
 
   /** From a.x to next.x, for the rows from and up to an index. */
   forward(batch, from, to, a, next, base) {
     const rows = (tensor) => tensor.slice(from, to);
     this.norm.forward(rows(a.x), rows(a.normed), rows(a.scale));
-    this.qkv.forward(rows(a.normed), rows(a.qkv), { base });
+    this.qkv.forEach((linear, i) => linear.forward(rows(a.normed), rows(a.qkv).part(i, 3), base));
     attention.forward(batch, from, to, a, this.angles);
     rows(a.middle).data.set(rows(a.x).data);
-    this.out.forward(rows(a.heard), rows(a.middle), { base, add: true });
+    this.out.forward(rows(a.heard), rows(a.middle), base, true);
     this.norm2.forward(rows(a.middle), rows(a.normed2), rows(a.scale2));
-    this.gates.forward(rows(a.normed2), rows(a.gates), { base });
+    this.gates.forEach((linear, i) => linear.forward(rows(a.normed2), rows(a.gates).part(i, 2), base));
     swiglu.forward(rows(a.gates), rows(a.active));
     rows(next.x).data.set(rows(a.middle).data);
-    this.down.forward(rows(a.active), rows(next.x), { base, add: true });
+    this.down.forward(rows(a.active), rows(next.x), base, true);
   }
 
   /** d.x, the gradient of next.x, becomes that of a.x; not in the first layer, below which nothing learns. */
   backward(batch, a, d, isFirst) {
     this.down.backward(a.active, d.x, d.active);
     swiglu.backward(a.gates, d.active, d.gates);
-    this.gates.backward(a.normed2, d.gates, d.normed2);
+    this.gates.forEach((linear, i) => linear.backward(a.normed2, d.gates.part(i, 2), d.normed2, i > 0));
     this.norm2.backward(a.middle, a.scale2, d.normed2, d.x);
     this.out.backward(a.heard, d.x, d.heard);
     attention.backward(batch, a, d, this.angles);
-    this.qkv.backward(a.normed, d.qkv, isFirst ? null : d.normed);
+    this.qkv.forEach((linear, i) => linear.backward(a.normed, d.qkv.part(i, 3), isFirst ? null : d.normed, i > 0));
     if (!isFirst) this.norm.backward(a.x, a.scale, d.normed, d.x);
   }
 }
@@ -240,15 +220,14 @@ export class Model {
    */
   constructor(memory, weights, rank, random) {
     this.memory = memory;
-    this.trueRank = rank;
-    this.rank = (rank + 7) & ~7; // rows of A and columns of B that are added are 0, have no gradient, and stay so
+    this.rank = rank;
     this.alpha = 2 * rank;
     this.tensors = readSafetensors(weights).tensors;
     const embedding = this.weight("model.embed_tokens.weight"), gate = this.weight("model.layers.0.mlp.gate_proj.weight");
     const [vocabulary, width] = embedding.shape;
     this.sizes = { vocabulary, width, inner: gate.shape[0], heads: width / HEAD };
-    this.layerCount = Object.keys(this.tensors).filter((name) => name.endsWith("down_proj.weight")).length;
-    const numbers = this.layerCount * this.rank * (11 * width + 3 * this.sizes.inner);
+    const adapted = Object.entries(this.tensors).filter(([name]) => name.endsWith("_proj.weight"));
+    const numbers = sum(adapted.map(([, { shape: [outputs, inputs] }]) => rank * (outputs + inputs)));
     [this.values, this.gradients] = [0, 0].map(() => memory.tensor(1, numbers));
     this.taken = 0;
     this.angles = memory.tensor(CONTEXT, HEAD); // cosines, then sines
@@ -258,15 +237,16 @@ export class Model {
     });
     this.embedding = memory.tensor(vocabulary, width);
     this.embedding.data.set(embedding.data);
-    this.embeddingT = transposed(this.embedding, memory.tensor(width, vocabulary));
-    this.layers = Array.from({ length: this.layerCount }, (_, i) => new Layer(this, i));
+    this.embeddingT = memory.tensor(width, vocabulary);
+    transpose(this.embedding, this.embeddingT);
+    this.layers = Array.from({ length: adapted.length / 7 }, (_, i) => new Layer(this, i));
     this.norm = new Norm(this, "model.norm");
     this.linears = this.layers.flatMap((layer) => layer.linears);
     delete this.tensors;
     this.gradients.data.fill(0);
     this.values.data.fill(0);
-    for (const [, { A }] of this.matrices()) {
-      for (let i = 0; i < A.value.data.length; i++) A.value.data[i] = (2 * random() - 1) / Math.sqrt(A.value.columns);
+    for (const { A: { value } } of this.linears) {
+      value.data.set(value.data.map(() => (2 * random() - 1) / Math.sqrt(value.columns)));
     }
     this.merge();
   }
@@ -284,41 +264,23 @@ export class Model {
     return { value, gradient };
   }
 
-  /** [name, { A [rank, inputs], B [outputs, rank] }] of each weight, without what was added to the rank. */
-  matrices() {
-    return this.linears.flatMap(({ A, B, parts }) =>
-      parts.map(({ name, from, to, low }) => {
-        const rows = (each) => each.slice(low, low + this.trueRank), outputs = (each) => each.slice(from, to);
-        return [name, {
-          A: { value: rows(A.value), gradient: rows(A.gradient) },
-          B: { value: outputs(B.value).part(0, this.trueRank), gradient: outputs(B.gradient).part(0, this.trueRank) },
-        }];
-      }),
-    );
+  /** [PEFT's name, tensor] of each matrix or, with "gradient", of its gradient. */
+  matrices(of = "value") {
+    return this.linears.flatMap(({ name, A, B }) => [[`${PREFIX}${name}.lora_A.weight`, A[of]], [`${PREFIX}${name}.lora_B.weight`, B[of]]]);
   }
 
-  /** The adapter as a file of PEFT, float32: its matrices, or with `gradients` their gradients. */
-  save(about = {}, gradients = false) {
-    const tensors = {}, of = gradients ? "gradient" : "value";
-    for (const [name, matrices] of this.matrices()) {
-      for (const [letter, { [of]: matrix }] of Object.entries(matrices)) {
-        tensors[`${PREFIX}${name}.lora_${letter}.weight`] = { shape: [matrix.rows, matrix.columns], data: matrix.copy() };
-      }
-    }
-    return writeSafetensors(tensors, { r: String(this.trueRank), alpha: String(this.alpha), ...about });
+  /** The adapter as a file of PEFT's, in float32; or the gradients. `about`: metadata, texts by name. */
+  save(about = {}, of = "value") {
+    const tensors = this.matrices(of).map(([name, { rows, columns, data }]) => [name, { shape: [rows, columns], data }]);
+    return writeSafetensors(Object.fromEntries(tensors), { r: String(this.rank), alpha: String(this.alpha), ...about });
   }
 
-  /** Take over such a file's adapter, read by `readSafetensors`. Throws a RangeError for one of another model. */
+  /** Take over an adapter, read by `readSafetensors`. Throws a RangeError for one of another model. */
   load({ tensors, about }) {
-    const given = new Map(Object.entries(tensors).map(([name, tensor]) => [name.replace(PREFIX, ""), tensor]));
-    for (const [name, matrices] of this.matrices()) {
-      for (const [letter, { value }] of Object.entries(matrices)) {
-        const { shape, data } = given.get(`${name}.lora_${letter}.weight`) ?? { shape: [], data: [] };
-        if (String(shape) !== String([value.rows, value.columns]) || !data.every(Number.isFinite)) {
-          throw new RangeError(`${name}.lora_${letter} is [${shape}]: expected [${[value.rows, value.columns]}], of finite numbers`);
-        }
-        value.set(data);
-      }
+    for (const [name, matrix] of this.matrices()) {
+      const { shape, data } = tensors[name] ?? tensors[name.replace(PREFIX, "")] ?? { shape: [], data: [] }, wanted = [matrix.rows, matrix.columns];
+      if (`${shape}` !== `${wanted}` || !data.every(Number.isFinite)) throw new RangeError(`${name} is [${shape}]: expected [${wanted}], of finite numbers`);
+      matrix.data.set(data);
     }
     if (!(about.alpha > 0)) throw new RangeError(`the adapter's alpha is ${about.alpha}: expected a number in its metadata`);
     this.alpha = Number(about.alpha);
@@ -326,41 +288,43 @@ export class Model {
   }
 
   merge() {
-    for (const linear of this.linears) linear.merge(this.alpha / this.trueRank);
+    for (const linear of this.linears) linear.merge(this.alpha / this.rank);
   }
 
-  /** Room for the activations of all layers, and of what comes out above them. */
-  activations(batch) {
-    return Array.from({ length: this.layerCount + 1 }, () => this.scratch(batch));
-  }
-
-  /** Room for those of one layer. */
-  scratch(batch) {
-    return new Activations(this.memory, batch, this.sizes);
+  /** Room for the activations of all layers, and of what comes out above them; or of fewer. */
+  rooms(batch, count = this.layers.length + 1) {
+    return Array.from({ length: count }, () => activations(this.memory, batch, this.sizes));
   }
 
   /** Rows from and up to an index, through all layers. With `base` as if there were no adapter. */
-  forward(batch, from, to, activations, base = false) {
-    const { width } = this.sizes, x = activations[0].x.slice(from, to).data, table = this.embedding.data, ids = batch.ids.ints;
-    for (let i = from; i < to; i++) x.set(table.subarray(ids[i] * width, (ids[i] + 1) * width), (i - from) * width);
-    this.layers.forEach((layer, i) => layer.forward(batch, from, to, activations[i], activations[i + 1], base));
+  forward(batch, from, to, rooms, base = false) {
+    const ids = batch.ids.ints;
+    for (let i = from; i < to; i++) rooms[0].x.row(i).set(this.embedding.row(ids[i]));
+    this.layers.forEach((layer, i) => layer.forward(batch, from, to, rooms[i], rooms[i + 1], base));
   }
 
-  /** Of the same rows the logits of the token after each: [rows, vocabulary]. */
-  logits(from, to, activations, logits) {
-    const rows = (tensor) => tensor.slice(from, to), top = activations.at(-1);
+  /** Of the same rows the logits of the token after each: [rows, vocabulary]; `top` is the room above the layers. */
+  logits(from, to, top, logits) {
+    const rows = (tensor) => tensor.slice(from, to);
     this.norm.forward(rows(top.x), rows(top.normed), rows(top.scale));
     multiply(rows(top.normed), this.embeddingT, logits);
   }
 
-  /** The gradient of every matrix, from that of the logits of the rows from an index on. `d` is a layer's scratch. */
-  backward(batch, from, activations, dlogits, d) {
-    const rows = (tensor) => tensor.slice(from, batch.size), top = activations.at(-1);
+  /** The chances of the token after each: softmax of logits / temperature; and the entropies [rows, 1] in nats. */
+  chances(from, to, top, temperature, chances, entropies) {
+    this.logits(from, to, top, chances);
+    expect(chances.rows, 1, entropies);
+    this.memory.kernels.softmax(chances.rows, chances.columns, chances.at, 1 / temperature, entropies.at);
+  }
+
+  /** The gradient of every matrix, from that of the logits of the rows from an index on. `d` is a layer's room. */
+  backward(batch, from, rooms, dlogits, d) {
+    const rows = (tensor) => tensor.slice(from, batch.size), top = rooms.at(-1);
     const all = (each) => Object.fromEntries(Object.entries(each).map(([name, tensor]) => [name, tensor.slice(0, batch.size)]));
     d = all(d);
     multiply(dlogits, this.embedding, rows(d.normed));
     d.x.data.fill(0);
     this.norm.backward(rows(top.x), rows(top.scale), rows(d.normed), rows(d.x));
-    for (let i = this.layerCount - 1; i >= 0; i--) this.layers[i].backward(batch, all(activations[i]), d, i === 0);
+    for (let i = this.layers.length - 1; i >= 0; i--) this.layers[i].backward(batch, all(rooms[i]), d, i === 0);
   }
 }

@@ -12,7 +12,7 @@ ENGINE = ("tensors", "tokenizer", "model", "grpo", "worker")
 def engine() -> str:
     """The source of a worker that trains the pocket model and lets it answer; `worker.js` says what it can be asked.
 
-    >>> engine().startswith("const KERNELS = "), "import" in engine()
+    >>> engine().startswith("const KERNELS = "), "import " in engine()
     (True, False)
     """
     kernels = base64.b64encode((HERE / "kernels.wasm").read_bytes()).decode()
@@ -21,13 +21,10 @@ def engine() -> str:
 
 def widget(name: str) -> str:
     """The source of a widget for anywidget, such as "ask": its file, that of the client, and the engine as a text."""
-    return f"const ENGINE = {json.dumps(engine())};\n{_joined('client')}{_read(name)}"
+    return f"const ENGINE = {json.dumps(engine())};\n{_joined('client', name)}"
 
 
 def _joined(*names: str) -> str:
-    """One script: what the files import of each other stands in it."""
-    return re.sub(r"^import .*\n|^export (?=class|const|function)", "", "".join(map(_read, names)), flags=re.MULTILINE)
-
-
-def _read(name: str) -> str:
-    return (HERE / f"{name}.js").read_text(encoding="utf-8")
+    """One script: what the files import of each other stands in it, and comments stay with the files."""
+    text = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in names)
+    return re.sub(r"^import .*\n|^export (?!default)|^ *(//|/\*\*| \*).*\n", "", text, flags=re.MULTILINE)

@@ -48,25 +48,13 @@ export class Tensor {
 
   /** The numbers, as a view: good until the next tensor is made. Only of whole rows. */
   get data() {
-    if (this.rowStride !== this.columns) throw new RangeError("parts of rows are no view: take a row, or a copy");
+    if (this.rowStride !== this.columns) throw new RangeError("parts of rows are no view: take a row");
     return new Float32Array(this.memory.kernels.memory.buffer, this.at, this.rows * this.columns);
   }
 
   /** One row as a view. */
   row(i) {
     return new Float32Array(this.memory.kernels.memory.buffer, this.slice(i, i + 1).at, this.columns);
-  }
-
-  /** The numbers, copied. */
-  copy() {
-    const numbers = new Float32Array(this.rows * this.columns);
-    for (let i = 0; i < this.rows; i++) numbers.set(this.row(i), i * this.columns);
-    return numbers;
-  }
-
-  /** Put numbers in their place. */
-  set(numbers) {
-    for (let i = 0; i < this.rows; i++) this.row(i).set(numbers.subarray(i * this.columns, (i + 1) * this.columns));
   }
 
   /** The same as whole numbers, for those tensors that hold such. */
@@ -80,10 +68,10 @@ export class Tensor {
     return new Tensor(this.memory, this.at + 4 * from * this.rowStride, to - from, this.columns, this.rowStride, this.columnStride);
   }
 
-  /** The columns from and up to an index, not copied. */
-  part(from, to) {
-    if (!(0 <= from && from <= to && to <= this.columns)) throw new RangeError(`columns ${from} to ${to} of ${this.columns}`);
-    return new Tensor(this.memory, this.at + 4 * from * this.columnStride, this.rows, to - from, this.rowStride, this.columnStride);
+  /** The i-th of `count` equal parts of all rows, side by side, not copied. */
+  part(i, count) {
+    const columns = this.columns / count;
+    return new Tensor(this.memory, this.at + 4 * i * columns, this.rows, columns, this.rowStride);
   }
 
   /** The transposed, not copied: good as the left side of a product. */
@@ -94,14 +82,15 @@ export class Tensor {
 
 /** c = a · b, or with `add` c += a · b. */
 export function multiply(a, b, c, add = false) {
-  if (a.columns !== b.rows || a.rows !== c.rows || b.columns !== c.columns || c.columns % 8 || b.columnStride * c.columnStride !== 1) {
-    const shape = (each) => `[${each.rows}, ${each.columns}]`;
-    throw new RangeError(`${shape(a)} · ${shape(b)} is not ${shape(c)}, or its columns are not a multiple of 8`);
+  if (a.columns !== b.rows || a.rows !== c.rows || b.columns !== c.columns || b.columnStride * c.columnStride !== 1) {
+    const [left, right, product] = [a, b, c].map((each) => `[${each.rows}, ${each.columns}]`);
+    throw new RangeError(`${left} · ${right} is not ${product}, or is transposed on the right`);
   }
-  a.memory.kernels.multiply(
-    c.rows, c.columns, a.columns, a.at, 4 * a.rowStride, 4 * a.columnStride, b.at, 4 * b.rowStride, c.at, 4 * c.rowStride, add ? 1 : 0,
-  );
+  const strides = [a.at, 4 * a.rowStride, 4 * a.columnStride, b.at, 4 * b.rowStride, c.at, 4 * c.rowStride];
+  a.memory.kernels.multiply(c.rows, c.columns, a.columns, ...strides, add ? 1 : 0);
 }
+
+export const sum = (numbers) => numbers.reduce((total, each) => total + each, 0);
 
 /** That tensors have the rows and columns that a kernel takes them to have. */
 export function expect(rows, columns, ...tensors) {
@@ -112,22 +101,28 @@ export function expect(rows, columns, ...tensors) {
 
 /** A safetensors file: `tensors`, each { shape, data: Float32Array }, and `about`, its metadata. */
 export function readSafetensors(buffer) {
-  const start = 8 + Number(new DataView(buffer).getBigUint64(0, true));
-  const { __metadata__: about = {}, ...header } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, start - 8)));
   const tensors = {};
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(header)) {
-    const bytes = buffer.slice(start + from, start + to); // a copy, for a typed array wants an even place
-    if (dtype !== "F16" && dtype !== "F32") throw new TypeError(`${name} is ${dtype}: expected F16 or F32`);
-    tensors[name] = { shape, data: dtype === "F32" ? new Float32Array(bytes) : fromHalves(new Uint16Array(bytes), name) };
+  try {
+    const start = 8 + Number(new DataView(buffer).getBigUint64(0, true));
+    const { __metadata__: about = {}, ...header } = JSON.parse(new TextDecoder().decode(buffer.slice(8, start)));
+    for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(header)) {
+      const bytes = buffer.slice(start + from, start + to); // a copy, for a typed array wants an even place
+      if (dtype !== "F16" && dtype !== "F32") throw new TypeError(`${name} is ${dtype}`);
+      const data = dtype === "F32" ? new Float32Array(bytes) : fromHalves(new Uint16Array(bytes));
+      if (data.length !== shape.reduce((product, size) => product * size, 1)) throw new RangeError(`${name} is cut off`);
+      tensors[name] = { shape, data };
+    }
+    return { tensors, about };
+  } catch (error) {
+    throw new RangeError(`no safetensors file of float16 or float32 (${error.message})`);
   }
-  return { tensors, about };
 }
 
 /** float16 as float32, which has its exponent 112 higher and 13 bits more of fraction. */
-function fromHalves(bits, name) {
+function fromHalves(bits) {
   const data = new Float32Array(bits.length), raw = new Uint32Array(data.buffer);
   for (let i = 0; i < bits.length; i++) {
-    if ((bits[i] & 0x7c00) === 0x7c00) throw new RangeError(`${name}: a number of it is not finite`);
+    if ((bits[i] & 0x7c00) === 0x7c00) throw new RangeError("a number of it is not finite");
     raw[i] = ((bits[i] & 0x8000) << 16) | ((bits[i] & 0x7fff) << 13);
     data[i] *= 2 ** 112;
   }

@@ -17,7 +17,7 @@ const CALLS = {
   learn: ({ rewards }) => trainer.learn(rewards),
   generate: ({ prompts, ...choices }, tell) => trainer.generate(prompts, { ...choices, tell: choices.isWatched && tell }),
   logits: ({ ids, base }) => trainer.logits(ids, base),
-  save: ({ about, gradients } = {}) => trainer.model.save(about, gradients),
+  save: ({ about, of }) => trainer.model.save(about, of),
   bytes: () => trainer.memory.bytes,
 };
 

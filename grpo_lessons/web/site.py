@@ -32,6 +32,7 @@ from grpo_lessons.course import LESSONS, MINUTES
 from grpo_lessons.curves import curves
 from grpo_lessons.here import NOTEBOOKS
 from grpo_lessons.lesson.marimo_inside import PYODIDE_VERSION
+from grpo_lessons.pocket import scripts
 from grpo_lessons.runs import Run
 from grpo_lessons.web.render import render
 
@@ -106,11 +107,9 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
     shutil.copytree(NOTEBOOKS / "cases", out / "cases")
     (out / "public" / "pocket").mkdir()
-    for file in (
-        *(pocket.PATH / name for name in ("model.safetensors", "tokenizer.json")),
-        Path(pocket.__file__).parent / "pocket.js",
-    ):
-        shutil.copy(file, out / "public" / "pocket")
+    for name in ("model.safetensors", "tokenizer.json"):
+        shutil.copy(pocket.PATH / name, out / "public" / "pocket")
+    (out / "public" / "pocket" / "ask.js").write_text(scripts.widget("ask"), encoding="utf-8")
     add_python(out, offline, index)
     for page in out.glob("*.html"):
         _send_ahead(page)

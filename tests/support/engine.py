@@ -24,8 +24,17 @@ const write = (_, value) => ArrayBuffer.isView(value)
     ? { base64: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") } : value;
 globalThis.self = globalThis;
 self.postMessage = (message) => process.stdout.write(JSON.stringify({ ...message, cpu: process.cpuUsage() }, write) + "\\n");
-require("node:vm").runInThisContext(readFileSync(process.argv[1], "utf8"));
-require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => self.onmessage({ data: JSON.parse(line, read) }));
+const run = require("node:vm").runInThisContext;
+run(readFileSync(process.argv[1], "utf8"));
+const answer = (data) => {
+    if (data.call !== "evaluate") return self.onmessage({ data });
+    try {
+        self.postMessage({ result: run(`(${data.given.code})`)(data.given.value) });
+    } catch ({ name, message }) {
+        self.postMessage({ error: { name, message } });
+    }
+};
+require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => answer(JSON.parse(line, read)));
 """
 
 
@@ -51,9 +60,13 @@ class Engine:
             self.cpu = (said["cpu"]["user"] + said["cpu"]["system"]) / 1e6
             if "error" in said:
                 raise EngineError(**said["error"])
-            if "result" in said:
-                return _read(said["result"])
+            if "progress" not in said:
+                return _read(said.get("result"))
         raise RuntimeError("the engine has died")
+
+    def evaluate(self, code: str, value=None):
+        """What a function of JavaScript makes of a value, among the engine's own names."""
+        return self.call("evaluate", code=code, value=value)
 
     def start(self, adapter: Path | None = None, **settings) -> dict:
         """Start with the course's weights."""
