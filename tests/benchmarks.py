@@ -8,6 +8,7 @@ Not a test: machines are shared and noisy, so nothing here asserts.
 
 import argparse
 import asyncio
+import gzip
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from grpo_lessons import cards, curves  # noqa: E402
 from grpo_lessons.groups import interval  # noqa: E402
+from grpo_lessons.pocket import scripts  # noqa: E402
 from grpo_lessons.problems import sums  # noqa: E402
 from grpo_lessons.reading import read  # noqa: E402
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, reward_name  # noqa: E402
@@ -40,6 +42,7 @@ from notebooks.record import RUNS  # noqa: E402
 from tests.support import pages  # noqa: E402
 from tests.support.browser import browse, press, serve, settle  # noqa: E402
 from tests.support.classmates import Learner, classroom  # noqa: E402
+from tests.support.engine import InPage, in_chromium, judged, node  # noqa: E402
 from tests.support.judges import math_verify_says  # noqa: E402
 
 MARK = 0.95
@@ -278,7 +281,7 @@ def between(learnt: dict, name: str) -> str:
 # A session against a bare loop -------------------------------------------------------------------------------------
 
 
-def bare(steps: int) -> float:
+def bare(steps: int, clock: Callable[[], float] = time.perf_counter, **changes) -> float:
     """Seconds of trainer.train() in a GRPOTrainer loop without anything of ours, on as many threads as the session."""
     load_libraries()
     from datasets import Dataset
@@ -286,7 +289,7 @@ def bare(steps: int) -> float:
     from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    settings = Settings(steps=steps)
+    settings = Settings(steps=steps, **changes)
     model, tokenizer = models.load("pocket")
     trainer = GRPOTrainer(
         model=model,
@@ -297,9 +300,9 @@ def bare(steps: int) -> float:
         peft_config=LoraConfig(**settings.lora_arguments()),
     )
     trainer.remove_callback(PrinterCallback)
-    started = time.perf_counter()
+    started = clock()
     trainer.train()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def ours(steps: int) -> float:
@@ -703,6 +706,94 @@ def weigh(lesson: str, visits: list[list[pages.Sent]]) -> None:
             for sent in visits
         ]
         row(f"… {kind}", "", compared([sums(part) for part in parts], 2))
+# The engine in a page ------------------------------------------------------------------------------------------------
+
+HERE = {"batch_size": 32}  # completions a step: what is best to watch
+
+
+def learn_here(engine: InPage, name: str, seed: int, mark: float) -> dict:
+    """A lesson's training by the page's own engine, its rewards by Python: the same figures as `learn`."""
+    plan = RUNS[name].with_settings(seed=seed, **HERE)
+    settings, judges = plan.settings, [each for each in plan.judges if each.__name__ != "reference_logprob"]
+    size = settings.batch_size // settings.group_size
+    rows = random.Random(seed).sample(plan.prompts, len(plan.prompts)) * 2
+    pressed, found = time.perf_counter(), {}
+    engine.start(**vars(settings))
+    for i in range(settings.steps):
+        metrics = engine.step(rows[i * size : (i + 1) * size], plan.rewards, settings.group_size)["metrics"]
+        if metrics["reward"] >= mark and not found:
+            found.update(step=i + 1, seconds=round(time.perf_counter() - pressed, 1))
+    found["end"] = round(time.perf_counter() - pressed, 1)
+    for when, base in (("before", True), ("after", False)):
+        said = engine.call("generate", prompts=[row["prompt"] for row in plan.held_out], base=base, seed=seed)
+        for judge, scores in judged(judges, plan.held_out, said).items():
+            found[f"{when} {judge}"] = round(statistics.fmean(score for score in scores if score is not None), 3)
+    return found | {"megabytes": round(engine.call("bytes") / 1e6), "answered": round(time.perf_counter() - pressed, 1)}
+
+
+def cpu_of_the_engine(steps: int, **changes) -> float:
+    """CPU seconds of the format lesson's training in the engine, under node."""
+    rows = sums(512)
+    with tempfile.TemporaryDirectory() as folder, node(Path(folder)) as engine:
+        settings = engine.start(steps=steps, **changes)["settings"]
+        size, started = settings["batch_size"] // settings["group_size"], engine.cpu
+        for i in range(steps):
+            engine.step(rows[i * size : (i + 1) * size], [format_reward], settings["group_size"])
+        return engine.cpu - started
+
+
+def engine_rows(steps: int = 25) -> None:
+    """The lessons trained inside a page, by its own engine: how soon, how well, at what cost beside torch."""
+    with tempfile.TemporaryDirectory() as folder, in_chromium(Path(folder)) as engine:
+        found = {
+            name: [learn_here(engine, name, seed, mark) for seed in SEEDS]
+            for name, mark in (("format_learns", 0.9), ("length_learns", -0.1), ("math_learns", 0.9))
+        }
+        engine.page.evaluate(_GAPS)
+        learn_here(engine, "format_learns", 0, 0.9)
+        gaps = engine.page.evaluate("gaps")
+    shown = {  # a recording: of its figures the title, what is asked, and the judge of its held-out replies
+        "format_learns": ("reward 0.9", "≤ 10", "≤ 12", {"format_reward": "≥ 0.9"}),
+        "length_learns": ("mean error ≤ 10 %", "≤ 20", "", {"length_reward": "≥ −0.1"}),
+        "math_learns": ("reward 0.9", "", "≤ 40", {"answer_reward": "≥ 0.85", "thinks": "≥ 0.9"}),
+    }
+    for name, (mark, soon, end, judges) in shown.items():
+        seeds, lesson = found[name], name.partition("_")[0]
+        row(f"{lesson}, 32 completions a step: {mark} at step, seeds 0–4", "", [each.get("step") for each in seeds])
+        row("… seconds from the press to it", soon, [each.get("seconds") for each in seeds])
+        row(f"… seconds to step {RUNS[name].settings.steps}", end, [each["end"] for each in seeds])
+        for judge, asked in judges.items():
+            means = [f"{each[f'before {judge}']} → {each[f'after {judge}']}" for each in seeds]
+            row(f"… {judge}, {len(RUNS[name].held_out)} held-out", asked, means)
+    row("WebAssembly's memory (MB)", "", [each["megabytes"] for seeds in found.values() for each in seeds])
+    row(
+        "a page answers while it trains, median, 95 %, slowest (ms)",
+        "≤ 100",
+        [round(at(gaps, each)) for each in (0.5, 0.95, 1)],
+    )
+    for size in (32, 64):
+        ours = [cpu_of_the_engine(steps, batch_size=size) / steps for _ in range(3)]
+        call = f"(b.bare(2), [b.bare({steps}, b.time.process_time, batch_size={size}) / {steps} for _ in range(3)])"
+        theirs = in_fresh_process(call)[1]
+        pairs = [round(statistics.median(each), 3) for each in (ours, theirs)]
+        row(
+            f"CPU seconds of a step of {size} completions, format, medians of 3: the engine, TRL with torch",
+            "less",
+            pairs,
+        )
+    script = scripts.widget("ask").encode()
+    row(
+        "KB beside the model, widget and engine; packed",
+        "≤ 60",
+        [round(len(each) / 1000, 1) for each in (script, gzip.compress(script))],
+    )
+
+
+_GAPS = """() => {
+    window.gaps = [];
+    const look = (last) => setTimeout(() => { gaps.push(performance.now() - last); look(performance.now()); });
+    look(performance.now());
+}"""
 
 
 # A class -------------------------------------------------------------------------------------------------------------
@@ -979,6 +1070,7 @@ RECIPES: dict[str, Callable[..., None]] = {
     "edit": view_rows,
     "page": page_rows,
     "visit": visit_rows,
+    "engine": engine_rows,
     "class": class_rows,
     "answers": answer_rows,
     "gpu": gpu_rows,

@@ -97,7 +97,7 @@ export class Trainer {
       live = live.filter(({ ids, sequence }) => (given ? ids.length < given[sequence].length : ids.length < most && this.isCut(ids)));
       for (const reply of live) reply.row = batch.add(reply.sequence, reply.ids.at(-1)) - first;
       from = to;
-      tell?.(this.told(replies));
+      tell?.(replies);
     }
     return { replies, batch, first, rooms, chances, entropies };
   }
@@ -115,8 +115,13 @@ export class Trainer {
 
   /** Replies outside the training, one to each prompt; temperature 0 takes the likeliest token, `base` no adapter. */
   generate(prompts, { temperature = 1, max_completion_length: most = this.settings.max_completion_length, base, seed = 0, tell } = {}) {
-    const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt));
-    return this.told(this.rollout(asked, { most, temperature, random: dice(seed), base, tell }).replies);
+    const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt)), random = dice(seed), done = [];
+    do { // no more at once than in a step of the training, and in its memory
+      const show = tell && ((replies) => tell(this.told([...done, ...replies])));
+      const some = asked.slice(done.length, done.length + this.settings.batch_size);
+      done.push(...this.rollout(some, { most, temperature, random, base, tell: show }).replies);
+    } while (done.length < asked.length);
+    return this.told(done);
   }
 
   /** The logits of the token after each of a text's: Float32Array [ids, vocabulary]. */
@@ -170,7 +175,9 @@ export class Trainer {
     const slopes = tokens.map(({ advantage }, i) => (settings.beta * (own[i] - reference[i]) - advantage) / count / settings.temperature);
     const { data } = entropies, entropy = sum(tokens.map(({ row }) => data[row])) / count, pulls = new Float32Array(dlogits.rows);
     tokens.forEach(({ row }, i) => (pulls[row] -= slopes[i]));
-    for (let i = 0; i < table.length; i++) table[i] *= pulls[Math.floor(i / vocabulary)];
+    pulls.forEach((pull, row) => {
+      for (let i = row * vocabulary; i < (row + 1) * vocabulary; i++) table[i] *= pull;
+    });
     tokens.forEach(({ at }, i) => (table[at] += slopes[i]));
     model.backward(batch, first, rooms, dlogits, d);
 

@@ -67,26 +67,22 @@ function activations(memory, { capacity, span }, { width, inner, heads }) {
 /** y = x · Wᵀ for a weight W [outputs, inputs] and its adapter: W + scale · B · A. */
 class Linear {
   constructor(model, name) {
-    const { shape: [outputs, inputs], data } = model.weight(`${name}.weight`), { memory, rank } = model;
-    this.name = name;
-    this.A = model.parameter(rank, inputs);
-    this.B = model.parameter(outputs, rank);
-    [this.base, this.merged] = [0, 0].map(() => memory.tensor(outputs, inputs));
-    [this.baseT, this.mergedT] = [0, 0].map(() => memory.tensor(inputs, outputs)); // as the forward pass wants them
+    const { memory, rank } = model, base = model.weight(name), { rows: outputs, columns: inputs } = base;
+    Object.assign(this, { name, base, baseT: transposed(base), A: model.parameter(rank, inputs), B: model.parameter(outputs, rank) });
+    this.merged = memory.tensor(outputs, inputs);
+    this.mergedT = memory.tensor(inputs, outputs); // as the forward pass wants it
     this.scaledAT = memory.tensor(inputs, rank);
     this.scaledB = memory.tensor(outputs, rank);
-    this.base.data.set(data);
-    transpose(this.base, this.baseT);
   }
 
   /** Once after every change of A and B. */
   merge(scale) {
-    transpose(this.A.value, this.scaledAT);
+    transposed(this.A.value, this.scaledAT);
     this.scaledAT.data.set(this.scaledAT.data.map((each) => scale * each));
     this.scaledB.data.set(this.B.value.data.map((each) => scale * each));
     this.merged.data.set(this.base.data);
     multiply(this.scaledB, this.A.value, this.merged, true);
-    transpose(this.merged, this.mergedT);
+    transposed(this.merged, this.mergedT);
   }
 
   forward(x, y, base, add = false) {
@@ -105,17 +101,17 @@ class Linear {
   }
 }
 
-function transpose(x, y) {
+/** xᵀ in a tensor of its own, or in a given one. */
+function transposed(x, y = x.memory.tensor(x.columns, x.rows)) {
   expect(x.columns, x.rows, y);
   x.memory.kernels.transpose(x.rows, x.columns, x.at, y.at);
+  return y;
 }
 
 /** RMSNorm: y = weight · x / √(mean of x² + epsilon). */
 class Norm {
   constructor(model, name) {
-    const { data } = model.weight(`${name}.weight`);
-    this.weight = model.memory.tensor(1, data.length);
-    this.weight.data.set(data);
+    this.weight = model.weight(name);
   }
 
   forward(x, y, scale) {
@@ -148,7 +144,7 @@ const attention = {
     const heads = d.heard.columns / HEAD, { kernels } = qkv.memory, begun = qkv.memory.used;
     expect(qkv.rows, 3 * heads * HEAD, qkv, d.qkv);
     const room = qkv.memory.tensor(1, span);
-    d.qkv.data.fill(0);
+    d.qkv.fill(0);
     const addresses = [positions, starts, past, room].map((each) => each.at);
     kernels.attendBackward(size, heads, qkv.at, d.qkv.at, d.heard.at, shares.at, span, ...addresses);
     kernels.rotate(size, 2 * heads, d.qkv.at, 4 * d.qkv.rowStride, positions.at, angles.at, -1);
@@ -223,45 +219,44 @@ export class Model {
     this.rank = rank;
     this.alpha = 2 * rank;
     this.tensors = readSafetensors(weights).tensors;
-    const embedding = this.weight("model.embed_tokens.weight"), gate = this.weight("model.layers.0.mlp.gate_proj.weight");
-    const [vocabulary, width] = embedding.shape;
-    this.sizes = { vocabulary, width, inner: gate.shape[0], heads: width / HEAD };
     const adapted = Object.entries(this.tensors).filter(([name]) => name.endsWith("_proj.weight"));
     const numbers = sum(adapted.map(([, { shape: [outputs, inputs] }]) => rank * (outputs + inputs)));
-    [this.values, this.gradients] = [0, 0].map(() => memory.tensor(1, numbers));
+    [this.values, this.gradients] = [0, 0].map(() => memory.tensor(1, numbers).fill(0));
     this.taken = 0;
     this.angles = memory.tensor(CONTEXT, HEAD); // cosines, then sines
     this.angles.data.forEach((_, i, all) => {
       const j = i % (HEAD / 2), angle = Math.floor(i / HEAD) * THETA ** ((-2 * j) / HEAD);
       all[i] = i % HEAD < HEAD / 2 ? Math.cos(angle) : Math.sin(angle);
     });
-    this.embedding = memory.tensor(vocabulary, width);
-    this.embedding.data.set(embedding.data);
-    this.embeddingT = memory.tensor(width, vocabulary);
-    transpose(this.embedding, this.embeddingT);
+    this.embedding = this.weight("model.embed_tokens");
+    this.embeddingT = transposed(this.embedding);
     this.layers = Array.from({ length: adapted.length / 7 }, (_, i) => new Layer(this, i));
     this.norm = new Norm(this, "model.norm");
     this.linears = this.layers.flatMap((layer) => layer.linears);
     delete this.tensors;
-    this.gradients.data.fill(0);
-    this.values.data.fill(0);
+    const { rows: vocabulary, columns: width } = this.embedding, inner = this.layers[0].down.base.columns;
+    this.sizes = { vocabulary, width, inner, heads: width / HEAD };
     for (const { A: { value } } of this.linears) {
       value.data.set(value.data.map(() => (2 * random() - 1) / Math.sqrt(value.columns)));
     }
     this.merge();
   }
 
+  /** A weight of the file, which stays as it is: [outputs, inputs], or [1, width]. */
   weight(name) {
-    if (!this.tensors[name]) throw new RangeError(`the weights have no ${name}`);
-    return this.tensors[name];
+    const { shape, data } = this.tensors[`${name}.weight`] ?? {};
+    if (!shape) throw new RangeError(`the weights have no ${name}`);
+    const tensor = this.memory.tensor(shape.length > 1 ? shape[0] : 1, shape.at(-1));
+    tensor.data.set(data);
+    return tensor;
   }
 
-  /** Room for a matrix that learns, and for its gradient: all of them lie one behind the other in `values` and `gradients`. */
+  /** A matrix that learns, and its gradient: all of them lie one behind the other in `values` and `gradients`. */
   parameter(rows, columns) {
     const at = 4 * this.taken;
     this.taken += rows * columns;
-    const [value, gradient] = [this.values, this.gradients].map((all) => new Tensor(this.memory, all.at + at, rows, columns));
-    return { value, gradient };
+    const tensor = (all) => new Tensor(this.memory, all.at + at, rows, columns);
+    return { value: tensor(this.values), gradient: tensor(this.gradients) };
   }
 
   /** [PEFT's name, tensor] of each matrix or, with "gradient", of its gradient. */
@@ -323,7 +318,7 @@ export class Model {
     const all = (each) => Object.fromEntries(Object.entries(each).map(([name, tensor]) => [name, tensor.slice(0, batch.size)]));
     d = all(d);
     multiply(dlogits, this.embedding, rows(d.normed));
-    d.x.data.fill(0);
+    d.x.fill(0);
     this.norm.backward(rows(top.x), rows(top.scale), rows(d.normed), rows(d.x));
     for (let i = this.layers.length - 1; i >= 0; i--) this.layers[i].backward(batch, all(rooms[i]), d, i === 0);
   }

@@ -52,6 +52,11 @@ export class Tensor {
     return new Float32Array(this.memory.kernels.memory.buffer, this.at, this.rows * this.columns);
   }
 
+  fill(number) {
+    this.data.fill(number);
+    return this;
+  }
+
   /** One row as a view. */
   row(i) {
     return new Float32Array(this.memory.kernels.memory.buffer, this.slice(i, i + 1).at, this.columns);
