@@ -708,12 +708,13 @@ def weigh(lesson: str, visits: list[list[pages.Sent]]) -> None:
         row(f"… {kind}", "", compared([sums(part) for part in parts], 2))
 # The engine in a page ------------------------------------------------------------------------------------------------
 
-HERE = {"batch_size": 32}  # completions a step: what is best to watch
+# Completions a step: 32 are best to watch, but those of the length lesson are as short as its rewards are noisy.
+HERE = {"format_learns": 32, "length_learns": 64, "math_learns": 32}
 
 
 def learn_here(engine: InPage, name: str, seed: int, mark: float) -> dict:
     """A lesson's training by the page's own engine, its rewards by Python: the same figures as `learn`."""
-    plan = RUNS[name].with_settings(seed=seed, **HERE)
+    plan = RUNS[name].with_settings(seed=seed, batch_size=HERE[name])
     settings, judges = plan.settings, [each for each in plan.judges if each.__name__ != "reference_logprob"]
     size = settings.batch_size // settings.group_size
     rows = random.Random(seed).sample(plan.prompts, len(plan.prompts)) * 2
@@ -759,7 +760,11 @@ def engine_rows(steps: int = 25) -> None:
     }
     for name, (mark, soon, end, judges) in shown.items():
         seeds, lesson = found[name], name.partition("_")[0]
-        row(f"{lesson}, 32 completions a step: {mark} at step, seeds 0–4", "", [each.get("step") for each in seeds])
+        row(
+            f"{lesson}, {HERE[name]} completions a step: {mark} at step, seeds 0–4",
+            "",
+            [each.get("step") for each in seeds],
+        )
         row("… seconds from the press to it", soon, [each.get("seconds") for each in seeds])
         row(f"… seconds to step {RUNS[name].settings.steps}", end, [each["end"] for each in seeds])
         for judge, asked in judges.items():

@@ -80,8 +80,8 @@ function render({ model, el }) {
       return { text: element("div", item, "", "text"), note: element("span", item, "", "name") };
     });
     const show = ({ texts }) => isOver() || items.forEach(({ text }, i) => (text.textContent = texts[i]));
-    const given = { prompts: Array(REPLIES).fill(question), base: when === "before", seed: Math.floor(Math.random() * 2 ** 31), isWatched: true };
-    const said = await engine.call("generate", given, show);
+    const choices = { base: when === "before", seed: Math.floor(Math.random() * 2 ** 31), isWatched: true };
+    const said = await engine.call("generate", { prompts: Array(REPLIES).fill(question), ...choices }, show);
     if (isOver()) return null;
     show(said);
     return items.map(({ note }, i) => {
@@ -98,16 +98,17 @@ function render({ model, el }) {
     try {
       engine = await ready();
     } catch (error) {
-      const why = error.name === "NoSIMD" ? "This browser has no WebAssembly SIMD, which the model needs. Any browser since 2021 has it."
-        : `The model could not be loaded (${error.message}). Ask again to retry.`;
-      if (!isOver()) status.textContent = why;
+      if (isOver()) return;
+      status.textContent = `The model could not be loaded (${error.message}). Ask again to retry.`;
+      if (error.name === "NoSIMD") status.textContent = "This browser is too old for the model, which needs WebAssembly SIMD.";
       return;
     }
     if (isOver()) return;
     status.textContent = "Sampling …";
     for (const list of Object.values(lists)) list.replaceChildren();
     try {
-      const before = await answer(engine, question, "before", isOver), after = before && (await answer(engine, question, "after", isOver));
+      const before = await answer(engine, question, "before", isOver);
+      const after = before && (await answer(engine, question, "after", isOver));
       if (!after) return;
       status.textContent = `${REPLIES} replies on each side, sampled here in this page at temperature 1. Ask again for others.`;
       model.set("question", question);

@@ -2,21 +2,40 @@
 //
 // tests/test_engine.py compares advantages, metrics, gradients and updates with those of TRL's own GRPOTrainer.
 
-import { Memory, readSafetensors, sum } from "./tensors.js";
-import { Batch, Model } from "./model.js";
+import { readSafetensors } from "./files.js";
+import { Batch, CONTEXT, Model } from "./model.js";
+import { Memory, mapped, sum } from "./tensors.js";
 
-const DEFAULTS = { // those of grpo_lessons.training.Settings, whose names they have
-  steps: 25, group_size: 8, batch_size: 64, learning_rate: 3e-3, max_grad_norm: 0.3, temperature: 1, beta: 0.1,
-  scale_rewards: "group", reward_weights: null, multi_objective_aggregation: "sum_then_normalize",
-  max_completion_length: 48, mask_truncated_completions: false, lora_rank: 16, seed: 0,
+// grpo_lessons.training.Settings, whose names and defaults these are: [default, least, most], or [default, others …].
+const SETTINGS = {
+  steps: [25, 1, 1e6], group_size: [8, 2, 1e6], batch_size: [64, 2, 1e6], learning_rate: [3e-3, 1e-12, 100],
+  max_grad_norm: [0.3, 0, Infinity], temperature: [1, 1e-3, 100], beta: [0.1, 0, 100], max_completion_length: [48, 1, CONTEXT],
+  mask_truncated_completions: [false, true], lora_rank: [16, 1, 128], seed: [0, 0, 2 ** 32], reward_weights: [null],
+  scale_rewards: ["group", "batch", "none"], multi_objective_aggregation: ["sum_then_normalize", "normalize_then_sum"],
 };
+
+/** The settings with defaults for the others, if they can be trained with; Python's `Settings.problem` says more. */
+function checked(given) {
+  const settings = mapped(SETTINGS, ([usual], name) => given[name] ?? usual);
+  for (const [name, [usual, ...others]] of Object.entries(SETTINGS)) {
+    const value = settings[name], isNumber = typeof usual === "number", [least, most] = others;
+    const isWhole = !/rate|norm|temperature|beta/.test(name);
+    const isIn = value >= least && value <= most && !(isWhole && value % 1);
+    if (name === "reward_weights" || (isNumber ? isIn : [usual, ...others].includes(value))) continue;
+    const expected = isNumber ? `a ${isWhole ? "whole " : ""}number from ${least} to ${most}` : [usual, ...others].join(" or ");
+    throw new RangeError(`${name} ${value}: expected ${expected}`);
+  }
+  const { batch_size, group_size } = settings;
+  if (batch_size % group_size) throw new RangeError(`batch_size ${batch_size}: expected a multiple of ${group_size}`);
+  return settings;
+}
 
 // Advantages -----------------------------------------------------------------------------------------------------------
 
 const known = (numbers) => numbers.filter((each) => !Number.isNaN(each)); // NaN is a reward that has no say
 const mean = (numbers) => sum(known(numbers)) / known(numbers).length;
 const orZero = (number) => (Number.isNaN(number) ? 0 : number);
-const inGroups = (numbers, size) => Array.from({ length: numbers.length / size }, (_, i) => numbers.slice(i * size, (i + 1) * size));
+const inGroups = (all, size) => Array.from({ length: all.length / size }, (_, i) => all.slice(i * size, (i + 1) * size));
 
 /** The standard deviation with Bessel's correction. */
 function spread(numbers) {
@@ -25,7 +44,9 @@ function spread(numbers) {
 }
 
 /** How much better each reply is than its group, by rewards [judges][replies]: grpo_lessons.groups says it in Python. */
-export function compare(rewards, weights, { group_size, scale_rewards, multi_objective_aggregation }) {
+function compare(rewards, { group_size, scale_rewards, multi_objective_aggregation, reward_weights }) {
+  const weights = reward_weights ?? rewards.map(() => 1), count = rewards.length;
+  if (!count || weights.length !== count) throw new RangeError(`${weights.length} weights for ${count} rewards`);
   const compared = (numbers, by = spread(numbers) + 1e-4) => numbers.map((each) => (each - mean(numbers)) / by);
   const totals = (columns) => columns[0].map((_, i) => {
     const said = known(columns.map((column, judge) => weights[judge] * column[i]));
@@ -49,13 +70,13 @@ export class Trainer {
    * @param {Uint8Array} kernels kernels.wasm
    * @param {ArrayBuffer} weights model.safetensors
    * @param {Tokenizer} tokenizer
-   * @param {object} settings those that are not as in DEFAULTS
-   * @param {ArrayBuffer} [adapter] what is started from, see `Model.save`; its rank counts, and the length that it was trained with
+   * @param {object} settings those that are not as in SETTINGS
+   * @param {ArrayBuffer} [adapter] what is started from, see `Model.save`: with its rank, and where `settings` do not say
+   *   otherwise as it was trained
    */
   constructor(kernels, weights, tokenizer, settings = {}, adapter = null) {
-    const file = adapter && readSafetensors(adapter), { max_completion_length } = JSON.parse(file?.about.settings ?? "{}");
-    const own = file && { lora_rank: Number(file.about.r), ...(max_completion_length && { max_completion_length }) };
-    this.settings = checked({ ...DEFAULTS, ...own, ...settings, ...(file && { lora_rank: own.lora_rank }) });
+    const file = adapter && readSafetensors(adapter), own = file && { lora_rank: Number(file.about.r) };
+    this.settings = checked({ ...JSON.parse(file?.about.settings ?? "{}"), ...settings, ...own });
     this.tokenizer = tokenizer;
     this.random = dice(this.settings.seed);
     this.memory = new Memory(kernels);
@@ -74,27 +95,26 @@ export class Trainer {
    * reply is the row of `chances` that its token t was drawn from. `given`: the ids of replies that are not to be drawn.
    */
   rollout(prompts, { group = 1, most, temperature, random, base = false, given = null, tell = null }) {
-    if (![prompts, given ?? [[0]]].every((lists) => lists.length && lists.every((ids) => ids.length))) {
-      throw new RangeError("expected at least one prompt, and at least one token in each prompt and reply");
-    }
     const { memory, model } = this, { vocabulary } = model.sizes;
-    const wrong = [...prompts, ...(given ?? [])].flat().find((id) => !(Number.isInteger(id) && 0 <= id && id < vocabulary));
-    if (wrong !== undefined) throw new RangeError(`the id ${wrong}: expected ids from 0 to ${vocabulary - 1}`);
+    const isId = (id) => Number.isInteger(id) && id >= 0 && id < vocabulary;
+    const wrong = prompts.length ? [...prompts, ...(given ?? [])].find((ids) => !ids.length || !ids.every(isId)) : "no prompts";
+    if (wrong) throw new RangeError(`[${wrong}]: expected prompts and replies of ids from 0 to ${vocabulary - 1}`);
     this.sampled = null;
-    memory.release(this.kept);
+    memory.used = this.kept;
+    const goesOn = ({ ids, sequence }) => ids.length < (given ? given[sequence].length : most) && (given || this.isCut(ids));
     const batch = new Batch(memory, prompts, group, given ? Math.max(...given.map((ids) => ids.length)) : most);
     const first = batch.size - prompts.length, rooms = model.rooms(batch); // the first row that a token is drawn from
-    const chances = memory.tensor(batch.capacity - first, vocabulary), entropies = memory.tensor(batch.capacity - first, 1);
+    const [chances, entropies] = [vocabulary, 1].map((columns) => memory.tensor(batch.capacity - first, columns));
     const replies = batch.lengths.map((_, i) => ({ sequence: i, ids: [], rows: [], row: Math.floor(i / group) }));
     for (let live = replies, from = 0; live.length; ) {
-      const to = batch.size, scored = Math.max(from, first), rows = (tensor) => tensor.slice(scored - first, to - first);
+      const to = batch.size, scored = Math.max(from, first), drawn = (tensor) => tensor.slice(scored - first, to - first);
       model.forward(batch, from, to, rooms, base);
-      model.chances(scored, to, rooms.at(-1), temperature || 1, rows(chances), rows(entropies));
+      model.chances(scored, to, rooms.at(-1), temperature || 1, drawn(chances), drawn(entropies));
       for (const { ids, rows, row, sequence } of live) {
         ids.push(given ? given[sequence][ids.length] : draw(chances.row(row), temperature, random));
         rows.push(row);
       }
-      live = live.filter(({ ids, sequence }) => (given ? ids.length < given[sequence].length : ids.length < most && this.isCut(ids)));
+      live = live.filter(goesOn);
       for (const reply of live) reply.row = batch.add(reply.sequence, reply.ids.at(-1)) - first;
       from = to;
       tell?.(replies);
@@ -106,7 +126,8 @@ export class Trainer {
   sample(prompts, given = null) {
     const { batch_size, group_size: group, max_completion_length: most, temperature } = this.settings;
     if (prompts.length * group !== batch_size || (given && given.length !== batch_size)) {
-      throw new RangeError(`${prompts.length} prompts in groups of ${group}: expected ${batch_size / group}, for ${batch_size} replies`);
+      const expected = `expected ${batch_size / group}, for ${batch_size} replies in groups of ${group}`;
+      throw new RangeError(`${prompts.length} prompts: ${expected}`);
     }
     const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt));
     this.sampled = { asked, ...this.rollout(asked, { group, most, temperature, random: this.random, given }) };
@@ -114,8 +135,9 @@ export class Trainer {
   }
 
   /** Replies outside the training, one to each prompt; temperature 0 takes the likeliest token, `base` no adapter. */
-  generate(prompts, { temperature = 1, max_completion_length: most = this.settings.max_completion_length, base, seed = 0, tell } = {}) {
-    const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt)), random = dice(seed), done = [];
+  generate(prompts, { temperature = 1, max_completion_length, base, seed = 0, tell } = {}) {
+    const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt)), done = [];
+    const random = dice(seed), most = max_completion_length ?? this.settings.max_completion_length;
     do { // no more at once than in a step of the training, and in its memory
       const show = tell && ((replies) => tell(this.told([...done, ...replies])));
       const some = asked.slice(done.length, done.length + this.settings.batch_size);
@@ -124,23 +146,13 @@ export class Trainer {
     return this.told(done);
   }
 
-  /** The logits of the token after each of a text's: Float32Array [ids, vocabulary]. */
-  logits(ids, base = false) {
-    const { model, memory } = this, { batch, rooms } = this.rollout([ids], { most: 1, temperature: 0, base });
-    const logits = memory.tensor(ids.length, model.sizes.vocabulary);
-    model.logits(0, batch.size, rooms.at(-1), logits);
-    return logits.data.slice();
-  }
-
   /** What a page is told of replies; `cut`: without an end token. */
   told(replies) {
-    const ids = replies.map((reply) => reply.ids);
-    return { texts: ids.map((each) => this.tokenizer.decode(each)), ids, lengths: ids.map((each) => each.length), cut: ids.map((each) => this.isCut(each)) };
+    const ids = replies.map((reply) => reply.ids), texts = ids.map((each) => this.tokenizer.decode(each));
+    return { texts, ids, lengths: ids.map((each) => each.length), cut: ids.map((each) => this.isCut(each)) };
   }
 
-  isCut(ids) {
-    return ids.at(-1) !== this.tokenizer.end;
-  }
+  isCut(ids) { return ids.at(-1) !== this.tokenizer.end; }
 
   /**
    * One update from the replies of `sample`.
@@ -150,52 +162,50 @@ export class Trainer {
   learn(rewards) {
     if (!this.sampled) throw new Error("nothing was sampled: call sample first");
     const { settings, model, memory, sampled } = this, { replies, batch, first, rooms, chances, entropies } = sampled;
-    const columns = Object.entries(rewards).map(([name, column]) => asScores(name, column, replies.length));
-    const weights = settings.reward_weights ?? columns.map(() => 1);
-    if (!columns.length || weights.length !== columns.length) throw new RangeError(`${weights.length} weights for ${columns.length} rewards: expected one for each`);
-    const compared = compare(columns, weights, settings), { vocabulary } = model.sizes;
+    const judged = mapped(rewards, (said, name) => asScores(name, said, replies.length));
+    const compared = compare(Object.values(judged), settings), { vocabulary } = model.sizes, { beta, temperature } = settings;
     this.sampled = null; // its chances become gradients
 
-    const tokens = replies.flatMap(({ ids, rows }, i) => settings.mask_truncated_completions && this.isCut(ids) ? []
-      : ids.map((id, t) => ({ row: rows[t], at: rows[t] * vocabulary + id, advantage: compared.advantages[i] })));
+    const learnt = replies.map(({ ids }) => !(settings.mask_truncated_completions && this.isCut(ids)));
+    const tokens = replies.flatMap(({ ids, rows }, i) => (learnt[i] ? ids : []).map((id, t) => (
+      { row: rows[t], at: rows[t] * vocabulary + id, advantage: compared.advantages[i] })));
     const logs = ({ data }) => tokens.map(({ at }) => Math.log(data[at]));
     const [d] = model.rooms(batch, 1), own = logs(chances);
     let reference = own;
-    if (settings.beta && !this.isFresh) { // one layer's room serves all of them: nothing of this pass is kept
+    if (beta && !this.isFresh) { // one layer's room serves all of them: nothing of this pass is kept
       model.forward(batch, 0, batch.size, Array(rooms.length).fill(d), true);
-      const before = memory.tensor(batch.size - first, vocabulary), unread = memory.tensor(batch.size - first, 1);
-      model.chances(first, batch.size, d, settings.temperature, before, unread);
+      const [before, unread] = [vocabulary, 1].map((columns) => memory.tensor(batch.size - first, columns));
+      model.chances(first, batch.size, d, temperature, before, unread);
       reference = logs(before);
     }
 
     // The loss of a token is ratio · (beta · k3 - advantage), where the ratio is 1 but has a slope: that is TRL's
     // use_bias_correction_kl. Along the token's log p the slope is beta · (log p - log p of the reference) - advantage,
     // and along the logits of its row that of log p is 1 at the token minus every token's chance.
-    const count = Math.max(1, tokens.length), dlogits = chances.slice(0, batch.size - first), table = dlogits.data;
-    const slopes = tokens.map(({ advantage }, i) => (settings.beta * (own[i] - reference[i]) - advantage) / count / settings.temperature);
-    const { data } = entropies, entropy = sum(tokens.map(({ row }) => data[row])) / count, pulls = new Float32Array(dlogits.rows);
+    const count = Math.max(1, tokens.length), average = (each) => sum(tokens.map(each)) / count;
+    const slopes = tokens.map(({ advantage }, i) => (beta * (own[i] - reference[i]) - advantage) / count / temperature);
+    const kl = average((_, i) => Math.exp(reference[i] - own[i]) - (reference[i] - own[i]) - 1), spreads = entropies.data;
+    const loss = beta * kl - average(({ advantage }) => advantage), entropy = average(({ row }) => spreads[row]);
+
+    const dlogits = chances.slice(0, batch.size - first), { data } = dlogits, pulls = new Float32Array(dlogits.rows);
     tokens.forEach(({ row }, i) => (pulls[row] -= slopes[i]));
     pulls.forEach((pull, row) => {
-      for (let i = row * vocabulary; i < (row + 1) * vocabulary; i++) table[i] *= pull;
+      for (let i = row * vocabulary; i < (row + 1) * vocabulary; i++) data[i] *= pull;
     });
-    tokens.forEach(({ at }, i) => (table[at] += slopes[i]));
+    tokens.forEach(({ at }, i) => (data[at] += slopes[i]));
     model.backward(batch, first, rooms, dlogits, d);
-
-    const kl = sum(own.map((each, i) => Math.exp(reference[i] - each) - (reference[i] - each) - 1)) / count;
-    const loss = settings.beta * kl - sum(tokens.map(({ advantage }) => advantage)) / count;
-    const metrics = { ...this.update(), loss, ...(settings.beta && { kl }), entropy, ...this.measured(sampled, compared, rewards, columns) };
-    for (const [name, value] of Object.entries(metrics)) if (Number.isNaN(value)) metrics[name] = null;
-    return { metrics, advantages: compared.advantages };
+    const metrics = { ...this.update(), loss, ...(beta && { kl }), entropy, ...this.measured(sampled, compared, judged) };
+    return { metrics: mapped(metrics, (each) => (Number.isNaN(each) ? null : each)), advantages: compared.advantages };
   }
 
   /** AdamW without decay, after the gradient has been clipped to its greatest norm, at a rate that falls to 0. */
   update() {
     const { model, m, v, settings } = this, values = model.values.data, gradients = model.gradients.data;
     const norm = Math.sqrt(gradients.reduce((total, each) => total + each * each, 0));
-    if (!Number.isFinite(norm)) throw new RangeError("the gradient is not finite: choose a lower learning_rate, or smaller rewards");
+    if (!Number.isFinite(norm)) throw new RangeError("the gradient is not finite: choose smaller rewards or learning_rate");
     const rate = settings.learning_rate * Math.max(0, 1 - this.step / settings.steps), t = ++this.step;
     const clip = settings.max_grad_norm ? Math.min(1, settings.max_grad_norm / (norm + 1e-6)) : 1;
-    const [m1, v1] = [1 - 0.9 ** t, 1 - 0.999 ** t];
+    const m1 = 1 - 0.9 ** t, v1 = 1 - 0.999 ** t;
     for (let i = 0; i < values.length; i++) {
       const g = clip * gradients[i];
       m[i] = 0.9 * m[i] + 0.1 * g;
@@ -208,21 +218,23 @@ export class Trainer {
   }
 
   /** What TRL logs of a step's replies and rewards, and the course besides. */
-  measured({ asked, replies }, { totals, spreads }, rewards, columns) {
-    const { group_size } = this.settings, ids = replies.map((reply) => reply.ids);
-    const lengths = ids.map((each) => each.length), ended = ids.filter((each) => !this.isCut(each)).map((each) => each.length);
-    this.tokensSeen += sum(lengths) + group_size * sum(asked.map((each) => each.length));
-    const summary = (name, all) => ({
-      [`completions/mean_${name}`]: mean(all), [`completions/min_${name}`]: Math.min(...all), [`completions/max_${name}`]: Math.max(...all),
-    });
-    const unscored = totals.filter(Number.isNaN).length;
+  measured({ asked, replies }, { totals, spreads }, judged) {
+    const { group_size } = this.settings, lengths = replies.map(({ ids }) => ids.length);
+    const ended = lengths.filter((_, i) => !this.isCut(replies[i].ids)), unscored = totals.filter(Number.isNaN).length;
+    this.tokensSeen += sum(lengths) + group_size * sum(asked.map((ids) => ids.length));
+    const all = { num_tokens: this.tokensSeen, "completions/clipped_ratio": 1 - ended.length / lengths.length };
+    for (const [name, some] of [["length", lengths], ["terminated_length", ended.length ? ended : [0]]]) {
+      all[`completions/mean_${name}`] = mean(some);
+      all[`completions/min_${name}`] = Math.min(...some);
+      all[`completions/max_${name}`] = Math.max(...some);
+    }
+    for (const [name, scores] of Object.entries(judged)) {
+      all[`rewards/${name}/mean`] = mean(scores);
+      all[`rewards/${name}/std`] = spread(scores);
+    }
     return {
-      num_tokens: this.tokensSeen,
-      ...summary("length", lengths),
-      ...summary("terminated_length", ended.length ? ended : [0]),
-      "completions/clipped_ratio": 1 - ended.length / ids.length,
+      ...all,
       "completions/std_length": spread(lengths),
-      ...Object.fromEntries(Object.keys(rewards).flatMap((name, i) => [[`rewards/${name}/mean`, mean(columns[i])], [`rewards/${name}/std`, spread(columns[i])]])),
       reward: mean(totals),
       reward_std: spread(totals),
       frac_reward_zero_std: mean(spreads.map((each) => (each <= 1e-8 ? 1 : 0))),
@@ -258,20 +270,4 @@ function asScores(name, column, count) {
     if (Number.isFinite(score) || Number.isNaN(each ?? NaN)) return score;
     throw new RangeError(`the reward ${name} gave ${each}: expected a finite number, or null`);
   });
-}
-
-/** The settings, if they can be trained with; Python's `Settings.problem` says more. */
-function checked(settings) {
-  const { group_size, batch_size, scale_rewards, multi_objective_aggregation, beta, max_grad_norm } = settings;
-  const wrong = [
-    ...["steps", "batch_size", "max_completion_length", "lora_rank"].filter((name) => !(Number.isInteger(settings[name]) && settings[name] > 0)),
-    ...["learning_rate", "temperature"].filter((name) => !(settings[name] > 0 && settings[name] < 100)),
-    !(group_size > 1 && batch_size % group_size === 0) && "group_size",
-    !(beta >= 0 && beta < 100) && "beta",
-    !(max_grad_norm >= 0) && "max_grad_norm",
-    !["group", "batch", "none"].includes(scale_rewards) && "scale_rewards",
-    !["sum_then_normalize", "normalize_then_sum"].includes(multi_objective_aggregation) && "multi_objective_aggregation",
-  ].filter(Boolean);
-  if (wrong.length) throw new RangeError(`settings that cannot be trained with: ${wrong.map((name) => `${name} ${settings[name]}`).join(", ")}`);
-  return settings;
 }

@@ -194,17 +194,17 @@ export function attend(
   }
 }
 
-/** From dy to dqkv, which starts as zeros, for rows 0 to `rows`; `room` [span] is for the gradient of one head's shares. */
+/** From dy to dshares and dqkv, which starts as zeros, for rows 0 to `rows`. */
 export function attendBackward(
-  rows: i32, heads: i32, qkv: usize, dqkv: usize, dy: usize, shares: usize, span: i32,
-  positions: usize, starts: usize, past: usize, room: usize,
+  rows: i32, heads: i32, qkv: usize, dqkv: usize, dy: usize, shares: usize, dshares: usize, span: i32,
+  positions: usize, starts: usize, past: usize,
 ): void {
   const width = heads * HEAD * 4, scale: f32 = 1 / Mathf.sqrt(<f32>HEAD);
   for (let i = 0; i < rows; i++) {
     const length = load<i32>(positions + (i << 2)) + 1, seen = past + (load<i32>(starts + (i << 2)) << 2);
     for (let head = 0; head < heads; head++) {
       const offset = i * 3 * width + head * HEAD * 4, g = dy + i * width + head * HEAD * 4;
-      const p = shares + ((i * heads + head) * span << 2);
+      const p = shares + ((i * heads + head) * span << 2), dp = dshares + ((i * heads + head) * span << 2);
       let along: f32 = 0;
       for (let j = 0; j < length; j++) {
         const share = load<f32>(p + (j << 2)), s = f32x4.splat(share);
@@ -216,11 +216,11 @@ export function attendBackward(
           v128.store(dqkv + v + d, f32x4.add(v128.load(dqkv + v + d), f32x4.mul(s, gd)));
         }
         const dshare = sum4(sum);
-        store<f32>(room + (j << 2), dshare);
+        store<f32>(dp + (j << 2), dshare);
         along += share * dshare;
       }
       for (let j = 0; j < length; j++) {
-        const dscore = load<f32>(p + (j << 2)) * (load<f32>(room + (j << 2)) - along) * scale, s = f32x4.splat(dscore);
+        const dscore = load<f32>(p + (j << 2)) * (load<f32>(dp + (j << 2)) - along) * scale, s = f32x4.splat(dscore);
         const k = load<i32>(seen + (j << 2)) * 3 * width + width + head * HEAD * 4;
         for (let d = 0; d < HEAD * 4; d += 16) {
           const q = offset + d;

@@ -3,7 +3,8 @@
 // Shapes: every token is a row; nothing is padded. width 128, heads 4, inner 384, vocabulary 600. `dx` is the gradient of
 // the loss to x. Only the adapter learns: LoRA matrices A [rank, inputs] and B [outputs, rank] beside each fixed weight.
 
-import { Tensor, expect, multiply, readSafetensors, sum, writeSafetensors } from "./tensors.js";
+import { readSafetensors, writeSafetensors } from "./files.js";
+import { Tensor, expect, mapped, multiply, sum } from "./tensors.js";
 
 export const CONTEXT = 256; // tokens, as in config.json, as are the next three; all other sizes are read from the weights
 const HEAD = 32, THETA = 10000, EPSILON = 1e-6;
@@ -17,39 +18,33 @@ const PREFIX = "base_model.model."; // of PEFT's names
  */
 export class Batch {
   constructor(memory, prompts, group, most) {
-    const longest = Math.max(...prompts.map((ids) => ids.length));
+    const lengths = prompts.map((ids) => ids.length), longest = Math.max(...lengths);
     if (longest + most > CONTEXT + 1) { // a reply's last token is not read
-      throw new RangeError(`a prompt of ${longest} tokens and a reply of up to ${most} are more than the ${CONTEXT} that the model reads`);
+      throw new RangeError(`a prompt of ${longest} tokens and a reply of ${most}: expected at most ${CONTEXT} in all`);
     }
-    this.span = (longest + most + 3) & ~3;
-    this.capacity = prompts.reduce((sum, ids) => sum + ids.length, 0) + prompts.length * group * (most - 1);
-    [this.ids, this.positions, this.starts] = [0, 0, 0].map(() => memory.tensor(1, this.capacity));
+    this.span = (longest + most + 3) & ~3; // kernels take four at once
+    this.capacity = sum(lengths) + prompts.length * group * (most - 1);
+    [this.positions, this.starts] = [0, 0].map(() => memory.tensor(1, this.capacity));
     this.past = memory.tensor(prompts.length * group, this.span);
-    this.lengths = prompts.flatMap((ids) => Array(group).fill(ids.length)); // of the sequences, so far
-    this.size = 0;
+    this.lengths = Array(prompts.length * group).fill(0); // of the sequences, so far
+    this.ids = []; // of the rows
     for (let left = longest; left > 0; left--) {
       prompts.forEach((ids, p) => {
-        if (left > ids.length) return;
-        const position = ids.length - left;
-        for (let g = 0; g < group; g++) this.past.ints[(p * group + g) * this.span + position] = this.size;
-        this.#put(ids[position], position, p * group);
+        if (left <= ids.length) this.add(p * group, ids.at(-left), group);
       });
     }
   }
 
-  #put(id, position, sequence) {
-    if (this.size === this.capacity) throw new RangeError(`the batch has its ${this.capacity} rows`);
-    this.ids.ints[this.size] = id;
-    this.positions.ints[this.size] = position;
-    this.starts.ints[this.size] = sequence * this.span;
-    return this.size++;
-  }
+  get size() { return this.ids.length; }
 
-  /** A token more in a sequence: its row. */
-  add(sequence, id) {
-    const position = this.lengths[sequence]++;
-    this.past.ints[sequence * this.span + position] = this.size;
-    return this.#put(id, position, sequence);
+  /** A token more in a sequence, or in those of a whole group: its row. */
+  add(sequence, id, group = 1) {
+    const row = this.ids.push(id) - 1, position = this.lengths[sequence];
+    if (row === this.capacity) throw new RangeError(`the batch has its ${this.capacity} rows`);
+    this.positions.ints[row] = position;
+    this.starts.ints[row] = sequence * this.span;
+    for (let i = sequence; i < sequence + group; i++) this.past.ints[i * this.span + this.lengths[i]++] = row;
+    return row;
   }
 }
 
@@ -61,14 +56,16 @@ function activations(memory, { capacity, span }, { width, inner, heads }) {
     middle: width, normed2: width, scale2: 1, // x and what was heard
     gates: 2 * inner, active: inner, // gate and up; their product
   };
-  return Object.fromEntries(Object.entries(columns).map(([name, count]) => [name, memory.tensor(capacity, count)]));
+  return mapped(columns, (count) => memory.tensor(capacity, count));
 }
 
 /** y = x · Wᵀ for a weight W [outputs, inputs] and its adapter: W + scale · B · A. */
 class Linear {
   constructor(model, name) {
     const { memory, rank } = model, base = model.weight(name), { rows: outputs, columns: inputs } = base;
-    Object.assign(this, { name, base, baseT: transposed(base), A: model.parameter(rank, inputs), B: model.parameter(outputs, rank) });
+    Object.assign(this, { name, base, baseT: transposed(base) });
+    this.A = model.parameter(rank, inputs);
+    this.B = model.parameter(outputs, rank);
     this.merged = memory.tensor(outputs, inputs);
     this.mergedT = memory.tensor(inputs, outputs); // as the forward pass wants it
     this.scaledAT = memory.tensor(inputs, rank);
@@ -85,19 +82,18 @@ class Linear {
     transposed(this.merged, this.mergedT);
   }
 
-  forward(x, y, base, add = false) {
-    multiply(x, base ? this.baseT : this.mergedT, y, add);
-  }
+  forward(x, y, base, add = false) { multiply(x, base ? this.baseT : this.mergedT, y, add); }
 
   /** dA = (dy · scale B)ᵀ · x; dB = dyᵀ · (x · scale Aᵀ); dx = dy · (W + scale B A), where it is wanted. */
   backward(x, dy, dx, add = false) {
-    const { memory } = x, begun = memory.used, [dLow, low] = [0, 0].map(() => memory.tensor(x.rows, this.B.value.columns));
+    const { memory } = x, begun = memory.used, rank = this.A.value.rows;
+    const [low, dLow] = [0, 0].map(() => memory.tensor(x.rows, rank));
     multiply(dy, this.scaledB, dLow);
     multiply(dLow.T, x, this.A.gradient);
     multiply(x, this.scaledAT, low);
     multiply(dy.T, low, this.B.gradient);
     if (dx) multiply(dy, this.merged, dx, add);
-    memory.release(begun);
+    memory.used = begun;
   }
 }
 
@@ -109,46 +105,38 @@ function transposed(x, y = x.memory.tensor(x.columns, x.rows)) {
 }
 
 /** RMSNorm: y = weight · x / √(mean of x² + epsilon). */
-class Norm {
-  constructor(model, name) {
-    this.weight = model.weight(name);
-  }
-
-  forward(x, y, scale) {
-    expect(x.rows, this.weight.columns, x, y);
+const norm = {
+  forward(weight, x, y, scale) {
+    expect(x.rows, weight.columns, x, y);
     expect(x.rows, 1, scale);
-    x.memory.kernels.norm(x.rows, x.columns, x.at, this.weight.at, y.at, scale.at, EPSILON);
-  }
+    x.memory.kernels.norm(x.rows, x.columns, x.at, weight.at, y.at, scale.at, EPSILON);
+  },
 
   /** Added to dx, for x goes on beside the norm, too. */
-  backward(x, scale, dy, dx) {
-    expect(x.rows, this.weight.columns, x, dy, dx);
+  backward(weight, x, scale, dy, dx) {
+    expect(x.rows, weight.columns, x, dy, dx);
     expect(x.rows, 1, scale);
-    x.memory.kernels.normBackward(x.rows, x.columns, x.at, this.weight.at, scale.at, dy.at, dx.at);
-  }
-}
+    x.memory.kernels.normBackward(x.rows, x.columns, x.at, weight.at, scale.at, dy.at, dx.at);
+  },
+};
 
 /** Each row asks those before it: y = Σ softmax(query · key / √32) · value, in each head. */
 const attention = {
   forward({ positions, starts, past, span }, from, to, { qkv, heard, shares }, angles) {
-    const heads = heard.columns / HEAD, rows = qkv.slice(from, to);
+    const { kernels } = qkv.memory, heads = heard.columns / HEAD, rows = qkv.slice(from, to);
     expect(qkv.rows, heads * span, shares);
-    expect(qkv.rows, 3 * heads * HEAD, qkv);
-    expect(qkv.rows, heads * HEAD, heard);
-    const { kernels } = qkv.memory, at = positions.at + 4 * from;
-    kernels.rotate(rows.rows, 2 * heads, rows.at, 4 * rows.rowStride, at, angles.at, 1); // queries and keys
+    kernels.rotate(to - from, 2 * heads, rows.at, 4 * qkv.columns, positions.at + 4 * from, angles.at, 1); // queries and keys
     kernels.attend(from, to, heads, qkv.at, heard.at, shares.at, span, positions.at, starts.at, past.at);
   },
 
-  backward({ positions, starts, past, span, size }, { qkv, shares }, d, angles) {
-    const heads = d.heard.columns / HEAD, { kernels } = qkv.memory, begun = qkv.memory.used;
-    expect(qkv.rows, 3 * heads * HEAD, qkv, d.qkv);
-    const room = qkv.memory.tensor(1, span);
-    d.qkv.fill(0);
-    const addresses = [positions, starts, past, room].map((each) => each.at);
-    kernels.attendBackward(size, heads, qkv.at, d.qkv.at, d.heard.at, shares.at, span, ...addresses);
-    kernels.rotate(size, 2 * heads, d.qkv.at, 4 * d.qkv.rowStride, positions.at, angles.at, -1);
-    qkv.memory.release(begun);
+  backward({ positions, starts, past, span }, { qkv, shares }, d, angles) {
+    const { kernels } = qkv.memory, { rows } = qkv, heads = d.heard.columns / HEAD;
+    const addresses = [qkv, d.qkv, d.heard, shares, d.shares].map((each) => each.at);
+    expect(rows, heads * span, shares, d.shares);
+    expect(rows, 3 * heads * HEAD, qkv, d.qkv);
+    d.qkv.data.fill(0);
+    kernels.attendBackward(rows, heads, ...addresses, span, positions.at, starts.at, past.at);
+    kernels.rotate(rows, 2 * heads, d.qkv.at, 4 * qkv.columns, positions.at, angles.at, -1);
   },
 };
 
@@ -170,8 +158,8 @@ class Layer {
   constructor(model, i) {
     const name = (end) => `model.layers.${i}.${end}`, linear = (end) => new Linear(model, name(end));
     this.angles = model.angles;
-    this.norm = new Norm(model, name("input_layernorm"));
-    this.norm2 = new Norm(model, name("post_attention_layernorm"));
+    this.norm = model.weight(name("input_layernorm"));
+    this.norm2 = model.weight(name("post_attention_layernorm"));
     this.qkv = ["q", "k", "v"].map((each) => linear(`self_attn.${each}_proj`));
     this.out = linear("self_attn.o_proj");
     this.gates = ["gate", "up"].map((each) => linear(`mlp.${each}_proj`));
@@ -182,12 +170,12 @@ class Layer {
   /** From a.x to next.x, for the rows from and up to an index. */
   forward(batch, from, to, a, next, base) {
     const rows = (tensor) => tensor.slice(from, to);
-    this.norm.forward(rows(a.x), rows(a.normed), rows(a.scale));
+    norm.forward(this.norm, rows(a.x), rows(a.normed), rows(a.scale));
     this.qkv.forEach((linear, i) => linear.forward(rows(a.normed), rows(a.qkv).part(i, 3), base));
     attention.forward(batch, from, to, a, this.angles);
     rows(a.middle).data.set(rows(a.x).data);
     this.out.forward(rows(a.heard), rows(a.middle), base, true);
-    this.norm2.forward(rows(a.middle), rows(a.normed2), rows(a.scale2));
+    norm.forward(this.norm2, rows(a.middle), rows(a.normed2), rows(a.scale2));
     this.gates.forEach((linear, i) => linear.forward(rows(a.normed2), rows(a.gates).part(i, 2), base));
     swiglu.forward(rows(a.gates), rows(a.active));
     rows(next.x).data.set(rows(a.middle).data);
@@ -199,11 +187,11 @@ class Layer {
     this.down.backward(a.active, d.x, d.active);
     swiglu.backward(a.gates, d.active, d.gates);
     this.gates.forEach((linear, i) => linear.backward(a.normed2, d.gates.part(i, 2), d.normed2, i > 0));
-    this.norm2.backward(a.middle, a.scale2, d.normed2, d.x);
+    norm.backward(this.norm2, a.middle, a.scale2, d.normed2, d.x);
     this.out.backward(a.heard, d.x, d.heard);
     attention.backward(batch, a, d, this.angles);
     this.qkv.forEach((linear, i) => linear.backward(a.normed, d.qkv.part(i, 3), isFirst ? null : d.normed, i > 0));
-    if (!isFirst) this.norm.backward(a.x, a.scale, d.normed, d.x);
+    if (!isFirst) norm.backward(this.norm, a.x, a.scale, d.normed, d.x);
   }
 }
 
@@ -221,7 +209,8 @@ export class Model {
     this.tensors = readSafetensors(weights).tensors;
     const adapted = Object.entries(this.tensors).filter(([name]) => name.endsWith("_proj.weight"));
     const numbers = sum(adapted.map(([, { shape: [outputs, inputs] }]) => rank * (outputs + inputs)));
-    [this.values, this.gradients] = [0, 0].map(() => memory.tensor(1, numbers).fill(0));
+    [this.values, this.gradients] = [0, 0].map(() => memory.tensor(1, numbers));
+    for (const { data } of [this.values, this.gradients]) data.fill(0);
     this.taken = 0;
     this.angles = memory.tensor(CONTEXT, HEAD); // cosines, then sines
     this.angles.data.forEach((_, i, all) => {
@@ -231,7 +220,7 @@ export class Model {
     this.embedding = this.weight("model.embed_tokens");
     this.embeddingT = transposed(this.embedding);
     this.layers = Array.from({ length: adapted.length / 7 }, (_, i) => new Layer(this, i));
-    this.norm = new Norm(this, "model.norm");
+    this.norm = this.weight("model.norm");
     this.linears = this.layers.flatMap((layer) => layer.linears);
     delete this.tensors;
     const { rows: vocabulary, columns: width } = this.embedding, inner = this.layers[0].down.base.columns;
@@ -261,7 +250,8 @@ export class Model {
 
   /** [PEFT's name, tensor] of each matrix or, with "gradient", of its gradient. */
   matrices(of = "value") {
-    return this.linears.flatMap(({ name, A, B }) => [[`${PREFIX}${name}.lora_A.weight`, A[of]], [`${PREFIX}${name}.lora_B.weight`, B[of]]]);
+    const named = (letter) => (linear) => [`${PREFIX}${linear.name}.lora_${letter}.weight`, linear[letter][of]];
+    return [...this.linears.map(named("A")), ...this.linears.map(named("B"))];
   }
 
   /** The adapter as a file of PEFT's, in float32; or the gradients. `about`: metadata, texts by name. */
@@ -273,8 +263,11 @@ export class Model {
   /** Take over an adapter, read by `readSafetensors`. Throws a RangeError for one of another model. */
   load({ tensors, about }) {
     for (const [name, matrix] of this.matrices()) {
-      const { shape, data } = tensors[name] ?? tensors[name.replace(PREFIX, "")] ?? { shape: [], data: [] }, wanted = [matrix.rows, matrix.columns];
-      if (`${shape}` !== `${wanted}` || !data.every(Number.isFinite)) throw new RangeError(`${name} is [${shape}]: expected [${wanted}], of finite numbers`);
+      const { shape = [], data = [] } = tensors[name] ?? tensors[name.replace(PREFIX, "")] ?? {};
+      const wanted = [matrix.rows, matrix.columns];
+      if (`${shape}` !== `${wanted}` || !data.every(Number.isFinite)) {
+        throw new RangeError(`${name} is [${shape}]: expected [${wanted}], of finite numbers`);
+      }
       matrix.data.set(data);
     }
     if (!(about.alpha > 0)) throw new RangeError(`the adapter's alpha is ${about.alpha}: expected a number in its metadata`);
@@ -282,9 +275,7 @@ export class Model {
     this.merge();
   }
 
-  merge() {
-    for (const linear of this.linears) linear.merge(this.alpha / this.rank);
-  }
+  merge() { for (const linear of this.linears) linear.merge(this.alpha / this.rank); }
 
   /** Room for the activations of all layers, and of what comes out above them; or of fewer. */
   rooms(batch, count = this.layers.length + 1) {
@@ -293,15 +284,14 @@ export class Model {
 
   /** Rows from and up to an index, through all layers. With `base` as if there were no adapter. */
   forward(batch, from, to, rooms, base = false) {
-    const ids = batch.ids.ints;
-    for (let i = from; i < to; i++) rooms[0].x.row(i).set(this.embedding.row(ids[i]));
+    for (let i = from; i < to; i++) rooms[0].x.row(i).set(this.embedding.row(batch.ids[i]));
     this.layers.forEach((layer, i) => layer.forward(batch, from, to, rooms[i], rooms[i + 1], base));
   }
 
   /** Of the same rows the logits of the token after each: [rows, vocabulary]; `top` is the room above the layers. */
   logits(from, to, top, logits) {
     const rows = (tensor) => tensor.slice(from, to);
-    this.norm.forward(rows(top.x), rows(top.normed), rows(top.scale));
+    norm.forward(this.norm, rows(top.x), rows(top.normed), rows(top.scale));
     multiply(rows(top.normed), this.embeddingT, logits);
   }
 
@@ -314,12 +304,11 @@ export class Model {
 
   /** The gradient of every matrix, from that of the logits of the rows from an index on. `d` is a layer's room. */
   backward(batch, from, rooms, dlogits, d) {
-    const rows = (tensor) => tensor.slice(from, batch.size), top = rooms.at(-1);
-    const all = (each) => Object.fromEntries(Object.entries(each).map(([name, tensor]) => [name, tensor.slice(0, batch.size)]));
-    d = all(d);
-    multiply(dlogits, this.embedding, rows(d.normed));
-    d.x.fill(0);
-    this.norm.backward(rows(top.x), rows(top.scale), rows(d.normed), rows(d.x));
-    for (let i = this.layers.length - 1; i >= 0; i--) this.layers[i].backward(batch, all(rooms[i]), d, i === 0);
+    const full = (room) => mapped(room, (tensor) => tensor.slice(0, batch.size)), rows = (tensor) => tensor.slice(from);
+    const top = full(rooms.at(-1)), all = full(d);
+    multiply(dlogits, this.embedding, rows(all.normed));
+    all.x.data.fill(0);
+    norm.backward(this.norm, rows(top.x), rows(top.scale), rows(all.normed), rows(all.x));
+    for (let i = this.layers.length - 1; i >= 0; i--) this.layers[i].backward(batch, full(rooms[i]), all, i === 0);
   }
 }

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ENGINE = ("tensors", "tokenizer", "model", "grpo", "worker")
+ENGINE = ("files", "tensors", "tokenizer", "model", "grpo", "worker")
 
 
 def engine() -> str:

@@ -34,14 +34,11 @@ export class Tokenizer {
   /** The pair that was learnt first is merged wherever it stands, until none is left. */
   #merge(pieces) {
     for (;;) {
-      let best = Infinity;
-      for (let i = 1; i < pieces.length; i++) best = Math.min(best, this.ranks.get(`${pieces[i - 1]} ${pieces[i]}`) ?? Infinity);
+      const ranks = pieces.map((piece, i) => this.ranks.get(`${piece} ${pieces[i + 1]}`) ?? Infinity);
+      const best = Math.min(...ranks);
       if (best === Infinity) return pieces;
       const merged = [];
-      for (let i = 0; i < pieces.length; i++) {
-        const pair = i + 1 < pieces.length && this.ranks.get(`${pieces[i]} ${pieces[i + 1]}`) === best;
-        merged.push(pair ? pieces[i] + pieces[++i] : pieces[i]);
-      }
+      for (let i = 0; i < pieces.length; i++) merged.push(ranks[i] === best ? pieces[i] + pieces[++i] : pieces[i]);
       pieces = merged;
     }
   }
@@ -52,7 +49,7 @@ export class Tokenizer {
     return TEXT.decode(Uint8Array.from(pieces.join(""), (character) => BYTES.get(character)));
   }
 
-  /** The ids of a question, or of a conversation [{ role, content }, …], in the chat template, up to where the reply begins. */
+  /** The ids of a question, or a conversation [{ role, content }, …], in the chat template, up to where the reply begins. */
   prompt(asked) {
     const conversation = typeof asked === "string" ? [{ role: "user", content: asked }] : asked;
     if (!Array.isArray(conversation) || !conversation.every((message) => typeof message?.content === "string")) {

@@ -16,7 +16,6 @@ const CALLS = {
   sample: ({ prompts, replies }) => trainer.sample(prompts, replies),
   learn: ({ rewards }) => trainer.learn(rewards),
   generate: ({ prompts, ...choices }, tell) => trainer.generate(prompts, { ...choices, tell: choices.isWatched && tell }),
-  logits: ({ ids, base }) => trainer.logits(ids, base),
   save: ({ about, of }) => trainer.model.save(about, of),
   bytes: () => trainer.memory.bytes,
 };
