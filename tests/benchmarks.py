@@ -743,7 +743,7 @@ def cpu_of_the_engine(steps: int, **changes) -> float:
         return engine.cpu - started
 
 
-def engine_rows(steps: int = 25) -> None:
+def engine_rows(steps: int = 12) -> None:
     """The lessons trained inside a page, by its own engine: how soon, how well, at what cost beside torch."""
     with tempfile.TemporaryDirectory() as folder, in_chromium(Path(folder)) as engine:
         found = {

@@ -341,7 +341,7 @@ def learn(engine, prompts: int = 2, **rewards):
         (lambda e: e.call("sample", prompts=[SUM, SUM], replies=[[5]] * 15), "for 16 replies"),
         (lambda e: e.call("sample", prompts=[SUM, SUM], replies=[[5]] * 15 + [[]]), "[]: expected prompts and replies"),
         (lambda e: e.call("sample", prompts=[SUM, SUM], replies=[[5]] * 15 + [[5, 1.5]]), "[5,1.5]: expected"),
-        (lambda e: e.call("sample", prompts=[SUM, SUM], replies=[[5]] * 15 + [[600]]), "with ids from 0 to 599"),
+        (lambda e: e.call("sample", prompts=[SUM, SUM], replies=[[5]] * 15 + [[600]]), "[600]: expected prompts"),
         (lambda e: learn(e, 0, good=[1.0] * 16), "call sample first"),
         (lambda e: learn(e, good=[1.0] * 15), "the reward good gave 15 numbers for 16 replies"),
         (lambda e: learn(e, good=["yes"] * 16), "the reward good gave yes: expected a finite number"),
