@@ -163,6 +163,8 @@ def test_a_step_is_that_of_trl(engine, tmp_path, case):
     assert sorted(ours["advantages"]) == pytest.approx(sorted(step["advantages"]), abs=1e-4)  # TRL shuffles
     assert apart(matrices(engine.call("save", of="gradient")), step["gradients"]) < 1e-3
     log = step["log"]
+    if "mask_truncated_completions" in case:
+        assert 0 < log["completions/clipped_ratio"] < 1 and any(step["advantages"])  # there is something to mask
     for name, value in ours["metrics"].items():
         if name not in ("step", "within_group_std", "completions/std_length"):  # the ledger's, not TRL's
             expected = None if log[name] is None else pytest.approx(log[name], rel=1e-3, abs=2e-5)

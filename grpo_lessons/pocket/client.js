@@ -2,15 +2,15 @@
 
 /** The model in a worker of its own, made of one text: no file is asked for. */
 export class Engine {
-  /** @param {string} source what `grpo_lessons.pocket.engine()` gives; the page's policy must allow `worker-src blob:` */
+  /** @param {string} source what `grpo_lessons.pocket.scripts.engine()` gives; the page's policy must allow `worker-src blob:` */
   constructor(source) {
-    const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    this.worker = new Worker(address);
-    URL.revokeObjectURL(address);
+    this.address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    this.worker = new Worker(this.address);
     this.waiting = new Map();
     this.count = 0;
     this.worker.onmessage = ({ data: { id, result, error, progress } }) => {
-      const { resolve, reject, tell } = this.waiting.get(id);
+      const { resolve, reject, tell } = this.waiting.get(id) ?? {};
+      if (!resolve) return; // an answer that was on its way when the worker was ended
       if (progress) return tell?.(progress);
       this.waiting.delete(id);
       if (error) reject(Object.assign(new Error(error.message), { name: error.name }));
@@ -31,6 +31,7 @@ export class Engine {
   /** End it at once, whatever it does, and give its memory back. */
   end(why = "it was ended") {
     this.worker?.terminate();
+    URL.revokeObjectURL(this.address); // not before: not every browser has read it when the worker has been made
     this.worker = null;
     for (const { reject } of this.waiting.values()) reject(new Error(`the worker has stopped: ${why}`));
     this.waiting.clear();
