@@ -706,6 +706,8 @@ def weigh(lesson: str, visits: list[list[pages.Sent]]) -> None:
             for sent in visits
         ]
         row(f"… {kind}", "", compared([sums(part) for part in parts], 2))
+
+
 # The engine in a page ------------------------------------------------------------------------------------------------
 
 # Completions a step: 32 are best to watch, but those of the length lesson are as short as its rewards are noisy.
