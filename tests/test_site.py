@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from grpo_lessons.web import site as builder
-from tests.support.browser import CHROMIUM, browse, failures
+from tests.support.browser import CHROMIUM, at_step, browse, failures, press
 from tests.support.pages import NPM, build, hosting, make_distribution, outside, serve_folder
 
 WHY = "needs Chromium, and npm for Pyodide"
@@ -55,6 +55,11 @@ def visit(address, **options):
         yield page, asked
 
 
+def wakes(page):
+    """Wait until the controls of a lesson answer."""
+    page.locator(".gl-awake").first.wait_for(state="attached", timeout=READY)
+
+
 @pytest.fixture(scope="module")
 def asleep(address):
     """The format lesson, just opened; and what it asked of other hosts."""
@@ -66,7 +71,7 @@ def asleep(address):
 def lesson(asleep):
     """The same, alive."""
     page, asked = asleep
-    page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+    wakes(page)
     page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)  # all cells have run
     return page, asked
 
@@ -76,8 +81,8 @@ def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls
     page.get_by_text("After 25 steps of training").first.wait_for(timeout=20_000)
     page.get_by_text("the controls wake").wait_for(timeout=20_000)
     page.locator("svg").filter(has_text="chance of a dead group").wait_for(timeout=READY)  # all of it, from marimo
-    assert page.get_by_role("button", name="Play", exact=True).count() == 0  # only Python puts it there
-    page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+    assert page.locator(".gl-awake").count() == 0  # only Python puts it there
+    wakes(page)
     page.locator("#waking").wait_for(state="detached", timeout=READY)
     assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
 
@@ -194,7 +199,7 @@ def test_break_it_scores_a_text(lesson):
 
 def test_a_recorded_run_plays_pauses_and_scrubs(lesson):
     page, _ = lesson
-    page.get_by_text("replay runs that were recorded").wait_for()
+    page.get_by_text("Recorded runs, replayed").click()
     page.get_by_role("button", name="Play", exact=True).click()
     page.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for(timeout=10_000)
     page.get_by_role("button", name="Pause", exact=True).click()
@@ -206,6 +211,27 @@ def test_a_recorded_run_plays_pauses_and_scrubs(lesson):
     page.get_by_text(re.compile("^A recording: step 1 of 25")).wait_for(timeout=5_000)
     slider.press("End")
     page.get_by_text("A recording: step 25 of 25").wait_for(timeout=5_000)
+
+
+def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
+    page, _ = lesson
+    train, stop = (page.get_by_role("button", name=name, exact=True) for name in ("Train", "Stop"))
+    press(page, "steps", "Home")
+    page.get_by_text("samples 32 completions").first.wait_for(timeout=5_000)
+    train.click()
+    page.locator(".train .status").get_by_text(re.compile("Starting|Loading|Answering")).first.wait_for(timeout=1_000)
+    page.get_by_text("Finished: 5 steps").wait_for(timeout=READY)
+    page.locator("[data-step='5'] .curve").first.wait_for(timeout=5_000)
+    assert page.get_by_text("this browser").count() >= 1 and page.locator("[data-step='5'] .card, .card").count() >= 8
+    press(page, "steps", "End")
+    page.get_by_text("max_steps=60").first.wait_for(state="attached", timeout=5_000)
+    train.click()
+    at_step(page, 2).wait_for(timeout=READY)
+    press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
+    stop.click()
+    page.get_by_text(re.compile(r"Stopped; what was learnt is kept: \d+ step")).wait_for(timeout=READY)
+    assert page.get_by_text("╌").count() >= 1  # the run before lies under it
+    assert failures(page) == []
 
 
 def test_every_recording_of_the_menu_is_drawn_from_its_first_step(lesson):
@@ -268,7 +294,7 @@ def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
 
 def test_the_variant_with_code_shows_it_and_runs(address):
     with visit(f"{address}/math-code.html") as (page, _):
-        page.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+        wakes(page)
         page.get_by_role("heading", name="Three exercises").scroll_into_view_if_needed()
         page.locator(".cm-content").filter(has_text="def my_final_answer").first.wait_for(timeout=10_000)
         assert page.locator("marimo-code-editor").count() == 0  # there are cells to write in
@@ -282,7 +308,7 @@ def test_three_lessons_live_in_frames_of_another_page(address):
     with visit(f"{address}/embed.html") as (page, _):
         light, dark, phone = page.locator("iframe").all()
         frame = light.content_frame
-        frame.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)
+        wakes(frame)
         frame.get_by_role("radio", name="tag count").click()
         frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for(timeout=10_000)
         dark.scroll_into_view_if_needed()
@@ -329,7 +355,7 @@ def test_a_frame_becomes_as_tall_as_its_lesson(to_copy, root):
     with serve_folder(root) as server, visit(f"{server}/host.html") as (page, _):
         page.wait_for_function("document.querySelector('iframe').clientHeight > 4000", timeout=READY)
         frame = page.locator("iframe").content_frame
-        frame.get_by_role("button", name="Play", exact=True).wait_for(timeout=READY)  # it lives in its sandbox
+        wakes(frame)  # it lives in its sandbox
         page.wait_for_timeout(1500)
         app = "document.getElementById('App')"
         assert (

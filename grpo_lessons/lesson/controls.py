@@ -75,9 +75,14 @@ class Controls:
     def __init__(self, opened: Opened, defaults: dict[str, Settings]):
         self.opened, self.defaults = opened, defaults
 
+    def usual(self, model: str) -> Settings:
+        """A lesson's settings for a model; in a browser half as many completions a step, which is better to watch."""
+        settings = settings_for(model, self.defaults)
+        return settings if self.opened.trains else replace(settings, batch_size=settings.batch_size // 2)
+
     def first(self, model: str) -> Settings:
         """The settings of a model as its controls first stand: the lesson's, with what the command line says."""
-        settings = settings_for(model, self.defaults)
+        settings = self.usual(model)
         given = {name: self.given(getattr(settings, name), name) for name in [*_CHOICES, "batch_size"]}
         return replace(settings, **given)
 
@@ -105,7 +110,7 @@ class Controls:
     def chosen(self, model: str, values: dict, batch_size: int) -> Settings:
         """The settings with what the controls say, within what the class allows."""
         said = {name: values[name] for name in _CHOICES if name in values} | {"batch_size": batch_size}
-        settings = replace(settings_for(model, self.defaults), **said)
+        settings = replace(self.usual(model), **said)
         return replace(settings, steps=min(settings.steps, self.opened.most_steps))
 
     def own(self, values: dict) -> dict:

@@ -42,19 +42,17 @@ class Replay:
         """The run that is replayed."""
         return self.runs[self.name]
 
-    def controls(self, playing: bool) -> mo.ui.dictionary:
-        """What is replayed, over which other run, how fast, and Play or Pause. In marimo a variable of the notebook."""
+    def controls(self, playing: bool, disabled: bool = False) -> dict[str, mo.ui.dropdown | mo.ui.button]:
+        """What is replayed, over which other run, how fast, and Play or Pause."""
         names, (word, kind) = list(self.runs), ("Pause", "neutral") if playing else ("Play", "success")
-        return mo.ui.dictionary(
-            {
-                "run": mo.ui.dropdown(names, value=self.name, label="recorded run", on_change=self.choose),
-                "against": mo.ui.dropdown(
-                    ["nothing", *names], value=self.against, label="over (dashed)", on_change=self.compare
-                ),
-                "speed": mo.ui.dropdown(list(SPEEDS), value=self.speed, label="speed", on_change=self.hurry),
-                "play": mo.ui.button(label=word, kind=kind, on_click=lambda _: self.press(playing)),
-            }
-        )
+        return {
+            "run": mo.ui.dropdown(names, value=self.name, label="recorded run", on_change=self.choose),
+            "against": mo.ui.dropdown(
+                ["nothing", *names], value=self.against, label="over (dashed)", on_change=self.compare
+            ),
+            "speed": mo.ui.dropdown(list(SPEEDS), value=self.speed, label="speed", on_change=self.hurry),
+            "play": mo.ui.button(label=word, kind=kind, disabled=disabled, on_click=lambda _: self.press(playing)),
+        }
 
     def slider(self, step: int | None) -> mo.ui.slider:
         """The steps, to scrub through; moved by hand it pauses. In marimo a variable of the notebook."""
@@ -128,5 +126,5 @@ def replayed(run: Run, step: int, against: Run | None = None, speed: float = 0) 
     return Report(f"A recording: step {step} of {run.steps_done}", then, against, speed=speed or 1)
 
 
-NO_TORCH = """**A recording.** A web page has no torch, so here you replay runs that were recorded: real ones, every step as it was.
-To train for yourself, take [the course](grpo-lessons.zip) home (Python 3.11 or later), `pip install -r requirements.txt`, and open this lesson: `python -m grpo_lessons` says how."""
+NO_TORCH = """**It trains here, in your browser.** *Train* teaches the pocket model, with the same method, by your own computer; nothing is sent anywhere. A web page has no torch: of real models you replay recordings.
+To train them, too, take [the course](grpo-lessons.zip) home (Python 3.11 or later), `pip install -r requirements.txt`, and open this lesson: `python -m grpo_lessons` says how."""

@@ -4,17 +4,22 @@ import gc
 import threading
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import marimo as mo
 
+from grpo_lessons.lesson.in_browser import Beside, carried_out, course
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import PACE
 from grpo_lessons.runs import Run
 from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Trained, Watch, explain, train
+from grpo_lessons.training.exchange import to_page
+from grpo_lessons.training.sources import is_pocket
 
 STOPPING = "Stopping after this step"
 
@@ -53,9 +58,18 @@ class Session:
     ):
         self.opened, self.publish, self.ended, self.busy = opened, publish, ended, busy
         self.halt = threading.Event()
+        self.engine = Beside()
         self.is_on = False
         self.last: Report | None = None
         self.trained: Trained | None = None  # the model of the last training that has one
+        self.adapter: bytes | None = None  # what the last training in a browser has learnt
+
+    @property
+    def learnt(self) -> bytes | None:
+        """What the last training of the pocket model has learnt, as the engine in a page reads it; None if there is none."""
+        if self.trained and self.trained.model and is_pocket(self.trained.run.settings["model"]):
+            return to_page(self.trained)
+        return self.adapter
 
     def stop(self) -> None:
         """End the training after the step under way, or a download; what was learnt is kept."""
@@ -71,20 +85,35 @@ class Session:
         before = self.last.run if self.last and self.last.run.metrics else None
         self.busy(True)
         self._say(Report("Starting", plan.new_run(), before))
-        me = weakref.ref(self)
-        mo.Thread(target=_work, args=(me, self.opened, self.halt, plan, before, resume), daemon=True).start()
+        told = _told(weakref.ref(self), self.opened, self.halt, plan, before)
+        work = (
+            partial(_by_trl, told, self.opened, plan, resume) if self.opened.trains else partial(self._here, told, plan)
+        )
+        mo.Thread(target=work, daemon=True).start()
+
+    async def _here(self, told, plan: Plan) -> None:
+        with told as (watch, done):
+            try:
+                run, self.adapter = await carried_out(course(plan, watch), self.engine.call)
+            finally:
+                self.engine.end()  # it gives its memory back
+            done(Trained(run))
 
     def _say(self, report: Report, trained: Trained | None = None, is_last: bool = False) -> None:
         self.last = replace(report, run=report.run.snapshot())
         if is_last:
-            self.is_on, self.trained = False, trained if trained and trained.model else self.trained
+            self.is_on = False
+            if trained and trained.model:
+                self.trained, self.adapter = trained, None
         self.publish(self.last)
         if is_last:
             self.ended(self.last)
             self.busy(False)
 
 
-def _work(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, before: Run | None, resume: bool) -> None:
+@contextmanager
+def _told(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, before: Run | None) -> Iterator[tuple]:
+    """What a training tells of itself: a `Watch`, and a function for what it leaves; an error is told as its end."""
     latest, limit = plan.new_run(), ""
 
     def say(phase: str, run: Run, error: str | None = None, **ending) -> None:
@@ -102,20 +131,26 @@ def _work(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, be
     def should_stop() -> bool:
         return halt.is_set() or me() is None or not opened.in_time(latest.seconds)
 
+    def done(trained: Trained) -> None:
+        lost = keep_record(trained.run, opened)
+        say(f"{ending(trained.run, limit)}{lost}", trained.run, trained=trained, is_last=True)
+
     try:
-        checkpoints = opened.folder / "unfinished" if opened.folder and opened.is_own else None
-        watch = Watch(should_stop=should_stop, update=update, who=opened.who, seconds=lambda: PACE.expected(plan))
-        trained = train(plan, watch, checkpoints, resume)
-        if not opened.is_own and trained.model:  # a server's visitor cannot save it; twenty of them took 4 GB
-            trained = Trained(trained.run)
-            gc.collect()  # the model stands in a circle of references
-        run = trained.run
-        lost = keep_record(run, opened)
-        say(f"{ending(run, limit)}{lost}", run, trained=trained, is_last=True)
+        yield Watch(should_stop=should_stop, update=update, who=opened.who, seconds=lambda: PACE.expected(plan)), done
     except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
         latest.state = "failed"
         say("The session ended with an error", latest, explain(error), is_last=True)
         traceback.print_exc()  # last: a stream may be gone, and the reader must be told first
+
+
+def _by_trl(told, opened: Opened, plan: Plan, resume: bool) -> None:
+    with told as (watch, done):
+        checkpoints = opened.folder / "unfinished" if opened.folder and opened.is_own else None
+        trained = train(plan, watch, checkpoints, resume)
+        if not opened.is_own and trained.model:  # a server's visitor cannot save it; twenty of them took 4 GB
+            trained = Trained(trained.run)
+            gc.collect()  # the model stands in a circle of references
+        done(trained)
 
 
 def ending(run: Run, limit: str) -> str:

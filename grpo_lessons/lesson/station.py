@@ -24,7 +24,7 @@ from grpo_lessons.lesson.replay import NO_TORCH, Replay
 from grpo_lessons.lesson.script import as_script, left_over, settings_of
 from grpo_lessons.lesson.session import Report, Session, kept
 from grpo_lessons.lesson.tryout import Tryout
-from grpo_lessons.lesson.words import failed, row, show
+from grpo_lessons.lesson.words import failed, fold, row, show
 from grpo_lessons.runs import Group, Run
 from grpo_lessons.training import Plan, Settings, is_pocket
 from grpo_lessons.training.sources import is_here, is_name
@@ -142,19 +142,20 @@ class Station:
 
     def buttons(self, busy: bool, plan: Plan) -> mo.ui.dictionary:
         """Train and Stop, and Go on after a kill; in a page, Play. In marimo they must be a variable of the notebook."""
-        if not self.opened.trains:
-            return self.replay.controls(busy)
         buttons = {
             "train": mo.ui.button(
                 label="Train",
                 kind="success",
-                disabled=busy or bool(plan.problem),
+                disabled=busy or bool(plan.problem or self._cannot(plan)),
                 on_click=lambda _: self._start(plan),
             ),
             "stop": mo.ui.button(
                 label="Stop", kind="danger", disabled=not busy, on_click=lambda _: self.session.stop()
             ),
         }
+        if not self.opened.trains:
+            training = self.session.is_on
+            buttons |= self.replay.controls(busy and not training, disabled=training)
         if self._is_left:
             done = f"Go on from step {self.left.run.steps_done} of {self.left.run.settings['steps']}"
             buttons["resume"] = mo.ui.button(label=done, kind="success", on_click=lambda _: self._resume())
@@ -164,6 +165,12 @@ class Station:
     def _is_left(self) -> bool:
         """Whether there is a killed training to go on with, and none has begun since."""
         return self.left is not None and self.session.last is None
+
+    def _cannot(self, plan: Plan) -> str | None:
+        """Why a plan cannot be trained in this opening."""
+        if self.opened.trains or is_pocket(plan.settings.model):
+            return None
+        return "A web page trains the pocket model only. Of this one there is a recording below; on your own machine it trains."
 
     def _start(self, plan: Plan) -> None:
         self.measurer.stop()
@@ -213,13 +220,14 @@ class Station:
         if self.opened.trains:
             return [show_cost(cost, plan)]
         awake = mo.Html('<i class="gl-awake"></i>')  # tells the page around the lesson that its controls now answer
-        return [awake, mo.callout(mo.md(NO_TORCH), kind="info")]
+        told = self._cannot(plan)
+        return [awake, mo.callout(mo.md(told or NO_TORCH), kind="warn" if told else "info")]
 
     def _row(self, buttons: mo.ui.dictionary, scrub: mo.ui.slider, status: str) -> list[mo.Html]:
+        below = [_beside([buttons["train"], buttons["stop"]], status)]
         if not self.opened.trains:
             menu = row(*(buttons[name] for name in ("run", "against", "speed")))
-            return [menu, _beside([buttons["play"]], status), scrub]
-        below = [_beside([buttons["train"], buttons["stop"]], status)]
+            return [*below, fold("Recorded runs, replayed", menu, row(buttons["play"], scrub))]
         if self._is_left:
             words = "A training of this lesson ended before its time. Go on from its last checkpoint, with its settings; *Train* would begin afresh."
             offer = mo.hstack([mo.md(words), buttons["resume"]], align="center")
@@ -230,8 +238,7 @@ class Station:
         """A recorded run, until a session has something of its own to show."""
         recorded = self.recorded if is_pocket(model) else self.runs.get(REAL, self.recorded)
         if report is None:
-            how = "Press Train to see it happen live." if self.opened.trains else "Press Play to see it happen."
-            return Report(f"A recording; no two runs are quite alike. {how}", recorded)
+            return Report("A recording; no two runs are quite alike. Press Train to see it happen live.", recorded)
         if report.run.metrics or report.before:
             return report
         return replace(report, before=recorded, names=("", "a recording, until yours begins"))
@@ -280,7 +287,7 @@ class Station:
 
     def tryout(self, question: str, adapter: str) -> Tryout:
         """Ask the pocket model in the page; see `Tryout`."""
-        return Tryout(self.opened, question, adapter, mo.notebook_location())
+        return Tryout(self.opened, question, adapter, mo.notebook_location(), lambda: self.session.learnt)
 
     # Beside it ---------------------------------------------------------------------------------------------------
 

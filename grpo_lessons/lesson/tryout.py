@@ -4,7 +4,7 @@ The model runs in a worker of the page (`pocket/ask.js`), so that it does where 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import marimo as mo
 
@@ -23,10 +23,19 @@ class Tryout:
         question: what stands in the field at first.
         adapter: the name of a run that left its adapter, such as "format_learns" (see `notebooks.record`).
         location: of the notebook; in a web page something whose str() is its address.
+        learnt: gives what the reader's own last training has learnt, if there is one.
     """
 
-    def __init__(self, opened: Opened, question: str, adapter: str, location: object):
+    def __init__(
+        self,
+        opened: Opened,
+        question: str,
+        adapter: str,
+        location: object,
+        learnt: Callable[[], bytes | None] = lambda: None,
+    ):
         self.opened, self.question, self.adapter, self.location = opened, question, adapter, location
+        self.learnt = learnt
 
     def button(self) -> mo.ui.run_button:
         """What loads the model. In marimo it must be a variable of the notebook."""
@@ -50,7 +59,10 @@ class Tryout:
 
                 with mo.status.spinner("Fetching what the widget needs", remove_on_exit=True):
                     await pyodide_js.loadPackage("anywidget")
-            return _widget(self.question, *(self._from_disk() if self.opened.has_disk else self._in_page()))
+            source, assets, given = self._from_disk() if self.opened.has_disk else self._in_page()
+            if learnt := self.learnt():
+                assets, given = assets | {"adapter": ""}, given | {"adapter": learnt}
+            return _widget(self.question, source, assets, given)
         except Exception as error:  # no network, a missing file, no anywidget: it must be said, whatever it is
             return failed(f"The model could not be loaded: {error}")
 
@@ -72,7 +84,7 @@ class Tryout:
         return here.read("public/pocket/ask.js"), assets, {}
 
 
-_ASK = "**Ask it yourself.** The model before and after a training with the settings of the recorded run; it is small enough to run in your browser"
+_ASK = "**Ask it yourself.** The model before and after your last training, or until there is one, that of the recorded run; it is small enough to run in your browser"
 
 
 def _widget(question: str, source: str, assets: dict, given: dict):

@@ -48,6 +48,11 @@ class Ledger:
         self.rewards[name] = reward
         return watched
 
+    def ask(self, rewards: Sequence[Reward], **seen) -> None:
+        """Ask the rewards about a step as TRL does, and write down what they say."""
+        self.seen, self.rewards = seen, {reward_name(reward): reward for reward in rewards}
+        self.scores = {name: ask(reward, **seen) for name, reward in self.rewards.items()}
+
     def rewards_RPG(self) -> list[list[list[float | None]]]:
         """What each reward said in this step."""
         size, each = self.settings.group_size, [self.scores[name] for name in self.rewards]

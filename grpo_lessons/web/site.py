@@ -109,7 +109,8 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     (out / "public" / "pocket").mkdir()
     for name in ("model.safetensors", "tokenizer.json"):
         shutil.copy(pocket.PATH / name, out / "public" / "pocket")
-    (out / "public" / "pocket" / "ask.js").write_text(scripts.widget("ask"), encoding="utf-8")
+    for name, script in {"ask.js": scripts.widget("ask"), "engine.js": scripts.engine()}.items():
+        (out / "public" / "pocket" / name).write_text(script, encoding="utf-8")
     add_python(out, offline, index)
     for page in out.glob("*.html"):
         _send_ahead(page)

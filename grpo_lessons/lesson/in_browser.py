@@ -1,0 +1,193 @@
+"""A training in the reader's own browser: the pocket model is sampled and learnt from there, and Python says what it is paid.
+
+The engine of `pocket` runs in a worker. `course` is what is asked of it, one call after the other, and knows neither page nor
+server: it yields each call and is sent the answer. `Beside` carries the calls where Python runs in the page itself.
+"""
+
+import asyncio
+import json
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from datetime import date
+
+from grpo_lessons.calling import ask
+from grpo_lessons.rewards import Reward, reward_name
+from grpo_lessons.runs import Completion, Evaluation, Run
+from grpo_lessons.text import question
+from grpo_lessons.training import Plan, Watch
+from grpo_lessons.training.ledger import Ledger
+from grpo_lessons.training.models import ReferenceLogProb
+
+Call = tuple[str, dict]  # of worker.js: its name, and what it is given
+ASKED_AT_ONCE = 32  # held-out prompts: between two such calls a page can be told how far it is, and Stop be heard
+
+
+class EngineError(ValueError):
+    """What the worker could not do, in its words."""
+
+
+def course(plan: Plan, watch: Watch) -> Generator[Call, dict, tuple[Run, bytes]]:
+    """A training as calls of the engine; returns its record, and the adapter that it has learnt.
+
+    Raises: ValueError for a plan that cannot be trained; what a reward raises.
+    """
+    if refusal := plan.refusal:
+        raise ValueError(refusal)
+    settings, run = plan.settings, plan.new_run()
+    judges = [judge for judge in plan.judges if not isinstance(judge, ReferenceLogProb)]  # torch is asked about that
+    run.provenance = {"model": "pocket", "hardware": "this browser", "date": date.today().isoformat()}
+    watch.update("Loading the model (2 MB)", run)
+    yield "start", {"settings": dict(vars(settings))}
+
+    def answer(when: str) -> Generator[Call, dict, Evaluation | None]:
+        if not plan.held_out:
+            return None
+        watch.update(f"Answering {len(plan.held_out)} held-out prompts, {when}", run)
+        texts, ids = [], []
+        for first in range(0, len(plan.held_out), ASKED_AT_ONCE):
+            some = [row["prompt"] for row in plan.held_out[first : first + ASKED_AT_ONCE]]
+            said = yield "generate", {"prompts": some, "seed": settings.seed + 1 + first}
+            texts, ids = texts + said["texts"], ids + said["ids"]
+        return _judged(plan.held_out, texts, ids, judges)
+
+    run.before = yield from answer("before")
+    every = plan.evaluate_every if plan.held_out else 0
+    ledger, rows, began = (
+        Ledger(settings, judges, lambda: None),
+        _shuffled(plan.prompts, settings.seed),
+        time.monotonic(),
+    )
+    watch.update(f"Step 1 of {settings.steps}: sampling", run)
+    while run.steps_done < settings.steps and not watch.should_stop():
+        asked = [next(rows) for _ in range(settings.batch_size // settings.group_size)]
+        said = yield "sample", {"prompts": [row["prompt"] for row in asked]}
+        ledger.ask(plan.rewards, **_columns(asked, said["texts"], said["ids"], settings.group_size))
+        for name, scores in ledger.scores.items():
+            if wrong := [score for score in scores if score is not None and not math.isfinite(score)]:
+                raise ValueError(f"The reward {name} gave {wrong[0]}: expected a finite number, or None.")
+        learnt = yield "learn", {"rewards": dict(ledger.scores)}
+        run.metrics.append(learnt["metrics"] | ledger.metrics() | {"seconds": round(time.monotonic() - began, 3)})
+        if (run.steps_done - 1) % plan.sample_every == 0 or run.steps_done == settings.steps:
+            run.groups.append(ledger.group(run.steps_done))
+        if every and run.steps_done % every == 0 and run.steps_done < settings.steps:
+            run.metrics[-1] |= (yield from answer("meanwhile")).as_metrics()
+        watch.update(f"Step {run.steps_done} of {settings.steps}", run)
+    run.state = "stopped" if run.steps_done < settings.steps else "finished"
+    run.after = yield from answer("after")
+    if run.after and plan.evaluate_every and run.metrics:
+        run.metrics[-1] |= run.after.as_metrics()
+    about = {"settings": json.dumps(vars(settings)), "provenance": json.dumps(run.provenance)}
+    return run, (yield "save", {"about": about})
+
+
+async def carried_out(calls: Generator, call: Callable[[str, dict], Awaitable[dict]]):
+    """What a `course` returns, every call of it carried out by `call`; what that raises, the course is told."""
+    said = error = None
+    while True:
+        try:
+            name, given = calls.throw(error) if error else calls.send(said)
+        except StopIteration as end:
+            return end.value
+        try:
+            said, error = await call(name, given), None
+        except EngineError as told:
+            error = told
+
+
+def _shuffled(rows: list[dict], seed: int) -> Iterator[dict]:
+    """The rows again and again, in another order each time."""
+    dice = random.Random(seed)
+    while True:
+        yield from dice.sample(rows, len(rows))
+
+
+def _columns(rows: list[dict], texts: list[str], ids: list[list[int]], each: int = 1) -> dict[str, list]:
+    """What TRL passes to a reward: prompts, completions and every other column, one entry for each reply."""
+    repeated = [row for row in rows for _ in range(each)]
+    talks = isinstance(rows[0]["prompt"], list)
+    completions = [[{"role": "assistant", "content": text}] for text in texts] if talks else texts
+    columns = {name: [row[name] for row in repeated] for name in rows[0] if name != "prompt"}
+    prompts = [row["prompt"] for row in repeated]
+    return columns | {"prompts": prompts, "completions": completions, "completion_ids": ids}
+
+
+def _judged(rows: list[dict], texts: list[str], ids: list[list[int]], judges: list[Reward]) -> Evaluation:
+    columns = _columns(rows, texts, ids)
+    scores = {reward_name(judge): ask(judge, **columns) for judge in judges}
+    return Evaluation(
+        prompts=[question(row["prompt"]) for row in rows],
+        completions=[
+            Completion(text, len(ids[i]), {name: said[i] for name, said in scores.items()})
+            for i, text in enumerate(texts)
+        ],
+    )
+
+
+class Beside:
+    """The engine in a worker of the page in which Python runs, too; `end` gives its memory back."""
+
+    def __init__(self):
+        self.worker, self.waiting = None, {}
+
+    async def call(self, name: str, given: dict) -> dict | bytes:
+        """What `worker.js` answers. Raises: EngineError for what it throws, or where a file of the model does not come."""
+        from js import JSON
+
+        if name == "start":
+            self.end()
+            await self._begin()
+        if self.worker is None:
+            raise EngineError("The training was ended.")
+        future = asyncio.get_running_loop().create_future()
+        self.waiting[number := len(self.waiting) + 1] = future
+        message = JSON.parse(json.dumps({"id": number, "call": name, "given": given}))
+        if name == "start":
+            message.given.weights = await _fetched("model.safetensors", "arrayBuffer")
+            message.given.tokenizer = JSON.parse(await _fetched("tokenizer.json", "text"))
+        self.worker.postMessage(message)
+        return await future
+
+    async def _begin(self) -> None:
+        from js import URL, Blob, Worker
+        from pyodide.ffi import create_proxy, to_js
+
+        address = URL.createObjectURL(Blob.new(to_js([await _fetched("engine.js", "text")])))
+        self.worker = Worker.new(address)
+        self.worker.onmessage = create_proxy(lambda event: self._hear(event.data))
+        self.worker.onerror = create_proxy(lambda event: self.end(str(event.message or "the browser did not start it")))
+
+    def _hear(self, data) -> None:
+        from js import JSON
+
+        if hasattr(data, "progress") or (future := self.waiting[data.id]).done():
+            return
+        if hasattr(data, "error"):
+            future.set_exception(EngineError(f"{data.error.message}"))
+        else:
+            is_file = hasattr(data.result, "to_bytes")
+            future.set_result(data.result.to_bytes() if is_file else json.loads(JSON.stringify(data.result)))
+
+    def end(self, why: str = "The training was ended.") -> None:
+        """End the worker at once, whatever it does."""
+        if self.worker is not None:
+            self.worker.terminate()
+        self.worker, waiting, self.waiting = None, self.waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(EngineError(why))
+
+
+async def _fetched(name: str, kind: str):
+    """A file of the pocket model, as a JavaScript object."""
+    from js import fetch
+
+    try:
+        answer = await fetch(f"../public/pocket/{name}")
+        if answer.ok:
+            return await getattr(answer, kind)()
+        why = answer.status
+    except Exception as error:  # JavaScript's, of the network
+        why = error
+    raise EngineError(f"The model could not be loaded ({name}: {why}).") from None
