@@ -1,4 +1,4 @@
-"""Every lesson for somebody who sees otherwise, or has no mouse: axe-core's rules, contrast among them, in light and in dark."""
+"""Every lesson, and the first page, for somebody who sees otherwise, or has no mouse: axe-core's rules, contrast among them, in light and in dark."""
 
 import os
 import shutil
@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 from grpo_lessons.course import LESSONS
+from grpo_lessons.web import site
 from tests.support.browser import CHROMIUM, browse, serve
-from tests.support.pages import NPM
+from tests.support.pages import NPM, serve_folder
 
 pytestmark = pytest.mark.skipif(
     (CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason="needs Chromium, and npm for axe-core"
@@ -36,11 +37,31 @@ def test_axe_finds_nothing_serious_in_light_or_dark(axe, name, tmp_path):
         for theme in ("light", "dark"):
             page.evaluate(THEME, theme)
             page.wait_for_timeout(500)  # colours fade over
-            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-            assert found["passes"], "axe has looked at nothing"
-            serious = {
-                each["id"]: [(node["target"], node["failureSummary"]) for node in each["nodes"][:3]]
-                for each in found["violations"]
-                if each["impact"] in ("serious", "critical")
-            }
-            assert serious == {}, (name, theme)
+            assert violations(page, "serious", "critical") == {}, (name, theme)
+
+
+def violations(page, *impacts: str) -> dict:
+    """What axe finds, of these impacts if any are named: by the name of its rule."""
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    assert found["passes"], "axe has looked at nothing"
+    return {
+        each["id"]: [(node["target"], node["failureSummary"]) for node in each["nodes"][:3]]
+        for each in found["violations"]
+        if not impacts or each["impact"] in impacts
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_at_all_in_the_training_on_the_first_page(axe, scheme, tmp_path):
+    site.write_pages(tmp_path)
+    with serve_folder(tmp_path) as address, browse(f"{address}/train.html", scheme=scheme) as page:
+        page.evaluate(axe)
+        assert violations(page) == {}
+        page.get_by_role("button", name="Train it").click()
+        page.locator('.first[data-step="2"]').wait_for(timeout=30_000)
+        assert violations(page) == {}
+        page.get_by_role("button", name="Train it again").wait_for(timeout=90_000)
+        assert violations(page) == {}
+        page.goto(f"{address}/index.html")
+        page.evaluate(axe)
+        assert violations(page) == {}

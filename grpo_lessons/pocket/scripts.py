@@ -24,6 +24,11 @@ def widget(name: str) -> str:
     return f"const ENGINE = {json.dumps(engine())};\n{_joined('client', name)}"
 
 
+def first() -> str:
+    """The source of the training on the site's first page, which fetches engine and model by itself."""
+    return _joined("client", "first")
+
+
 def _joined(*names: str) -> str:
     """One script: what the files import of each other stands in it, and comments stay with the files."""
     text = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in names)

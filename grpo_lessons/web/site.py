@@ -32,8 +32,12 @@ from grpo_lessons.course import LESSONS, MINUTES
 from grpo_lessons.curves import curves
 from grpo_lessons.here import NOTEBOOKS
 from grpo_lessons.lesson.marimo_inside import PYODIDE_VERSION
+from grpo_lessons.palette import SHADES
 from grpo_lessons.pocket import scripts
+from grpo_lessons.problems import sums
 from grpo_lessons.runs import Run
+from grpo_lessons.text import question
+from grpo_lessons.training.settings import Settings
 from grpo_lessons.web.render import render
 
 ROOT = NOTEBOOKS.parent
@@ -106,15 +110,10 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     _pack(out / "grpo-lessons.zip")
     (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
     shutil.copytree(NOTEBOOKS / "cases", out / "cases")
-    (out / "public" / "pocket").mkdir()
-    for name in ("model.safetensors", "tokenizer.json"):
-        shutil.copy(pocket.PATH / name, out / "public" / "pocket")
-    for name, script in {"ask.js": scripts.widget("ask"), "engine.js": scripts.engine()}.items():
-        (out / "public" / "pocket" / name).write_text(script, encoding="utf-8")
     add_python(out, offline, index)
     for page in out.glob("*.html"):
         _send_ahead(page)
-    _write_pages(out, base)
+    write_pages(out, base)
 
 
 def _export(lesson: str, page: Path, mode: str, base: str) -> None:
@@ -350,7 +349,15 @@ def _closure(names: tuple[str, ...], packages: dict) -> set[str]:
 # The pages around the lessons ------------------------------------------------------------------------------------------
 
 
-def _write_pages(out: Path, base: str) -> None:
+def write_pages(out: Path, base: str = "") -> None:
+    """The pages around the lessons, and what they train: all that the first page needs."""
+    folder = out / "public" / "pocket"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("model.safetensors", "tokenizer.json"):
+        shutil.copy(pocket.PATH / name, folder)
+    made = {"ask.js": scripts.widget("ask"), "engine.js": scripts.engine(), "first.js": scripts.first()}
+    for name, script in made.items():
+        (folder / name).write_text(script, encoding="utf-8")
     shutil.copy(NOTEBOOKS / "public" / "format.png", out / "preview.png")  # what a link to the site shows
     run = Run.load(NOTEBOOKS / "public" / "format_learns.json")
     words = {
@@ -367,13 +374,26 @@ def _write_pages(out: Path, base: str) -> None:
         "steps": run.steps_done,
         "lessons": LESSONS,
         "minutes": MINUTES,
+        "shades": SHADES,
+        "first": _first_training(),
     }
-    for name in ("index.html", "embed.html"):
+    for name in ("index.html", "train.html", "embed.html"):
         (out / name).write_text(render(name, **words), encoding="utf-8")
     if base:  # both want whole addresses
         files = ["", *(f"{name}.html" for name in LESSONS)]
         (out / "sitemap.xml").write_text(render("sitemap.xml", base=base, files=files), encoding="utf-8")
         (out / "robots.txt").write_text(f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n", encoding="utf-8")
+
+
+def _first_training() -> dict:
+    """What the first page trains on: the format lesson's, with half its replies a step, and what is asked before and after."""
+    usual, asked = Settings(batch_size=32), "What is 12 + 45 + 38?"  # the format lesson's own question
+    train, held_out = ([question(row["prompt"]) for row in sums(256, split=split)] for split in ("train", "held-out"))
+    return {
+        "settings": {name: getattr(usual, name) for name in ("steps", "batch_size", "group_size")},
+        "questions": [each for each in train if each != asked],
+        "asked": [asked, *held_out[: usual.batch_size - 1]],
+    }
 
 
 def main(argv: list[str] | None = None) -> None:
