@@ -34,7 +34,7 @@ with app.setup(hide_code=True):
     FAILURES = ("longer is better", "longer, cut-off texts left out", "signed")
     _blind = {"beta": 0.0, "max_completion_length": 64}  # nothing that holds the sentences
     DEFAULT = {
-        "pocket": Settings(steps=50, learning_rate=5e-3, **_blind),
+        "pocket": Settings(steps=50, learning_rate=5e-3, seed=4, **_blind),  # of five seeds, the one in the middle
         SMOLLM2: Settings(model=SMOLLM2, steps=10, batch_size=32, accumulation=8, learning_rate=1e-3, **_blind),
     }
     CURVES = {  # what there is to watch; every figure takes its own choice of them

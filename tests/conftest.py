@@ -11,6 +11,7 @@ import pytest
 os.environ["TMPDIR"] = os.environ["TEMP"] = tempfile.mkdtemp(prefix="grpo-")
 atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
 tempfile.tempdir = None
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # two tests at a time: threads that wait must leave the cores to the other
 os.environ["GRPO_LESSONS_RUNS"] = tempfile.mkdtemp() + "/runs"  # a learner's own runs stay as they are
 
 

@@ -5,7 +5,18 @@ import re
 
 import pytest
 
-from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, settle, shown
+from tests.support.browser import (
+    CHROMIUM,
+    at_step,
+    check_untouched,
+    failures,
+    lesson,
+    press,
+    reading,
+    settle,
+    shown,
+    slide,
+)
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -24,7 +35,7 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
         "text before",
         "4 sampled completions",
         "What would have seen it",
-        "Both, in numbers",
+        "Do they cost precision?",
         "Not yet.",
     )
 
@@ -72,7 +83,7 @@ def test_a_run_that_fails_is_chosen_and_explained(page):
 
 
 def test_training_arrives_at_the_target_that_the_reader_set(page):
-    press(page, "target (tokens)", " ".join(["ArrowLeft"] * 10))
+    slide(page, "target (tokens)", 10)
     shown(page, "LengthReward(target=10").first.wait_for(timeout=10_000)
     press(page, "completions a step", " ".join(["ArrowLeft"] * 5))
     shown(page, "samples 24 completions").wait_for(timeout=10_000)  # enough to learn it, in half the time

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, shown
+from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, shown, slide
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -82,7 +82,8 @@ def test_a_run_that_fails_is_chosen_and_explained(page):
 def test_training_on_answers_only_teaches_to_think(page):
     shown(page, "A thought stands in front of right answers, and is pushed up with them", exact=True).click()
     shown(page, "Noted.").wait_for(timeout=10_000)
-    press(page, "steps", " ".join(["ArrowLeft"] * 25))
+    slide(page, "steps", 25)
+    shown(page, re.compile("max_steps=25")).first.wait_for(state="attached", timeout=10_000)
     shown(page, re.compile("At most .*: 25 steps|Loading torch|Measuring")).first.wait_for(timeout=30_000)
     page.get_by_role("button", name="Train").click()
     shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)

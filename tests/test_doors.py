@@ -17,6 +17,7 @@ from marimo._utils.marimo_path import MarimoPath
 from packaging.requirements import Requirement
 
 from grpo_lessons.course import LESSONS
+from grpo_lessons.web.site import find_uv
 from tests.support.browser import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -45,19 +46,19 @@ def test_a_notebook_names_the_course_and_its_marimo_and_nothing_that_a_page_woul
 
 def test_uv_finds_all_that_a_notebook_needs_from_its_header_alone():
     """As `marimo edit --sandbox` asks it to; nothing is installed here, torch alone would be gigabytes."""
-    command = ["uv", "export", "--quiet", "--no-hashes", "--script", NOTEBOOKS["format"]]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    command = [find_uv(), "export", "--quiet", "--no-hashes", "--script", NOTEBOOKS["format"]]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = {line.partition("==")[0] for line in done.stdout.splitlines()}
     assert {"marimo", "torch", "trl", "gguf", "anywidget"} <= found and "-e ." in done.stdout
 
 
-def said_in_a_terminal(*command: str) -> str:
-    """What a program says in a terminal, until it asks or gives an address; then it is ended."""
+def said_in_a_terminal(*command: str, uv: bool) -> str:
+    """What a program says in a terminal, with uv in sight or without, until it asks or gives an address; then it is ended."""
     pty = pytest.importorskip("pty")  # none on Windows
     ours, its = pty.openpty()
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # as in an activated environment
+    folders = [each for each in os.environ["PATH"].split(os.pathsep) if not shutil.which("uv", path=each)]
+    path = os.pathsep.join([str(Path(find_uv()).parent), *folders] if uv else folders)
     program = subprocess.Popen(
         [sys.executable, "-m", *command, "--headless", "--port", str(free_port())],
         cwd=ROOT, stdin=its, stdout=its, stderr=its, start_new_session=True, env=os.environ | {"PATH": path},
@@ -78,13 +79,16 @@ def said_in_a_terminal(*command: str) -> str:
 @pytest.mark.parametrize("door", ["grpo_lessons format", "marimo edit notebooks"])
 def test_where_uv_is_installed_the_doors_of_the_readme_ask_nothing(door):
     assert "python -m grpo_lessons length" in README and "`marimo edit notebooks`" in README
-    said = said_in_a_terminal(*door.split())
+    said = said_in_a_terminal(*door.split(), uv=True)
     assert "http://" in said and "[Y/n]" not in said, said
 
 
-def test_marimo_itself_asks_before_it_opens_one_notebook():
+def test_marimo_asks_before_it_opens_one_notebook_only_where_uv_is_and_the_course_brings_none():
     """Once it does not, `python -m grpo_lessons` needs no flag, and the README no sentence about it."""
-    assert "[Y/n]" in said_in_a_terminal("marimo", "edit", "notebooks/grpo_format.py")
+    one = ("marimo", "edit", "notebooks/grpo_format.py")
+    assert "[Y/n]" in said_in_a_terminal(*one, uv=True)
+    assert "[Y/n]" not in (said := said_in_a_terminal(*one, uv=False)) and "http://" in said
+    assert not re.search(r"^uv\b", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", LESSONS)

@@ -1,6 +1,7 @@
 """A training in a browser, without one: the course that Python holds, and the page's own engine under node."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -37,7 +38,8 @@ def trained(node, plan: Plan, watch: Watch = NOBODY) -> tuple[Run, bytes]:
         except engine.EngineError as error:
             raise EngineError(str(error)) from None
 
-    return asyncio.run(carried_out(course(plan, watch), call))
+    with ThreadPoolExecutor(1) as thread:  # Playwright, in other tests, keeps a loop in this one
+        return thread.submit(asyncio.run, carried_out(course(plan, watch), call)).result()
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
 from grpo_lessons.training import SMOLLM2, Plan, Settings, explain, fit, keep, line, machine, models, train
 from grpo_lessons.training.machine import Driver
+from grpo_lessons.web.site import find_uv
 from tests.test_rewards import cases
 
 ROOT = Path(__file__).parents[1]
@@ -308,7 +309,9 @@ def locked(tmp_path_factory):
     pins = [pin for line in text.splitlines() if (pin := line.partition("#")[0].strip())]
     project = f'name = "pins"\nversion = "0"\nrequires-python = ">=3.11"\ndependencies = {json.dumps(pins)}\n'
     (folder / "pyproject.toml").write_text(f"[project]\n{project}", encoding="utf-8")
-    done = subprocess.run(["uv", "lock"], cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=300)
+    done = subprocess.run(
+        [find_uv(), "lock"], cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=300
+    )
     assert done.returncode == 0, done.stderr[-1000:]
     return tomllib.loads((folder / "uv.lock").read_text(encoding="utf-8"))["package"]
 

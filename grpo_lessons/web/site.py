@@ -7,6 +7,7 @@ loads of it only what its lesson imports, and the rest when it is imported.
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ import urllib.request
 import zipfile
 from contextlib import suppress
 from email.parser import HeaderParser
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import URLError
@@ -55,6 +57,7 @@ COMPILED = ("pyyaml",)  # by Pyodide only
 DRAWING = ("matplotlib",)  # and what it depends on: loaded while the lesson is already in use
 
 
+UV = "uv==0.13.9"
 BESIDE = Path(__file__).parent
 NODE = shutil.which("node")
 NAMELESS = '<meta name="description" content="a marimo app" />'
@@ -116,18 +119,36 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     write_pages(out, base)
 
 
+@cache
+def find_uv() -> str:
+    """uv, with which marimo packs the course for a page: as it is installed, or fetched from PyPI for as long as this runs.
+
+    The course does not require it: where uv is in sight, `marimo edit FILE` asks before it opens a notebook.
+    """
+    if found := shutil.which("uv"):
+        return found
+    folder = tempfile.mkdtemp(prefix="uv-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, UV]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if not (found := shutil.which("uv", path=f"{folder}/bin")):
+        raise CannotBuild(
+            f"marimo packs a page with uv, and it could not be fetched. Install it:\n{done.stderr[-500:]}"
+        )
+    return found
+
+
 def _export(lesson: str, page: Path, mode: str, base: str) -> None:
     notebook = NOTEBOOKS / f"grpo_{lesson}.py"
     command = [sys.executable, "-m", "marimo", "export", "html-wasm", notebook, "-o", page, "--mode", mode]
     options = ["--execute", "--no-sandbox", "--force"]  # executed here: a page shows its content before Python has come
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # uv lies beside python
     done = subprocess.run(
         [*command, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"PATH": path, "MARIMO_PYODIDE_LOCK_FILE": str(page.parents[1] / "pyodide-lock.json")},
+        env=os.environ | {"UV": find_uv(), "MARIMO_PYODIDE_LOCK_FILE": str(page.parents[1] / "pyodide-lock.json")},
     )
     if done.returncode or not page.exists():
         raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-500:]}{done.stderr[-1500:]}")

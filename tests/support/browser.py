@@ -93,6 +93,21 @@ def press(page, label: str, keys: str) -> None:
         slider.press(key)
 
 
+def slide(page, label: str, value: int) -> None:
+    """Bring the slider under a label to a value with the keyboard; a busy page may lose a key, as a reader would see."""
+    slider = page.locator("marimo-slider", has=page.get_by_text(label, exact=True)).get_by_role("slider")
+    slider.focus()
+    for _ in range(200):
+        off = value - int(slider.get_attribute("aria-valuenow"))
+        if off:
+            slider.press("ArrowRight" if off > 0 else "ArrowLeft")
+        else:
+            page.wait_for_timeout(300)  # it stays there
+            if int(slider.get_attribute("aria-valuenow")) == value:
+                return
+    raise AssertionError(f"{label} does not come to {value}")
+
+
 @contextmanager
 def lesson(name: str, runs: Path) -> Iterator:
     """A lesson as a learner opens it, in a page of its own, ready to be trained."""
