@@ -52,9 +52,7 @@ def _(opened, station):
 
     `<think>12 + 45 = 57. 57 + 38 = 95.</think><answer>95</answer>`
 
-    It does so in **{_before:.0%}** of its replies. After {_run.steps_done} steps of training it does so in **{_after:.0%}**,
-    and no step of that training showed it an example. It knew the shape as one habit among a dozen; all it got was a number for each of its own
-    replies: **1** if the shape was right, **0** if not.
+    It does so in **{_before:.0%}** of its replies. After {_run.steps_done} steps of training it does so in **{_after:.0%}**, and no step of that training showed it an example. It knew the shape as one habit among a dozen; all it got was a number for each of its own replies: **1** if the shape was right, **0** if not.
 
     Here are the same questions, asked before and after. Its sums are often wrong at first. Nobody will correct them; keep an eye on them.
 
@@ -73,9 +71,7 @@ def _(QUESTION, REPLIES, opened):
         f"""
     ## 1 · The loop in one picture
 
-    The method is **GRPO**, Group Relative Policy Optimization. Take one prompt and let the model write several completions: a **group**.
-    A {word("reward")} function gives each one a number. Then compare *within the group*, where all had the same prompt, easy or hard: what did better than its siblings is made
-    {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference, scaled (station 3), is the **advantage**. Repeat.
+    The method is **GRPO**, Group Relative Policy Optimization. Take one prompt and let the model write several completions: a **group**. A {word("reward")} function gives each one a number. Then compare *within the group*, where all had the same prompt, easy or hard: what did better than its siblings is made {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference, scaled (station 3), is the **advantage**. Repeat.
     """,
         lesson.fold("The loop, with four replies", _picture),
         """
@@ -93,8 +89,7 @@ def _():
         """
     ## 2 · Play with the reward
 
-    Everything hangs on that number. Below are eight replies to one question, and three ways to reward them.
-    **Which replies earn something they should not?** Try each reward, and both formats.
+    Everything hangs on that number. Below are eight replies to one question, and three ways to reward them. **Which replies earn something they should not?** Try each reward, and both formats.
     """,
         which_format,
         which_reward,
@@ -107,13 +102,9 @@ def _(QUESTION, REPLIES, opened, which_format, which_reward):
     _tags = TAGS[which_format.value]
     _group = scored(REPLIES[which_format.value], form_reward(which_reward.value, _tags))
     _said = {
-        "strict": """**Strict** pays 1 only for the two blocks in order, each once, with something in each and nothing around them.
-    One reply in eight earns it. Honest, but a model that never happens to write the format never earns a thing.""",
-        "tag count": """**Tag count** pays a quarter for each of the four tags that occurs exactly once. A model can earn a part of it on
-    the way, which helps it to start. It does not see order or content: empty thoughts and swapped blocks are paid in full.""",
-        "tutorial": """**Tutorial** is a reward often found in tutorials: 1.0 if both blocks are there and the first has more than 20 characters, 0.5 if it is shorter, else 0.
-    Twenty-one times *x* earn full marks, empty tags earn half, and it does not mind chatter around the blocks. In the code format it even
-    pays the honest reply, whose code is short, half of what the *x* get.""",
+        "strict": """**Strict** pays 1 only for the two blocks in order, each once, with something in each and nothing around them. One reply in eight earns it. Honest, but a model that never happens to write the format never earns a thing.""",
+        "tag count": """**Tag count** pays a quarter for each of the four tags that occurs exactly once. A model can earn a part of it on the way, which helps it to start. It does not see order or content: empty thoughts and swapped blocks are paid in full.""",
+        "tutorial": """**Tutorial** is a reward often found in tutorials: 1.0 if both blocks are there and the first has more than 20 characters, 0.5 if it is shorter, else 0. Twenty-one times *x* earn full marks, empty tags earn half, and it does not mind chatter around the blocks. In the code format it even pays the honest reply, whose code is short, half of what the *x* get.""",
     }
     lesson.show(
         f"<p><b>{QUESTION[which_format.value]}</b></p>",
@@ -157,8 +148,7 @@ def _(opened):
         f"""
     ## 3 · From rewards to advantages
 
-    The model is not pushed by the {word("reward")} itself but by how it compares. Eight replies, a reward of 0 or 1:
-    **how many should succeed for one success to be pushed hardest? What happens at 0, at 8, and at 7?** Choose, then move the slider.
+    The model is not pushed by the {word("reward")} itself but by how it compares. Eight replies, a reward of 0 or 1: **how many should succeed for one success to be pushed hardest? What happens at 0, at 8, and at 7?** Choose, then move the slider.
     """,
         all_zero,
         lesson.row(successes, scale),
@@ -175,19 +165,14 @@ def _(all_zero, scale, successes):
         all_zero.then(
             f"All pushes together: **{abs(sum(_pushes)):.2f}**, wherever the slider stands. TRL prints a *loss*: it is this sum turned round, as a mean. So it starts near 0 (not quite, for a long reply has more tokens to push), and rises later with `beta`. Neither is a fault.",
             r"""
-    A rare success stands out and is pushed up hard, a rare failure is pushed down as hard; when all fail, or all succeed, there is nothing
-    to compare and nobody moves. As a formula, with the group's mean and standard deviation (the one with $G-1$):
+    A rare success stands out and is pushed up hard, a rare failure is pushed down as hard; when all fail, or all succeed, there is nothing to compare and nobody moves. As a formula, with the group's mean and standard deviation (the one with $G-1$):
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
 
-    With `scale_rewards="none"` (Dr. GRPO) the division is left out: a lone success still stands out, but at 0.88 instead of 2.47, and nearly equal rewards stay nearly without a push.
-    The update moves the chance of each token of a reply, up or down, in proportion to its $A_i$.
+    With `scale_rewards="none"` (Dr. GRPO) the division is left out: a lone success still stands out, but at 0.88 instead of 2.47, and nearly equal rewards stay nearly without a push. The update moves the chance of each token of a reply, up or down, in proportion to its $A_i$.
 
     /// details | Where this comes from, and what the clipping does
-    Advantages: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783).
-    The full objective multiplies $A_i$ by $\rho$, the token's probability now over that when it was sampled, and takes
-    $\min(\rho A_i,\ \mathrm{clip}(\rho, 1-\varepsilon, 1+\varepsilon) A_i)$. With one update per generation, TRL's default, $\rho = 1$ and nothing is clipped.
-    TRL averages over all tokens of the batch (`loss_type="dapo"`), so that long replies do not count less per token.
+    Advantages: [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; without the division: [Dr. GRPO](https://arxiv.org/abs/2503.20783). The full objective multiplies $A_i$ by $\rho$, the token's probability now over that when it was sampled, and takes $\min(\rho A_i,\ \mathrm{clip}(\rho, 1-\varepsilon, 1+\varepsilon) A_i)$. With one update per generation, TRL's default, $\rho = 1$ and nothing is clipped. TRL averages over all tokens of the batch (`loss_type="dapo"`), so that long replies do not count less per token.
     ///
     """,
         ),
@@ -203,8 +188,7 @@ def _():
         f"""
     ## 4 · How large a group?
 
-    A {word("dead", "dead group")} costs as much to sample as any other and teaches nothing. Suppose each reply earns the reward with chance *p*.
-    **Our model starts near p = 0.18. How large must a group be for most groups to be alive?**
+    A {word("dead", "dead group")} costs as much to sample as any other and teaches nothing. Suppose each reply earns the reward with chance *p*. **Our model starts near p = 0.18. How large must a group be for most groups to be alive?**
     """,
         lesson.row(p, size),
     )
@@ -230,8 +214,7 @@ def _(get_drawing, p, size):
     |:---|:---|:---|
     {_rows}
 
-    Twice the group is twice the sampling. Set p to 0.01: even sixteen leave 85 % of the groups dead. Then show the model what you want first: an example in the prompt, or a short training on
-    worked examples (**SFT**, supervised fine-tuning: it copies, where GRPO can only choose). At p = 0 no group size helps; station 10 shows such a run.
+    Twice the group is twice the sampling. Set p to 0.01: even sixteen leave 85 % of the groups dead. Then show the model what you want first: an example in the prompt, or a short training on worked examples (**SFT**, supervised fine-tuning: it copies, where GRPO can only choose). At p = 0 no group size helps; station 10 shows such a run.
     """,
         ),
     )
@@ -247,8 +230,7 @@ def _():
         """
     ## 5 · The reward's code
 
-    Checking a format sounds like one regular expression. Two found in tutorials stand below, next to the strict reward,
-    on replies that break them. **Mend the first pattern with the three switches: which mistake does each one mend, and what is left?** (✓ it pays, ✗ it does not; red, it errs.)
+    Checking a format sounds like one regular expression. Two found in tutorials stand below, next to the strict reward, on replies that break them. **Mend the first pattern with the three switches: which mistake does each one mend, and what is left?** (✓ it pays, ✗ it does not; red, it errs.)
     """,
         lesson.row(dotall, spaces, content),
     )
@@ -270,8 +252,7 @@ def _(BROKEN, content, dotall, spaces):
         f"**A** `re.match(r'{pattern_a}'{_said})`  \n**B** `re.search(r'{pattern_b}')`",
         cards.marks_table(["reply", "A", "B", "strict", "what it is"], _rows, THINK, truth=2),
         f"""
-    Even mended, the pattern lets doubled tags through: `.+?` is happy to run across them. The strict reward counts. The same object can also **ask** for the format in a prompt and **read** a reply,
-    so that prompt, check and reading cannot disagree. (Our prompts do not ask: this tiny model was never taught to follow instructions.)
+    Even mended, the pattern lets doubled tags through: `.+?` is happy to run across them. The strict reward counts. The same object can also **ask** for the format in a prompt and **read** a reply, so that prompt, check and reading cannot disagree. (Our prompts do not ask: this tiny model was never taught to follow instructions.)
 
     ```python
     reward = FormatReward(("think", "answer"))
@@ -280,9 +261,7 @@ def _(BROKEN, content, dotall, spaces):
     """,
         mo.md(lesson.source(read_blocks, FormatReward.__call__)),
         """
-    TRL calls a reward with lists, one entry for each completion, and with every other column of the data set by name; hence `**kwargs`.
-    For a conversational prompt a completion is not a string but a list of messages, on which `re.match` fails and `len` is always 1;
-    `completion_text` takes care of both.
+    TRL calls a reward with lists, one entry for each completion, and with every other column of the data set by name; hence `**kwargs`. For a conversational prompt a completion is not a string but a list of messages, on which `re.match` fails and `len` is always 1; `completion_text` takes care of both.
     """,
     )
     return
@@ -295,8 +274,7 @@ def _(station):
         """
     ## 6 · The configuration
 
-    Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone.
-    The code follows your choices, and *Train* runs it: `prompts` are 512 questions, `load` is `grpo_lessons.training.models.load`.
+    Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone. The code follows your choices, and *Train* runs it: `prompts` are 512 questions, `load` is `grpo_lessons.training.models.load`.
     """,
         lesson.row(*menu.elements.values()),
     )
@@ -332,10 +310,7 @@ def _(arithmetic, asked, buttons, get_cost, get_report, scrub, station):
         arithmetic.noted(station=8),
         station.show(buttons, scrub, get_report(), get_cost(), asked, arithmetic),
         f"""
-    **What to watch.** {word("reward")}: the mean over the step, what we are after. *Spread within a group* is what the model learns from;
-    TRL's own `reward_std` is taken over the whole batch, so it can look healthy when every group is dead. {word("dead", "Dead groups")}
-    (`frac_reward_zero_std`) are many at both ends: when all fail, and when all succeed. *Entropy*, how undecided the model is about its next token, falls as it makes up its mind.
-    `kl`, how far it has moved from where it began, is logged when beta is above 0. The loss is not shown: in GRPO its value does not tell whether the model improves.
+    **What to watch.** {word("reward")}: the mean over the step, what we are after. *Spread within a group* is what the model learns from; TRL's own `reward_std` is taken over the whole batch, so it can look healthy when every group is dead. {word("dead", "Dead groups")} (`frac_reward_zero_std`) are many at both ends: when all fail, and when all succeed. *Entropy*, how undecided the model is about its next token, falls as it makes up its mind. `kl`, how far it has moved from where it began, is logged when beta is above 0. The loss is not shown: in GRPO its value does not tell whether the model improves.
     """,
     )
     return
@@ -351,8 +326,7 @@ def _(get_drawing, get_ended, station, step):
     """,
         station.look_inside(step, get_ended(), ("reward", "completions/mean_length", "entropy")),
         f"""
-    **Before and after**, on {word("held-out")} questions, which no step trained on, one reply each, with 95 % intervals.
-    Overlapping intervals would mean: perhaps luck.
+    **Before and after**, on {word("held-out")} questions, which no step trained on, one reply each, with 95 % intervals. Overlapping intervals would mean: perhaps luck.
     """,
         lesson.figure(get_drawing(), plots.before_after, station.answered(get_ended()), JUDGED),
     )
@@ -390,8 +364,7 @@ def _():
         """
     ## 9 · Break it
 
-    A model under training tries thousands of replies, and finds whatever earns reward. Be the model:
-    **earn as much as you can without answering the question** *What is 12 + 45 + 38?*
+    A model under training tries thousands of replies, and finds whatever earns reward. Be the model: **earn as much as you can without answering the question** *What is 12 + 45 + 38?*
     """,
         attempt,
         "Try: empty tags · the same tag twice · a greeting around it · 21 times *x* · only the answer",
@@ -415,8 +388,7 @@ def _(attempt):
         cards.marks_table(["your reply", *_judges], [(_reply, _scores)], THINK),
         _won,
         """
-    Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *anything* in the two blocks.
-    What stops the cheat is a second reward that looks at the answer: *strict + answer* in station 6.
+    Every reward that looks at form alone can be had without the substance; the strict one, too: it pays for *anything* in the two blocks. What stops the cheat is a second reward that looks at the answer: *strict + answer* in station 6.
     """,
     )
     return
@@ -429,16 +401,12 @@ def _(station):
         """
     ## 10 · Two runs that fail
 
-    **The first learns nothing.** The same model, the same settings, the same strict reward; only the tags differ: `<code>` and `<explanation>`,
-    which this model has never written. Solid: this run. Dashed: the one that learns.
+    **The first learns nothing.** The same model, the same settings, the same strict reward; only the tags differ: `<code>` and `<explanation>`, which this model has never written. Solid: this run. Dashed: the one that learns.
     """,
         curves({"code / explanation": _never, "think / answer": station.recorded}),
         f'<p class="note">{_never.label}</p>',
         f"""
-    Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it.
-    Reinforcement strengthens what a model already does now and then; what is never tried is never pushed. **What helps:** ask for the format in the prompt,
-    show one example there, SFT on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags; try it in station 6.)
-    A larger group or more steps do not help either.
+    Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it. Reinforcement strengthens what a model already does now and then; what is never tried is never pushed. **What helps:** ask for the format in the prompt, show one example there, SFT on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags; try it in station 6.) A larger group or more steps do not help either.
     """,
     )
     return
@@ -456,8 +424,7 @@ def _(get_drawing, station):
         lesson.figure(get_drawing(), plots.before_after, _unheld, JUDGED),
         cards.text_table(["held-out question", "reply after"], _unheld.after.texts()[:3], THINK),
         f"""
-    Check the additions. The reward pays for the shape of a thought, so nothing holds the digits in place while the weights move; the
-    {word("held-out")} questions show it and the reward does not. `beta` charges the model for every step away from where it began, digits included.
+    Check the additions. The reward pays for the shape of a thought, so nothing holds the digits in place while the weights move; the {word("held-out")} questions show it and the reward does not. `beta` charges the model for every step away from where it began, digits included.
 
     | what you see | what it says | what to do |
     |:---|:---|:---|
@@ -478,9 +445,7 @@ def _(get_drawing, station):
         f"""
     ## 11 · A real model
 
-    The pocket model knew the shape as one habit among a dozen. A real one has never seen it. **SmolLM2-135M-Instruct** is a hundred and fifty times as large
-    and follows instructions, so we ask for the format in words. Dashed below: four steps of that run, each as flat as the last.
-    Solid: the same with **one example** in the prompt. It goes from {_real.before.mean("format_reward"):.0%} to {_real.after.mean("format_reward"):.0%} on held-out questions.
+    The pocket model knew the shape as one habit among a dozen. A real one has never seen it. **SmolLM2-135M-Instruct** is a hundred and fifty times as large and follows instructions, so we ask for the format in words. Dashed below: four steps of that run, each as flat as the last. Solid: the same with **one example** in the prompt. It goes from {_real.before.mean("format_reward"):.0%} to {_real.after.mean("format_reward"):.0%} on held-out questions.
     """,
         curves({"one example": _real, "instruction only": _zero}),
         f'<p class="note">{_real.label}</p>',
@@ -491,8 +456,7 @@ def _(get_drawing, station):
         cards.group_panel(_real.groups[0], THINK, verdict=False),
         lesson.figure(get_drawing(), plots.before_after, _real, JUDGED),
         f"""
-    An instruction in words that so small a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some forty tokens and brings the first successes.
-    To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
+    An instruction in words that so small a model cannot follow leaves every group {word("dead")}; an example in the prompt costs some forty tokens and brings the first successes. To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 6, untick or tick *one example in the prompt*, and train: some minutes on a laptop, faster on a GPU.
     """,
     )
     return
@@ -559,8 +523,9 @@ def _(get_minimal, minimal, station):
 
 
 @app.cell(hide_code=True)
-def _(opened):
-    exercises = lesson.Exercises(opened, my_format_reward, my_advantages, my_diagnosis)
+def _(opened, station):
+    _train = {"trained": my_format_reward, "train": station.train_with}
+    exercises = lesson.Exercises(opened, my_format_reward, my_advantages, my_diagnosis, **_train)
     exercises.ask(
         my_format_reward,
         f"""
@@ -568,8 +533,7 @@ def _(opened):
 
     {exercises.where}
 
-    **One: a format reward of your own.** It should pay 1.0 for `<think>…</think><answer>…</answer>` with content in both, white space allowed
-    between and around, nothing else; and it must take plain strings and conversations alike.
+    **One: a format reward of your own.** It should pay 1.0 for `<think>…</think><answer>…</answer>` with content in both, white space allowed between and around, nothing else; and it must take plain strings and conversations alike.
     """,
     )
     return (exercises,)
@@ -582,11 +546,17 @@ def my_format_reward(completions, **kwargs):
 
 
 @app.cell(hide_code=True)
+def _(exercises, get_report, station):
+    lesson.show(exercises.verdict(my_format_reward), station.show_own(get_report()))
+    return
+
+
+@app.cell(hide_code=True)
 def _(exercises):
     _words = """
     **Two: advantages.** From one group's rewards, as a list of numbers, to its advantages, a list of the same length: the formula of station 3.
     """
-    lesson.show(exercises.verdict(my_format_reward), exercises.ask(my_advantages, _words))
+    exercises.ask(my_advantages, _words)
     return
 
 
@@ -599,8 +569,7 @@ def my_advantages(rewards):
 @app.cell(hide_code=True)
 def _(exercises):
     _words = """
-    **Three: why does it not learn?** You get one step's log of somebody's run. Say `"dead groups"`, `"cut off"` (replies run into `max_completion_length`),
-    `"fooled"` (the reward rises and the held-out answers do not) or `"learning"`. Look for what *explains* the rest first.
+    **Three: why does it not learn?** You get one step's log of somebody's run. Say `"dead groups"`, `"cut off"` (replies run into `max_completion_length`), `"fooled"` (the reward rises and the held-out answers do not) or `"learning"`. Look for what *explains* the rest first.
     """
     lesson.show(exercises.verdict(my_advantages), exercises.ask(my_diagnosis, _words))
     return
@@ -625,8 +594,7 @@ def _(keeping, station):
         """
     ## 14 · Keep it
 
-    What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it;
-    the code that runs is the code you see.
+    What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it; the code that runs is the code you see.
     """,
         lesson.fold("Save, load, merge, push, hand over", station.keep(keeping)),
     )
@@ -644,16 +612,11 @@ def _(opened):
     mo.md(f"""
     ## What you now know
 
-    A reward function is a few lines; a group turns its numbers into pushes; a group without differences teaches nothing; and a model learns
-    what is *paid for*, not what was *meant*. One question is left: what if the reward looks at the answer, and at nothing else?
-    Does a model that nobody asks to think begin to think?
+    A reward function is a few lines; a group turns its numbers into pushes; a group without differences teaches nothing; and a model learns what is *paid for*, not what was *meant*. One question is left: what if the reward looks at the answer, and at nothing else? Does a model that nobody asks to think begin to think?
 
-    **Next: {opened.link("math")}**, *reward the answer, and watch thinking appear*. Before this one stands
-    {opened.link("length")}, *teach a model a length*: what a reward does not see, and what would have seen it.
+    **Next: {opened.link("math")}**, *reward the answer, and watch thinking appear*. Before this one stands {opened.link("length")}, *teach a model a length*: what a reward does not see, and what would have seen it.
 
-    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · the format reward, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·
-    no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · the mean over tokens, [DAPO](https://arxiv.org/abs/2503.14476) ·
-    [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
+    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · the format reward, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) · no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · the mean over tokens, [DAPO](https://arxiv.org/abs/2503.14476) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
     """)
     return
 
@@ -735,12 +698,6 @@ def plan(settings, format="think / answer", reward="strict", example=None):
 
 
 @app.cell(hide_code=True)
-def _(station):
-    get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
-    return get_at, get_busy, get_cost, get_drawing, get_ended, get_report, get_suited
-
-
-@app.cell(hide_code=True)
 def _():
     opened = lesson.Opened.now("format")
     _runs = {
@@ -753,7 +710,21 @@ def _():
     station = lesson.Station(opened, DEFAULT, _runs, tags=sum(TAGS.values(), ()))
     ask = station.tryout("What is 12 + 45 + 38?", "format_learns")
     load, keeping = ask.button(), station.keep_menu()
-    return ask, keeping, load, opened, station
+    get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
+    return (
+        ask,
+        get_at,
+        get_busy,
+        get_cost,
+        get_drawing,
+        get_ended,
+        get_report,
+        get_suited,
+        keeping,
+        load,
+        opened,
+        station,
+    )
 
 
 @app.cell(hide_code=True)

@@ -263,6 +263,14 @@ def test_another_recording_is_laid_under_the_first(lesson):
     page.get_by_text("╌ without beta").wait_for(timeout=5_000)
 
 
+def write(page, code):
+    """Put code into the box of the first exercise, and leave it."""
+    page.locator("marimo-code-editor").first.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(code)
+    page.get_by_text("Two: advantages.").click()
+
+
 def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
     page, _ = lesson  # the last code imports what no lesson does: it comes then
     for code, said in [
@@ -273,11 +281,23 @@ def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
         ("def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n", "All cases pass."),
         ("import mailbox\nmailbox.nothing\n", "has no attribute 'nothing'"),
     ]:
-        page.locator("marimo-code-editor").first.locator(".cm-content").click()
-        page.keyboard.press("Control+a")
-        page.keyboard.insert_text(code)
-        page.get_by_text("Two: advantages.").click()
+        write(page, code)
         page.get_by_text(said).first.wait_for(timeout=20_000)
+
+
+def test_a_visitors_own_reward_is_trained_with_and_what_is_wrong_with_it_is_said(lesson):
+    page, _ = lesson
+    train = page.get_by_role("button", name="Train with it")
+    write(page, "def my_format_reward(completions, **kwargs):\n    return [1 / 0 for _ in completions]\n")
+    page.get_by_text("Not yet.").first.wait_for(timeout=10_000)
+    train.click()
+    page.get_by_text("division by zero").last.wait_for(timeout=READY)
+    write(page, "def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n")
+    page.get_by_text("All cases pass.").first.wait_for(timeout=20_000)
+    train.click()
+    page.get_by_text("Finished: 25 steps").last.wait_for(timeout=120_000)
+    assert max(float(each.get_attribute("data-reward")) for each in page.locator("[data-step='25']").all()) > 0.8
+    assert failures(page) == []
 
 
 def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):

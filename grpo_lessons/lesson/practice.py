@@ -6,7 +6,7 @@ import linecache
 import re
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 
 import marimo as mo
 
@@ -36,17 +36,27 @@ class Exercises(mo.ui.dictionary):
 
     Where there are no cells to write in, but Python of the visitor's own (a page), it holds a box for each; its value is
     what stands in them.
+
+    Args:
+        opened: how the lesson was opened.
+        functions: in their order.
+        trained: the one of them that is a reward to train with.
+        train: what is called with it, as the reader has written it, by a button under its verdict.
     """
 
-    def __init__(self, opened: Opened, *functions: Callable):
-        self.opened = opened
+    def __init__(
+        self, opened: Opened, *functions: Callable, trained: Callable | None = None, train: Callable = lambda _: None
+    ):
+        self.opened, self.trained = opened, trained
         here = functions if opened.writes == "box" else ()
-        super().__init__(
-            {
-                each.__name__: mo.ui.code_editor(code_of(each, opened), language="python", min_height=120)
-                for each in here
-            }
-        )
+        boxes = {
+            each.__name__: mo.ui.code_editor(code_of(each, opened), language="python", min_height=120) for each in here
+        }
+        if trained and opened.writes != "nowhere":
+            boxes["train"] = mo.ui.button(
+                label="Train with it", on_click=lambda _: train(written(trained, self.value.get(trained.__name__)))
+            )
+        super().__init__(boxes)
 
     @property
     def where(self) -> str:
@@ -74,9 +84,12 @@ class Exercises(mo.ui.dictionary):
         name = function.__name__
         theirs = written(function, self.value.get(name))
         mistake = first_mistake(asked(theirs), cases(self.opened.lesson, name))
-        if mistake is None:
-            return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
-        return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
+        said = mo.callout(mo.md("**Right.** All cases pass."), kind="success")
+        if mistake is not None:
+            said = mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
+        if function is not self.trained or "train" not in self.elements:
+            return said
+        return show(said, self["train"], "Right or not: **what does the model make of it?**")
 
 
 def shown_code(opened: Opened, *things: object) -> mo.Html | None:
@@ -137,7 +150,13 @@ def written(function: Callable, code: str | None) -> Callable:
         _bounded(exec, code, names)
         if not callable(names.get(name)):
             raise NameError(f"your code defines no function {name}")
-        return partial(_bounded, names[name])
+        theirs = names[name]
+
+        @wraps(theirs)  # a reward is asked for its name, and for what it takes
+        def bounded(*args, **kwargs):
+            return _bounded(theirs, *args, **kwargs)
+
+        return bounded
     except Exception as error:  # the reader's code: the verdict says what is wrong with it
         return partial(_raise, error)
 

@@ -25,6 +25,7 @@ from grpo_lessons.lesson.script import as_script, left_over, settings_of
 from grpo_lessons.lesson.session import Report, Session, kept
 from grpo_lessons.lesson.tryout import Tryout
 from grpo_lessons.lesson.words import failed, fold, row, show
+from grpo_lessons.rewards import Reward
 from grpo_lessons.runs import Group, Run
 from grpo_lessons.training import Plan, Settings, is_pocket
 from grpo_lessons.training.sources import is_here, is_name
@@ -70,7 +71,7 @@ class Station:
         self.session = Session(opened, publish, ended, busy)
         self.measurer = Measurer(opened, cost)
         self.replay = Replay(runs, publish, ended, at, busy)
-        self.left = left_over(opened)
+        self.left, self.own, self._publish = left_over(opened), None, publish
         self.batches: dict[str, int] = {}
         if not opened.has_disk:
             load_drawing(drawing)
@@ -176,6 +177,24 @@ class Station:
         self.measurer.stop()
         if not plan.problem:
             self.session.start(plan)
+
+    def train_with(self, reward: Reward) -> None:
+        """Train the pocket model with a reader's own reward, as a lesson's run is trained otherwise."""
+        plan = replace(self.plan(self.first("pocket")), rewards=[reward])
+        self.own = plan.new_run().rewards
+        if plan.refusal:
+            self._publish(Report(plan.refusal, plan.new_run()))
+        else:
+            self._start(plan)
+
+    def show_own(self, report: Report | None) -> mo.Html | None:
+        """What comes of `train_with`, under the exercise that it ends."""
+        if report is None or report.run.rewards != self.own:
+            return None
+        run = report.run
+        status = f'<div class="status" aria-live="polite">{curves.status(report.phase, run, report.speed)}</div>'
+        failure = failed(report.error) if report.error else None
+        return show(status, failure, curves.panel(run, None, self._watched(run)))
 
     def _resume(self) -> None:
         if self._is_left:
