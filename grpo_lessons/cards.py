@@ -300,7 +300,8 @@ def adapter(rank: int, alpha: int, side: int = 128) -> str:
         f'<svg class="adapter" viewBox="0 0 {x + rank + 28 + side} {side}" role="img" aria-label="{said}">{drawn}</svg>'
         f'<p>One weight matrix of the pocket model, <b class="dead">{side * side:,} numbers that stay</b>, and its adapter: '
         f'two thin matrices, <b class="policy">{thin:,} numbers that are trained</b>. Their product is added to it, '
-        f"times <code>lora_alpha / r</code> = {alpha} / {rank}.</p>"
+        f"times <code>lora_alpha / r</code> = {alpha} / {rank}. That is {thin / side / side:.0%} of this small matrix; those of a large model "
+        f"are far wider, and r = 16 is a few per cent of them.</p>"
     )
 
 

@@ -163,7 +163,7 @@ def _(all_zero, scale, successes):
     lesson.show(
         cards.push_bars(_rewards, _pushes),
         all_zero.then(
-            f"All pushes together: **{abs(sum(_pushes)):.2f}**, wherever the slider stands. TRL prints a *loss*: it is this sum turned round, as a mean. So it starts near 0 (not quite, for a long reply has more tokens to push), and rises later with `beta`. Neither is a fault.",
+            f"All pushes together: **{abs(sum(_pushes)):.2f}**, wherever the slider stands. TRL prints a *loss*: it is this sum turned round, as a mean. With replies of one length that is 0. Where they differ, a long reply has more tokens to push, and the loss may be anything, −0.4 in the first step of the run below. `beta` times `kl` comes on top, and lifts it as `kl` grows. None of this is a fault, and none says whether the model gets better.",
             r"""
     A rare success stands out and is pushed up hard, a rare failure is pushed down as hard; when all fail, or all succeed, there is nothing to compare and nobody moves. As a formula, with the group's mean and standard deviation (the one with $G-1$):
 
@@ -424,7 +424,7 @@ def _(get_drawing, station):
         lesson.figure(get_drawing(), plots.before_after, _unheld, JUDGED),
         cards.text_table(["held-out question", "reply after"], _unheld.after.texts()[:3], THINK),
         f"""
-    Check the additions. The reward pays for the shape of a thought, so nothing holds the digits in place while the weights move; the {word("held-out")} questions show it and the reward does not. `beta` charges the model for every step away from where it began, digits included.
+    Check the additions. The reward pays for the shape of a thought, so nothing holds the digits in place while the weights move; the {word("held-out")} questions show it and the reward does not. `beta` charges the model for every token to which it gives another chance than before the training, digits included.
 
     | what you see | what it says | what to do |
     |:---|:---|:---|
@@ -698,6 +698,12 @@ def plan(settings, format="think / answer", reward="strict", example=None):
 
 
 @app.cell(hide_code=True)
+def _(station):
+    get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
+    return get_at, get_busy, get_cost, get_drawing, get_ended, get_report, get_suited
+
+
+@app.cell(hide_code=True)
 def _():
     opened = lesson.Opened.now("format")
     _runs = {
@@ -710,21 +716,7 @@ def _():
     station = lesson.Station(opened, DEFAULT, _runs, tags=sum(TAGS.values(), ()))
     ask = station.tryout("What is 12 + 45 + 38?", "format_learns")
     load, keeping = ask.button(), station.keep_menu()
-    get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
-    return (
-        ask,
-        get_at,
-        get_busy,
-        get_cost,
-        get_drawing,
-        get_ended,
-        get_report,
-        get_suited,
-        keeping,
-        load,
-        opened,
-        station,
-    )
+    return ask, keeping, load, opened, station
 
 
 @app.cell(hide_code=True)

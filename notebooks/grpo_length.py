@@ -244,11 +244,11 @@ def _(hair, scale):
     lesson.show(
         f'<div class="cards">{"".join(_shown)}</div>',
         r"""
-    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: TRL adds 0.0001 to every spread, so that a group of equal rewards is not divided by 0. But for such hairs, the scale of a reward does not matter, and noise in it counts as much as substance. `"none"` keeps differences as they are, `"batch"` divides every group by one spread, that of all rewards together.
+    Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: TRL adds 0.0001 to every spread, so that a group of equal rewards is not divided by 0. **Why divide?** So that a reward in points and one in hundreds of points push equally: apart from such hairs, only the proportions within a group count. The price: a difference that is mere noise is blown up as well. `"none"` keeps differences as they are, `"batch"` divides every group by one spread, that of all rewards together.
 
     $$A_i = \frac{r_i - \mathrm{mean}(r_1 \dots r_G)}{\mathrm{std}(r_1 \dots r_G) + 10^{-4}}$$
 
-    (From [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; the standard deviation is the one with $G-1$, as in TRL. [Dr. GRPO](https://arxiv.org/abs/2503.20783) leaves the division out, for it favours prompts that are nearly always right or nearly always wrong.)
+    (From [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; the standard deviation is the one with $G-1$, as in TRL. [Dr. GRPO](https://arxiv.org/abs/2503.20783) leaves it out, because dividing favours prompts that are nearly always right or nearly always wrong.)
     """,
     )
     return
@@ -322,7 +322,7 @@ def _(opened):
         {
             "First it holds the length, with whole sentences; later they decay": "It could, and with `beta` above 0 it does. But nothing here favours a sentence: compare the step at which the spread of the lengths closes with the one at which real words become fewer.",
             "First the sentences break; only then is the length held": "Sense is not paid for, so it is not kept. Whatever helps to stop at the twentieth token is pushed up, and a row of odd tokens is easier to count than a sentence: they break *so that* the length can be held.",
-            "Both at once, in a few steps": "The mean length comes near the target early, but a mean is not every text. Watch the spread of the lengths: it closes late, long after the words have begun to go.",
+            "Both at once, in a few steps": "The mean length comes near the target early, but a mean is not every text. Watch the spread of the lengths: at 20 tokens it closes late, long after the words have begun to go.",
         },
         right="First the sentences break; only then is the length held",
     )
@@ -389,7 +389,7 @@ def _():
         f"""
     ## 9 · What would have seen it?
 
-    The {word("reward")} was blind, and the model earned it in full without what we meant: that is called **reward hacking**. So something else has to look. Two remedies, both recorded, over the run of station 7: `beta`, which charges the model for every step away from where it began, and a second reward that pays for real words. **Which one keeps the sentences?**
+    The {word("reward")} was blind, and the model earned it in full without what we meant: that is called **reward hacking**. So something else has to look. Two remedies, both recorded, over the run of station 7: `beta`, which charges it for every token to which it now gives another chance than it did before the training, and a second reward that pays for real words. **Which one keeps the sentences?**
     """,
         remedy,
     )
@@ -530,7 +530,7 @@ def _(opened, station):
 
         found = which_texts.value.partition(" ")[0]
         rows = Dataset.from_list(posts(256)) if found == "made" else load_dataset(found, split="train")
-        rate = 5e-3 if which_model.value == str(pocket.PATH) else 5e-5
+        rate = {str(pocket.PATH): 5e-3, "HuggingFaceTB/SmolLM2-135M-Instruct": 3e-4}.get(which_model.value, 5e-5)
         return train_summaries(which_model.value, rows, rate, 20, callbacks=[progress])
 
     get_summaries, run_summaries = station.aside(_summaries, "Run the exercise")

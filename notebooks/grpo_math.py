@@ -440,7 +440,7 @@ def _(get_ended, station, thinking, tried):
         lesson.show_scores(tried, {"right answer": answer_reward, "thinks": thinks}, THINK),
         "**And your prediction?** Why does thinking spread?",
         thinking.then(f"""
-    **Why.** The groups kept from the first eight steps of this run, taken together:
+    **Why.** The first eight groups that this run has kept, taken together:
 
     | replies that | number | right | mean advantage |
     |:---|---:|---:|---:|{_rows}
@@ -554,7 +554,7 @@ def _(get_drawing, station):
         f'<p class="note">{_real.label}</p>',
         lesson.figure(get_drawing(), plots.before_after, _real, {"answer_reward": "right answers"}),
         f"""
-    The curve ends at {_last[-1]:.2f}, and held out are {_real.after.mean("answer_reward"):.2f}. Is that learnt by heart? No: no question comes twice. A step has four questions, and the last four were easy ones; the last five steps have {fmean(_last):.2f} on average, and with 96 questions ten points either way are luck. **Believe many questions, not the last point of a curve.**
+    The curve ends at {_last[-1]:.2f}, and held out are {_real.after.mean("answer_reward"):.2f}. Is that learnt by heart? No: no question comes twice. A step has four questions, and their luck swings: the last five steps have {", ".join(f"{_each:.2f}" for _each in _last)}, on average {fmean(_last):.2f}, of twenty questions in all. The two do not disagree. **Believe many questions, not the last point of a curve.**
 
     No thought appeared here: the example shows none, this model has no habit of `<think>`, and what is never tried is never pushed. What the reward found is closer at hand: less wavering (entropy falls), and more often the answer that the model half knew. Do not expect as much on word problems such as GSM8K: there a model of this size does not get better.
 

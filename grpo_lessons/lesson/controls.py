@@ -50,9 +50,12 @@ def about_model(opened: Opened, name: str) -> str:
 def settings_for(model: str, defaults: dict[str, Settings]) -> Settings:
     """A lesson's settings for a model on this device: those of SmolLM2 for any real one, in larger steps on a GPU.
 
-    In float32 up to about a billion weights: a GPU waits for its host there, and 16 bits buy nothing.
+    In float32 up to about a billion weights: a GPU waits for its host there, and 16 bits buy nothing. From half a billion
+    on the learning rate is 1e-4 at most, as `lexicon` says.
     """
     settings = replace(defaults["pocket" if is_pocket(model) else SMOLLM2], model=model)
+    if not is_pocket(model) and billions(model) >= 0.3:
+        settings = replace(settings, learning_rate=min(settings.learning_rate, 1e-4))
     if not is_pocket(model) and (capability := gpu()):
         dtype = "bfloat16" if capability >= 8 and billions(model) > 1.2 else "float32"
         settings = replace(settings, dtype=dtype, batch_size=2 * settings.batch_size, accumulation=4)

@@ -15,12 +15,12 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
     "batch_size": (
         "completions a step",
         "per_device_train_batch_size",
-        "Counts completions, not prompts. Times `gradient_accumulation_steps` it must be a multiple of the group size.",
+        "Completions, not prompts; a multiple of the group size. In TRL it is `per_device_train_batch_size` times `gradient_accumulation_steps`.",
     ),
     "accumulation": (
         "parts (accumulation)",
         "gradient_accumulation_steps",
-        "The completions of a step are learnt from in so many parts, one after the other. The step is the same, in less memory: 32 completions of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts.",
+        "Here the step keeps its size and is learnt from in so many parts, one after the other: TRL's first number becomes completions / parts. What is learnt is the same, in less memory and a little more time: 32 completions of SmolLM2 took 16.8 GB at once and 3.4 GB in eight parts. (In TRL this number raised alone makes the step larger.)",
     ),
     "max_completion_length": (
         "longest completion (tokens)",
@@ -35,22 +35,22 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
     "learning_rate": (
         "learning rate",
         "learning_rate",
-        "How far one update goes; it falls to 0 over the run. A LoRA adapter wants about ten times what full fine-tuning takes, and a small model more than a large one: 1e-5 to 1e-4 for billions of weights, some 1e-4 to 1e-3 for SmolLM2, 1e-3 to 5e-3 for the pocket model. TRL's default of 1e-6 is for full fine-tuning: try it and see a flat line.",
+        "How far one update goes; it falls to 0 over the run. A LoRA adapter wants about ten times what full fine-tuning takes, and a small model more than a large one: 1e-5 to 1e-4 from half a billion weights on, some 1e-4 to 1e-3 for SmolLM2, 1e-3 to 5e-3 for the pocket model. TRL's default of 1e-6 is for full fine-tuning: try it and see a flat line.",
     ),
     "lora_rank": (
         "rank of the adapter",
         "r",
-        "Every weight matrix gets two thin ones beside it, `r` columns wide: they are all that is trained. 16 are enough for most tasks; more take more memory. Their product is added times `lora_alpha / r`, here always 2, so that the learning rate need not change with `r`.",
+        "Every weight matrix gets two thin ones beside it, `r` columns wide: they are all that is trained. With r = 1 each matrix can be changed in one direction only, with 64 in 64. 16 are enough for most tasks. Their product is added times `lora_alpha / r`, here always 2, so that the learning rate need not change with `r`.",
     ),
     "beta": (
         "beta (KL)",
         "beta",
-        "The price of straying from the model as it began, the *reference*. With LoRA that is no second model: it is the same one with its adapter switched off. At 0, TRL's default, it is not asked, and there is no `kl` in the log.",
+        "The price of straying from the model as it began, the *reference*: for every token, of giving it another chance than that model would. The mean over the tokens is `kl` (the Kullback–Leibler divergence); `beta` times it is added to the loss. With LoRA the reference is no second model: it is the same one with its adapter switched off. At 0, TRL's default, it is not asked, and there is no `kl` in the log.",
     ),
     "seed": (
         "seed",
         "seed",
-        "The dice of the sampling. On another machine the same seed is another run, for sums are rounded differently there. So run each setting with three seeds, and believe a gap between two settings that is larger than the gaps between their seeds.",
+        "The dice of the sampling. On one machine it gives the same run again. On another the same seed is another run: sums are rounded differently there, sooner or later one other token is drawn, and everything after it differs. So run each setting with three seeds, and believe a gap between two settings that is larger than the gaps between their seeds.",
     ),
     "gradient_checkpointing": (
         "gradient checkpointing",
@@ -60,7 +60,7 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
 }
 _IN_THE_CODE = {  # by TRL's argument: what has no control
     "max_grad_norm": "Longer gradients are cut to this length, so that one odd batch cannot throw the model off. TRL's default is 1.",
-    "bf16": "Numbers of half the size; on by default in TRL, and here on a GPU that computes in them.",
+    "bf16": "Numbers of half the size; on by default in TRL, and here on a GPU for models above about a billion weights: below, they gain nothing.",
     "chat_template_kwargs": "Switches off the thinking of models that have a switch for it, such as Qwen3. Other models ignore it.",
 }
 _MEMORY = """
@@ -72,7 +72,7 @@ A step of 64 completions of 256 tokens, by that estimate, for models in the shap
 | 0.5 | 2.0 GB | 50 GB | 8.8 GB | 5.0 GB |
 | 1.5 | 6.2 GB | 106 GB | 20 GB | 14 GB |
 
-The adapter is a few per cent of the weights. What fills the memory is what the backward pass has to remember of every token.
+What fills the memory is what the backward pass has to remember of every token.
 """
 
 _CURVES = {  # what the screen says: TRL's name for it, what to do
@@ -98,7 +98,7 @@ _CURVES = {  # what the screen says: TRL's name for it, what to do
     "size of the update": ("grad_norm", "0: nothing was pushed. Leaps: a lower learning rate."),
     "(not drawn)": (
         "loss",
-        "Minus the mean push of a token, plus `beta` times `kl`. The pushes of a group add up to 0, so it prints 0, or where replies differ in length a small number of either sign, and may rise later with `kl`. That is no fault: it does not say whether the model gets better.",
+        "Minus the mean push of a token, plus `beta` times `kl`. The pushes of a group add up to 0, so with replies of one length it prints 0; where they differ, long ones count for more tokens, and it may be −0.5 at the start. It may rise later with `kl`. That is no fault: it does not say whether the model gets better.",
     ),
 }
 
