@@ -365,14 +365,14 @@ def in_the_browser() -> dict:
                 opened.append(time.perf_counter() - started)
                 page.goto("about:blank")
         with browse(url) as page:
-            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
             page.get_by_text("simulated groups").first.wait_for(timeout=30_000)
             page.evaluate(_LISTEN, ["svg", "group size G"])
             for key in ["ArrowLeft"] * 5 + ["ArrowRight"] * 10 + ["ArrowLeft"] * 5:
                 press(page, "G, the group size", key)
                 page.wait_for_timeout(600)
             changed = page.evaluate("window.answers")
-            page.get_by_role("button", name="Train").click()
+            page.get_by_role("button", name="Train", exact=True).click()
             pressed = time.perf_counter()
             page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).wait_for()
             sign = time.perf_counter() - pressed
@@ -852,9 +852,9 @@ def _in_chromium(lessons: list, others: threading.Thread) -> dict:
     for page in lessons:
         page.get_by_text("+0.94").first.wait_for(timeout=120_000)
         page.goto(page.url.replace("step=3", "step=7"))
-        page.get_by_role("button", name="Train").wait_for(timeout=120_000)
+        page.get_by_role("button", name="Train", exact=True).wait_for(timeout=120_000)
         settle(page)
-        page.get_by_role("button", name="Train").click()
+        page.get_by_role("button", name="Train", exact=True).click()
         page.get_by_role("combobox", name="Station").select_option(label="3 · From rewards to advantages")
     right = True
     while others.is_alive():

@@ -30,7 +30,7 @@ def axe(tmp_path_factory):
 def test_axe_finds_nothing_serious_in_light_or_dark(axe, name, tmp_path):
     with serve("run", f"notebooks/grpo_{name}.py", runs=tmp_path) as url, browse(url) as page:
         page.get_by_role("heading", name="What you now know").wait_for(timeout=60_000)
-        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         page.locator(".cards .card").first.wait_for()
         page.evaluate(axe)

@@ -119,7 +119,7 @@ def test_a_hostile_reply_is_scored_and_neither_runs_nor_hangs(page):
 
 def train_button(page, disabled: bool):
     """The button, when it can be pressed or when it cannot."""
-    return page.get_by_role("button", name="Train", disabled=disabled)
+    return page.get_by_role("button", name="Train", exact=True, disabled=disabled)
 
 
 def test_a_killed_training_is_offered_again_and_goes_on(page):
@@ -130,7 +130,7 @@ def test_a_killed_training_is_offered_again_and_goes_on(page):
 
 
 def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt(page):
-    page.get_by_role("button", name="Train").click()
+    page.get_by_role("button", name="Train", exact=True).click()
     page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
     train_button(page, disabled=True).wait_for(timeout=5_000)  # a second press throws no run away
     at_step(page, 3).wait_for(timeout=60_000)
@@ -169,11 +169,11 @@ def test_settings_that_cannot_work_are_explained_where_they_are_chosen_and_canno
 
 def test_train_stop_progress_and_the_first_curves_are_on_one_screen(page):
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.get_by_role("button", name="Train").evaluate("button => button.scrollIntoView({ block: 'start' })")
+    page.get_by_role("button", name="Train", exact=True).evaluate("button => button.scrollIntoView({ block: 'start' })")
     page.evaluate("document.getElementById('App').scrollBy(0, -20)")
     page.wait_for_timeout(500)
     for thing in (
-        page.get_by_role("button", name="Train"),
+        page.get_by_role("button", name="Train", exact=True),
         page.get_by_role("button", name="Stop"),
         page.locator(".train .status"),
         *page.locator("[data-step] .curve").all()[:3],
@@ -221,7 +221,7 @@ def test_a_real_model_brings_its_own_settings(page):
 
 def test_what_was_learnt_is_saved_and_asked_in_a_new_process(page):
     settle(page)
-    page.get_by_role("button", name="Train").click()
+    page.get_by_role("button", name="Train", exact=True).click()
     at_step(page, 3).wait_for(timeout=60_000)
     page.get_by_role("button", name="Stop").click()
     shown(page, re.compile("Stopped; what was learnt")).wait_for(timeout=20_000)

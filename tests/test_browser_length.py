@@ -89,7 +89,7 @@ def test_training_arrives_at_the_target_that_the_reader_set(page):
     shown(page, "samples 24 completions").wait_for(timeout=10_000)  # enough to learn it, in half the time
     shown(page, "First the sentences break; only then is the length held", exact=True).click()
     shown(page, "Noted.").wait_for(timeout=10_000)
-    page.get_by_role("button", name="Train").click()
+    page.get_by_role("button", name="Train", exact=True).click()
     shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, "Finished: 50 steps").wait_for(timeout=180_000)

@@ -12,7 +12,7 @@ from grpo_lessons.rewards import format_reward
 from grpo_lessons.web import site
 from tests.support.browser import CHROMIUM, browse
 from tests.support.engine import NODE
-from tests.support.pages import counting, serve_folder
+from tests.support.pages import hosting, serve_folder
 
 RIGHT = "<think>12 + 45 = 57. 57 + 38 = 95.</think><answer>95</answer>"
 SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000"  # Python's
@@ -106,7 +106,7 @@ def replies(frame, side: str) -> list[str]:
 
 @needs_a_browser
 def test_the_first_page_trains_a_model_after_one_press_and_2_mb(pages):
-    with counting(pages) as (address, sent), browse("about:blank", height=800) as page:
+    with hosting(pages) as (address, sent), browse("about:blank", height=800) as page:
         wrong = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
@@ -131,7 +131,7 @@ def test_the_first_page_trains_a_model_after_one_press_and_2_mb(pages):
         assert (
             piece.locator(".before .question").all_inner_texts() == piece.locator(".after .question").all_inner_texts()
         )
-        assert sum(sent) < 2_300_000 and wrong == []
+        assert sum(each.raw for each in sent) < 2_300_000 and wrong == []
 
 
 @needs_a_browser

@@ -36,7 +36,7 @@ def test_a_lesson_trains_inside_the_frame(address):
         frame = page.locator("iframe").content_frame
         frame.get_by_role("radio", name="tag count").click(timeout=60_000)
         frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for(timeout=10_000)
-        frame.get_by_role("button", name="Train").click()
+        frame.get_by_role("button", name="Train", exact=True).click()
         at_step(frame, 1).first.wait_for(timeout=90_000)
         frame.get_by_role("button", name="Stop").click()
         frame.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=30_000)

@@ -77,8 +77,8 @@ def test_what_the_wheel_says_of_itself_is_what_pypi_takes(wheel):
 
 def test_with_nothing_else_installed_the_rewards_work_and_load_in_a_tenth_of_a_second(bare, tmp_path):
     code = (
-        "import time; began = time.perf_counter(); import grpo_lessons.rewards as rewards\n"
-        "took = time.perf_counter() - began\n"
+        "import time; began = time.process_time(); import grpo_lessons.rewards as rewards\n"
+        "took = time.process_time() - began\n"
         "print(took, rewards.format_reward(['<think>a</think><answer>1</answer>']), rewards.answer_reward(['72.0'], ['72']))"
     )
     done = [run(bare, "-c", code, cwd=tmp_path) for _ in range(3)]
@@ -128,10 +128,10 @@ def test_from_another_folder_a_lesson_opens_on_a_copy_of_ones_own_and_trains(ful
     try:
         url = wait_for(f"http://127.0.0.1:{port}")
         with browse(url) as page:
-            page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+            page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
             assert failures(page) == []
             settle(page)
-            page.get_by_role("button", name="Train").click()
+            page.get_by_role("button", name="Train", exact=True).click()
             at_step(page, 1).first.wait_for(timeout=90_000)
             page.get_by_role("button", name="Stop").click()
             page.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=30_000)

@@ -112,7 +112,7 @@ def slide(page, label: str, value: int) -> None:
 def lesson(name: str, runs: Path) -> Iterator:
     """A lesson as a learner opens it, in a page of its own, ready to be trained."""
     with serve("edit", f"notebooks/grpo_{name}.py", runs=runs) as url, browse(url) as page:
-        page.get_by_role("button", name="Train").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
         settle(page)
         yield page
 

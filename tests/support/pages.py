@@ -1,18 +1,16 @@
 """A site of the course and a Pyodide to build it from, for the tests and the benchmarks of the web pages.
 
-Pyodide's core is the npm package's. Of the compiled packages only PyYAML is needed; it is served as the pure Python that
-it also is. matplotlib's wheels for Pyodide are on no registry: a page without them is what the tests see.
+It is npm's package, which has the core only. matplotlib's wheels for Pyodide are on no registry: a page without them is
+what the tests see.
 """
 
 import gzip
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +20,6 @@ from pathlib import Path
 from unittest import mock
 from urllib.parse import urlsplit
 
-import yaml
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 
 from grpo_lessons.web import site as builder
@@ -41,19 +38,7 @@ def make_distribution(folder: Path) -> Path:
     """What a Pyodide distribution has of files that a lesson needs, in a folder."""
     subprocess.run([NPM, "pack", "--silent", f"pyodide@{PYODIDE_VERSION}"], cwd=folder, check=True, capture_output=True)
     shutil.unpack_archive(next(folder.glob("pyodide-*.tgz")), folder)
-    index = folder / "package"
-    lock = json.loads((index / "pyodide-lock.json").read_text())
-    entry = lock["packages"]["pyyaml"]
-    info = f"pyyaml-{entry['version']}.dist-info"
-    with zipfile.ZipFile(index / entry["file_name"], "w") as wheel:
-        for module in Path(yaml.__file__).parent.glob("*.py"):
-            wheel.write(module, f"yaml/{module.name}")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: PyYAML\nVersion: {entry['version']}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-    entry["sha256"] = hashlib.sha256((index / entry["file_name"]).read_bytes()).hexdigest()
-    (index / "pyodide-lock.json").write_text(json.dumps(lock))
-    return index
+    return folder / "package"
 
 
 def build(out: Path, index: Path, *options: str, root: Path | None = None) -> subprocess.CompletedProcess:
