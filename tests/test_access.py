@@ -58,7 +58,7 @@ def test_axe_finds_nothing_at_all_in_the_training_on_the_first_page(axe, scheme,
         page.evaluate(axe)
         assert violations(page) == {}
         page.get_by_role("button", name="Train it").click()
-        page.locator('.first[data-step="2"]').wait_for(timeout=30_000)
+        page.wait_for_function("document.querySelector('.first').dataset.step >= 2", timeout=60_000)
         assert violations(page) == {}
         page.get_by_role("button", name="Train it again").wait_for(timeout=90_000)
         assert violations(page) == {}
