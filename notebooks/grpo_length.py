@@ -384,6 +384,9 @@ def _(tried, words):
 
 @app.cell(hide_code=True)
 def _():
+    _text = " ".join(["sea"] * 12)
+    attempt = mo.ui.text_area(_text, rows=3, debounce=400, max_length=2000, full_width=True, label="Your text")
+    seeds = mo.ui.slider(1, 5, show_value=True, label="seeds")
     remedy = mo.ui.radio(["beta = 0.1", "a second reward"], value="beta = 0.1", inline=True, label="Remedy")
     lesson.show(
         f"""
@@ -393,9 +396,6 @@ def _():
     """,
         remedy,
     )
-    _text = " ".join(["sea"] * 12)
-    attempt = mo.ui.text_area(_text, rows=3, debounce=400, max_length=2000, full_width=True, label="Your text")
-    seeds = mo.ui.slider(1, 5, show_value=True, label="seeds")
     return attempt, remedy, seeds
 
 

@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,14 @@ def test_the_chances_of_the_next_token_are_the_pocket_models_and_show_where_it_k
 
     assert [round(among(place, 1)) for place in (0, 2, 3)] == [12, 1, 12]  # "The sea" goes on with "is"
     assert among(0, 0.1) < 1.1 and among(0, 2) > 4 * 12
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_station_is_shown_with_its_heading(name):
+    outputs, _ = load(name).app.run()
+    shown = "".join(output.text for output in outputs if hasattr(output, "text"))
+    headings = [re.sub(r"<[^>]+>", "", each) for each in re.findall(r"<h[12][^>]*>(.*?)</h[12]>", shown)]
+    assert headings == [unescape(note["title"].replace("*", "")) for note in speaker_notes(name)]
 
 
 def cells_of(name: str) -> list[str]:
