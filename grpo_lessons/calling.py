@@ -4,10 +4,12 @@ import asyncio
 import functools
 import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from grpo_lessons.rewards import Reward, reward_name
+from grpo_lessons.runs import Completion, Evaluation
+from grpo_lessons.text import completion_text, question
 
 # What TRL 1.16 passes besides the columns of the data set.
 PASSED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
@@ -51,6 +53,33 @@ def ask(reward: Reward, **columns) -> list[float | None]:
         return as_scores(reward(**passed))
     with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own running in this one
         return as_scores(thread.submit(lambda: asyncio.run(reward(**passed))).result())
+
+
+def columns(
+    rows: Sequence[Mapping], completions: Sequence, completion_ids: Sequence, each: int = 1
+) -> dict[str, Sequence]:
+    """What TRL passes to a reward of `each` replies to every row: an entry for each reply, of every column of the data set, too.
+
+    >>> columns([{"prompt": "1 + 1?", "answer": "2"}], ["2", "3"], [[7, 1], [8, 1]], each=2)["answer"]
+    ['2', '2']
+    """
+    repeated = [row for row in rows for _ in range(each)]
+    own = {name: [row[name] for row in repeated] for name in rows[0] if name != "prompt"}
+    prompts = [row["prompt"] for row in repeated]
+    return own | {"prompts": prompts, "completions": completions, "completion_ids": completion_ids}
+
+
+def evaluated(rewards: Sequence[Reward], rows: Sequence[Mapping], completions: Sequence, ids: Sequence) -> Evaluation:
+    """One reply to each row, as text or as a conversation and in tokens, scored by all rewards."""
+    said = columns(rows, completions, ids)
+    scores = {reward_name(reward): ask(reward, **said) for reward in rewards}
+    return Evaluation(
+        prompts=[question(prompt) for prompt in said["prompts"]],
+        completions=[
+            Completion(completion_text(completion), len(ids[i]), {name: scores[name][i] for name in scores})
+            for i, completion in enumerate(completions)
+        ],
+    )
 
 
 def _takes(reward: Reward, name: str) -> bool:

@@ -546,8 +546,14 @@ def my_format_reward(completions, **kwargs):
 
 
 @app.cell(hide_code=True)
-def _(exercises, get_report, station):
-    lesson.show(exercises.verdict(my_format_reward), station.show_own(get_report()))
+def _(exercises):
+    exercises.verdict(my_format_reward)
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_report, station):
+    station.show_own(get_report())
     return
 
 

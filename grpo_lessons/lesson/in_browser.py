@@ -12,10 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from datetime import date
 
-from grpo_lessons.calling import ask
-from grpo_lessons.rewards import Reward, reward_name
-from grpo_lessons.runs import Completion, Evaluation, Run
-from grpo_lessons.text import question
+from grpo_lessons.calling import columns, evaluated
+from grpo_lessons.runs import Evaluation, Run
 from grpo_lessons.training import Plan, Watch
 from grpo_lessons.training.ledger import Ledger
 from grpo_lessons.training.models import ReferenceLogProb
@@ -50,7 +48,7 @@ def course(plan: Plan, watch: Watch) -> Generator[Call, dict, tuple[Run, bytes]]
             some = [row["prompt"] for row in plan.held_out[first : first + ASKED_AT_ONCE]]
             said = yield "generate", {"prompts": some, "seed": settings.seed + 1 + first}
             texts, ids = texts + said["texts"], ids + said["ids"]
-        return _judged(plan.held_out, texts, ids, judges)
+        return evaluated(judges, plan.held_out, _completions(plan.held_out, texts), ids)
 
     run.before = yield from answer("before")
     every = plan.evaluate_every if plan.held_out else 0
@@ -63,7 +61,8 @@ def course(plan: Plan, watch: Watch) -> Generator[Call, dict, tuple[Run, bytes]]
     while run.steps_done < settings.steps and not watch.should_stop():
         asked = [next(rows) for _ in range(settings.batch_size // settings.group_size)]
         said = yield "sample", {"prompts": [row["prompt"] for row in asked]}
-        ledger.ask(plan.rewards, **_columns(asked, said["texts"], said["ids"], settings.group_size))
+        completions = _completions(asked, said["texts"])
+        ledger.ask(plan.rewards, **columns(asked, completions, said["ids"], settings.group_size))
         for name, scores in ledger.scores.items():
             if wrong := [score for score in scores if score is not None and not math.isfinite(score)]:
                 raise ValueError(f"The reward {name} gave {wrong[0]}: expected a finite number, or None.")
@@ -103,26 +102,10 @@ def _shuffled(rows: list[dict], seed: int) -> Iterator[dict]:
         yield from dice.sample(rows, len(rows))
 
 
-def _columns(rows: list[dict], texts: list[str], ids: list[list[int]], each: int = 1) -> dict[str, list]:
-    """What TRL passes to a reward: prompts, completions and every other column, one entry for each reply."""
-    repeated = [row for row in rows for _ in range(each)]
+def _completions(rows: list[dict], texts: list[str]) -> list:
+    """Texts as TRL has them: in a conversation a completion is a list of one message."""
     talks = isinstance(rows[0]["prompt"], list)
-    completions = [[{"role": "assistant", "content": text}] for text in texts] if talks else texts
-    columns = {name: [row[name] for row in repeated] for name in rows[0] if name != "prompt"}
-    prompts = [row["prompt"] for row in repeated]
-    return columns | {"prompts": prompts, "completions": completions, "completion_ids": ids}
-
-
-def _judged(rows: list[dict], texts: list[str], ids: list[list[int]], judges: list[Reward]) -> Evaluation:
-    columns = _columns(rows, texts, ids)
-    scores = {reward_name(judge): ask(judge, **columns) for judge in judges}
-    return Evaluation(
-        prompts=[question(row["prompt"]) for row in rows],
-        completions=[
-            Completion(text, len(ids[i]), {name: said[i] for name, said in scores.items()})
-            for i, text in enumerate(texts)
-        ],
-    )
+    return [[{"role": "assistant", "content": text}] for text in texts] if talks else texts
 
 
 class Beside:

@@ -7,10 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
-from grpo_lessons.calling import ask
-from grpo_lessons.rewards import Reward, reward_name
-from grpo_lessons.runs import Completion, Evaluation
-from grpo_lessons.text import completion_text, question
+from grpo_lessons.calling import evaluated
+from grpo_lessons.rewards import Reward
+from grpo_lessons.runs import Evaluation
 from grpo_lessons.training import sources
 from grpo_lessons.training.machine import device, free_memory
 from grpo_lessons.training.settings import CHAT
@@ -90,19 +89,7 @@ def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_
     ends = _ends(model, tokenizer)
     ids = [_until_end(row, ends) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
     completions = [[{"role": "assistant", "content": t}] for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
-    columns = {key: [row[key] for row in rows] for key in rows[0] if key != "prompt"}
-    prompts = [row["prompt"] for row in rows]
-    scores = {
-        reward_name(reward): ask(reward, prompts=prompts, completions=completions, completion_ids=ids, **columns)
-        for reward in rewards
-    }
-    return Evaluation(
-        prompts=[question(prompt) for prompt in prompts],
-        completions=[
-            Completion(completion_text(completion), len(ids[i]), {name: scores[name][i] for name in scores})
-            for i, completion in enumerate(completions)
-        ],
-    )
+    return evaluated(rewards, rows, completions, ids)
 
 
 @dataclass(frozen=True)
