@@ -177,7 +177,7 @@ def seconds_left(done: int, total: int, seconds: float) -> float:
 
 
 def told_apart(first: Run, second: Run) -> tuple[str, str]:
-    """What tells two runs apart, each in words that can follow its name: settings and rewards; "" if nothing does.
+    """What tells two runs apart, each in words that can follow its name: settings, rewards and machines; "" if nothing does.
 
     >>> told_apart(Run({"beta": 0.0, "seed": 1}), Run({"beta": 0.1, "seed": 1}))
     (' (beta 0)', ' (beta 0.1)')
@@ -189,7 +189,9 @@ def told_apart(first: Run, second: Run) -> tuple[str, str]:
             for name, value in run.settings.items()
             if value != other.settings.get(name)
         ]
-        different = settings + (run.rewards if run.rewards != other.rewards else [])
+        places = [each.provenance.get("hardware") for each in (run, other)]
+        elsewhere = [places[0]] if all(places) and places[0] != places[1] else []
+        different = settings + (run.rewards if run.rewards != other.rewards else []) + elsewhere
         return f" ({', '.join(different)})" if different else ""
 
     return words(first, second), words(second, first)

@@ -219,11 +219,24 @@ def test_a_real_model_brings_its_own_settings(page):
     cost(page, steps=25).wait_for(timeout=60_000)
 
 
-def test_what_was_learnt_is_saved_and_asked_in_a_new_process(page):
+def test_it_trains_in_the_page_too_over_what_trl_has_done(page):
     settle(page)
+    page.get_by_role("radio", name="here, in this page").click()
+    shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
     page.get_by_role("button", name="Train", exact=True).click()
+    page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
     at_step(page, 3).wait_for(timeout=60_000)
+    shown(page, re.compile("this run .*this browser")).wait_for(timeout=10_000)
+    assert re.search(r"the run before \(.*CPU", shown(page, re.compile("the run before")).first.text_content())
+    assert len(page.workers) == 1
+    press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     page.get_by_role("button", name="Stop").click()
+    shown(page, re.compile(r"Stopped; what was learnt is kept: \d+ steps")).wait_for(timeout=20_000)
+    page.wait_for_timeout(200)
+    assert page.workers == []  # its memory is given back
+
+
+def test_what_was_learnt_in_the_page_is_saved_and_asked_in_a_new_process(page):
     shown(page, re.compile("Stopped; what was learnt")).wait_for(timeout=20_000)
     shown(page, "Save, load, merge, push, hand over", exact=True).click()
     for choice, words in (

@@ -1,9 +1,11 @@
 """A class on one server: who may come in, what each may do, and that nothing of anybody is lost."""
 
 import asyncio
+import base64
 import json
 import os
 import re
+from contextlib import ExitStack
 
 import httpx2 as httpx
 import pytest
@@ -12,6 +14,7 @@ from grpo_lessons.runs import Run
 from grpo_lessons.training import line
 from tests.support.browser import CHROMIUM, browse, failures, press, settle
 from tests.support.classmates import Learner, classroom, run
+from tests.support.engine import Engine, node
 from tests.support.pages import outside
 
 
@@ -24,6 +27,13 @@ def runs(tmp_path_factory):
 def host(runs):
     with classroom(runs, "--steps", "3") as host:
         yield host
+
+
+@pytest.fixture(scope="module")
+def browsers(tmp_path_factory):
+    """The engines of three browsers."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(node(tmp_path_factory.mktemp("browser"))) for _ in range(3)]
 
 
 def together(*coroutines):
@@ -129,7 +139,7 @@ def test_a_page_that_is_loaded_anew_finds_everything_where_it_was(host):
         before = Learner(host)
         await before.open()
         await before.set("replies out of 8", 5)
-        await before.train()
+        await before.train(by_trl=True)
         await before.sees(r"Step 1 of 3|Finished")
         await before.close()
         after = Learner(host, cookie=before.cookie)
@@ -153,7 +163,7 @@ def test_no_training_is_longer_than_the_class_allows_whatever_is_asked_for(host)
         learner = Learner(host)
         await learner.open()
         await learner.set("u003esteps", 60)  # more than its slider has
-        await learner.train()
+        await learner.train(by_trl=True)
         await learner.set("Run all of it", 1)  # an exercise that trains, too: five steps
         await learner.sees("Finished: 3 steps")
         drawn = await learner.sees(r'Reward of each step.*?<polyline[^>]*points="([^"]*)"')
@@ -171,7 +181,7 @@ def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
         with line.turn(lambda in_front: None, lambda: False, line_of_the_class):  # nobody's turn yet
             for learner in learners:
                 await learner.open()
-                await learner.train()
+                await learner.train(by_trl=True)
             await learners[2].sees(r"yours comes after it \(3 in front of you\)")
             await learners[1].close()
             await learners[2].sees(r"\(2 in front of you\)", timeout=15)
@@ -187,9 +197,82 @@ def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
     assert {Run.load(record).steps_done for record in records if record.exists()} == {3}
 
 
-def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_path):
+def test_all_train_at_once_each_in_their_own_browser(host, runs, browsers):
+    async def train(learner):
+        await learner.open()
+        await learner.train()
+        await learner.sees("Step 1 of 3")
+        begun.append(learner)
+        await learner.until(lambda: len(begun) == len(browsers))  # nobody has to end for another to begin
+        await learner.sees("Finished: 3 steps")
+        record = Run.load(runs / f"class/seat-{learner.seat}/format/run.json")
+        assert record.provenance["hardware"] == "this browser" and len(record.after.completions) == 96
+        await learner.set("Load the model", 1)
+        asked = base64.b64encode(learner.saved).decode()  # "before and after your last training"
+        await learner.until(lambda: any(asked in message for message in learner.received))
+        await learner.close()
+
+    begun = []
+    together(*[train(Learner(host, trainer=browser)) for browser in browsers])
+    assert line.line(runs / line.FOLDER.name) == []
+
+
+class Liar(Engine):
+    """A browser in which somebody has put another engine."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def call(self, call, **given):
+        return {"settings": {}} if call == "start" else self.said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"texts": ["x"], "ids": [[1]]},
+        {"texts": [["x"]] * 32, "ids": [["y"]] * 32},
+        {"texts": "x" * 32, "ids": None},
+        [],
+        None,
+        "no engine's answer",
+    ],
+    ids=str,
+)
+def test_a_browser_that_says_what_no_engine_says_harms_itself_alone(host, said):
+    async def lie():
+        learner = Learner(host, trainer=Liar(said))
+        await learner.open()
+        await learner.train()
+        await learner.sees("The session ended with an error")
+        await learner.sees(r"The page gave no answer of its engine's \(generate")
+        await learner.set("replies out of 8", 5)
+        await learner.close()
+
+    run(lie())
+
+
+def test_a_page_that_is_loaded_anew_says_what_has_become_of_its_training(host, browsers):
+    async def reload():
+        before = Learner(host, trainer=browsers[0])
+        await before.open()
+        await before.set("u003esteps", 3)
+        await before.train()
+        await before.sees("Step 1 of 3")
+        await before.close()
+        after = Learner(host, cookie=before.cookie, trainer=browsers[1])
+        await after.open()
+        await after.sees("was loaded anew, and what it had learnt is gone")
+        await after.train()
+        await after.sees("Finished: 3 steps")
+        await after.close()
+
+    run(reload())
+
+
+def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_path, browsers):
     async def train(host):
-        learner = Learner(host)
+        learner = Learner(host, trainer=browsers[0])
         refused = await learner.http.get("/format/")
         assert refused.status_code == 401 and "password" in refused.text
         with pytest.raises(Exception, match="403"):
@@ -209,6 +292,8 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
         assert answer.status_code == 200
         learner.cookie = f"grpo_class={learner.http.cookies['grpo_class']}"
         await learner.open()
+        with pytest.raises(KeyError):
+            learner.find("by TRL")  # the class's machine is the teacher's
         await learner.train()
         await learner.sees("Finished: 2 steps", 90)
         assert "gl-notes" not in learner.text  # they have the answers

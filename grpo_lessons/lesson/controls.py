@@ -37,7 +37,8 @@ def about_model(opened: Opened, name: str) -> str:
     if is_pocket(name):
         limited = opened.most_steps < sys.maxsize
         most = f" In this class a training has at most {opened.most_steps} steps." if limited else ""
-        return f"The tiny model that ships with this course: half a minute to a minute on any laptop.{most}"
+        takes = "half a minute to a minute" if opened.engines[0] == "TRL" else "less than half a minute"
+        return f"The tiny model that ships with this course: {takes} on any laptop.{most}"
     kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
     if not opened.trains:
         return kind
@@ -81,7 +82,8 @@ class Controls:
     def usual(self, model: str) -> Settings:
         """A lesson's settings for a model; in a browser half as many completions a step, which is better to watch."""
         settings = settings_for(model, self.defaults)
-        return settings if self.opened.trains else replace(settings, batch_size=settings.batch_size // 2)
+        is_shown = is_pocket(model) and self.opened.engines[0] == "browser"
+        return replace(settings, batch_size=settings.batch_size // 2) if is_shown else settings
 
     def first(self, model: str) -> Settings:
         """The settings of a model as its controls first stand: the lesson's, with what the command line says."""

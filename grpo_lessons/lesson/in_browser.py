@@ -1,7 +1,8 @@
 """A training in the reader's own browser: the pocket model is sampled and learnt from there, and Python says what it is paid.
 
 The engine of `pocket` runs in a worker. `course` is what is asked of it, one call after the other, and knows neither page nor
-server: it yields each call and is sent the answer. `Beside` carries the calls where Python runs in the page itself.
+server: it yields each call and is sent the answer. `Beside` carries the calls where Python runs in the page itself, `Across`
+where it runs elsewhere: on the reader's machine, or on a class's server.
 """
 
 import asyncio
@@ -11,14 +12,21 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from datetime import date
+from itertools import count
 
+import marimo as mo
+
+from grpo_lessons import pocket
 from grpo_lessons.calling import columns, evaluated
+from grpo_lessons.pocket import scripts
 from grpo_lessons.runs import Evaluation, Run
 from grpo_lessons.training import Plan, Watch
 from grpo_lessons.training.ledger import Ledger
 from grpo_lessons.training.models import ReferenceLogProb
 
 Call = tuple[str, dict]  # of worker.js: its name, and what it is given
+ANEW = "The page in which it trained was loaded anew, and what it had learnt is gone. Train begins another training."
+PATIENCE = 30  # seconds in which a page answers that somebody still wants something of
 ASKED_AT_ONCE = 32  # held-out prompts: between two such calls a page can be told how far it is, and Stop be heard
 
 
@@ -81,7 +89,7 @@ def course(plan: Plan, watch: Watch) -> Generator[Call, dict, tuple[Run, bytes]]
     return run, (yield "save", {"about": about})
 
 
-async def carried_out(calls: Generator, call: Callable[[str, dict], Awaitable[dict]]):
+async def carried_out(calls: Generator, call: Callable[[str, dict], Awaitable[dict | bytes]]):
     """What a `course` returns, every call of it carried out by `call`; what that raises, the course is told."""
     said = error = None
     while True:
@@ -111,10 +119,12 @@ def _completions(rows: list[dict], texts: list[str]) -> list:
 class Beside:
     """The engine in a worker of the page in which Python runs, too; `end` gives its memory back."""
 
+    element = None  # nothing has to stand in the page
+
     def __init__(self):
         self.worker, self.waiting = None, {}
 
-    async def call(self, name: str, given: dict) -> dict | bytes:
+    async def call(self, name: str, given: dict, should_stop: Callable[[], bool] = lambda: False) -> dict | bytes:
         """What `worker.js` answers. Raises: EngineError for what it throws, or where a file of the model does not come."""
         from js import JSON
 
@@ -174,3 +184,94 @@ async def _fetched(name: str, kind: str):
     except Exception as error:  # JavaScript's, of the network
         why = error
     raise EngineError(f"The model could not be loaded ({name}: {why}).") from None
+
+
+class Across:
+    """The engine in the reader's browser, where Python runs elsewhere: over the messages of a widget that shows nothing.
+
+    `element` must stand in the page, and be made in a cell that runs once: marimo takes a widget from the page when the cell
+    that has made it runs anew. A page that is loaded anew has another engine, which has learnt nothing: what the old one was
+    asked fails.
+    """
+
+    def __init__(self):
+        import anywidget
+
+        class Carrier(anywidget.AnyWidget):
+            _esm = scripts.widget("across")
+
+        self.widget = Carrier()
+        self.element = mo.ui.anywidget(self.widget)
+        self.widget.on_msg(lambda widget, said, buffers: self._hear(said, buffers))
+        self.numbers, self.waiting, self.is_there, self.has_files = count(1), {}, False, False
+
+    async def call(self, name: str, given: dict, should_stop: Callable[[], bool] = lambda: False) -> dict | bytes:
+        """What `worker.js` answers. Raises: EngineError for what it throws, and where the page does not answer."""
+        began, sent, files = time.monotonic(), None, []
+        loop = asyncio.get_running_loop()
+        future, number = loop.create_future(), next(self.numbers)
+        while not future.done():
+            if sent is None and self.is_there:
+                if name == "start" and not self.has_files:
+                    files = [(pocket.PATH / file).read_bytes() for file in ("model.safetensors", "tokenizer.json")]
+                    self.has_files = True
+                self.waiting[number] = sent = name, given, loop, future
+                self.widget.send({"id": number, "call": name, "given": given}, files)
+            await asyncio.wait({future}, timeout=1 if sent else 0.05)
+            if should_stop() and time.monotonic() - began > PATIENCE:
+                raise EngineError("The page in which it trained does not answer any more.")
+        return future.result()
+
+    def _hear(self, said: dict, buffers: list) -> None:
+        if said.get("isNew"):
+            self.is_there, self.has_files, left, self.waiting = True, False, self.waiting, {}
+            for _, _, loop, future in left.values():
+                _tell(loop, future, EngineError(ANEW))
+        elif asked := self.waiting.pop(said.get("id"), None):
+            name, given, loop, future = asked
+            try:
+                _tell(loop, future, _believed(name, given, said, buffers))
+            except EngineError as error:
+                _tell(loop, future, error)
+
+    def end(self) -> None:
+        """End the worker at once, whatever it does."""
+        self.widget.send({"id": next(self.numbers), "call": "end", "given": {}})
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future, said: dict | bytes | EngineError) -> None:
+    def settle() -> None:
+        if not future.done():
+            future.set_exception(said) if isinstance(said, EngineError) else future.set_result(said)
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(settle)
+
+
+def _believed(name: str, given: dict, said: dict, buffers: list) -> dict | bytes:
+    """What a browser has answered, if the engine can have said it: a class's server does not know who sits there.
+
+    Raises: EngineError.
+
+    >>> _believed("generate", {"prompts": ["a"]}, {"result": {"texts": ["b"], "ids": [[7]], "more": 1}}, [])
+    {'texts': ['b'], 'ids': [[7]]}
+    """
+    if "error" in said:
+        raise EngineError(str(said["error"]))
+    result = said.get("result") or {}
+    try:
+        if name == "save":
+            return bytes(buffers[0])
+        if name in ("sample", "generate"):
+            texts, ids = result["texts"], result["ids"]
+            if not len(texts) == len(ids) > 0 or len(texts) % len(given["prompts"]):
+                raise ValueError(f"{len(texts)} replies to {len(given['prompts'])} prompts")
+            return {"texts": [str(text) for text in texts], "ids": [[int(id) for id in each] for each in ids]}
+        if name == "learn":
+            known = {str(each): None if value is None else float(value) for each, value in result["metrics"].items()}
+            if wrong := [each for each, value in known.items() if value is not None and not math.isfinite(value)]:
+                raise ValueError(f"{wrong[0]} is {known[wrong[0]]}")
+            return {"metrics": known | {"step": int(known["step"])}}
+        return {}
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise EngineError(f"The page gave no answer of its engine's ({name}: {error!r}).") from None

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Callable
 
 import marimo as mo
 
@@ -35,7 +36,7 @@ def show_keeping(opened: Opened, menu: mo.ui.dictionary) -> mo.Html:
     return show(*shown, row(*[menu["name"]] if keep.push in CHOICES[what] else [], menu["run"]))
 
 
-def kept(opened: Opened, menu: mo.ui.dictionary, trained: Trained | None, plan: Plan) -> mo.Html | None:
+def kept(opened: Opened, menu: mo.ui.dictionary, trained: Callable[[], Trained | None], plan: Plan) -> mo.Html | None:
     """When the button is pressed: what came of it, or why it could not be done."""
     if not menu.value["run"] or not opened.is_own:
         return None
@@ -43,15 +44,15 @@ def kept(opened: Opened, menu: mo.ui.dictionary, trained: Trained | None, plan: 
     return _do(what, menu.value["name"].strip(), opened, trained, plan)
 
 
-def _do(what: list, name: str, opened: Opened, trained: Trained | None, plan: Plan) -> mo.Html:
+def _do(what: list, name: str, opened: Opened, trained: Callable[[], Trained | None], plan: Plan) -> mo.Html:
     folder = opened.folder
     try:
         if keep.hand_over in what:
             return good(_handed_over(plan, opened))
         if keep.save in what:
-            if trained is None:
+            if (last := trained()) is None:
                 return warn("There is nothing to save yet: press Train, and wait until it has finished.")
-            return good(f"Saved: `{keep.save(trained, folder)}`, with tokenizer, card and the run's record.")
+            return good(f"Saved: `{keep.save(last, folder)}`, with tokenizer, card and the run's record.")
         if not (folder / "adapter").exists():
             return warn(f"There is no adapter in `{folder}` yet: save it first.")
         if keep.push in what:

@@ -30,6 +30,7 @@ class Opened:
     Args:
         lesson: "length", "format", "math".
         trains: whether TRL trains on this machine; else recordings are replayed.
+        engines: what trains the pocket model, the first unless another is chosen: TRL on this machine, or the reader's browser.
         is_own: whether it is somebody's own notebook, which keeps models and checkpoints, and may name any model.
         writes: how an exercise is written: in its "cell", in a "box" of the page, or "nowhere", where a server would run it.
         hides_code: whether the cells are hidden, so that code which a reader should see has to be shown.
@@ -49,6 +50,7 @@ class Opened:
 
     lesson: str
     trains: bool
+    engines: tuple[Literal["TRL", "browser"], ...]
     is_own: bool
     writes: Literal["cell", "box", "nowhere"]
     hides_code: bool
@@ -86,6 +88,7 @@ class Opened:
         return cls(
             lesson=lesson,
             trains=not here.IN_PAGE,
+            engines=_engines(is_script, seat),
             is_own=is_own,
             writes="cell" if mode != "run" else "box" if here.IN_PAGE else "nowhere",
             hides_code=mode == "run",
@@ -141,6 +144,15 @@ def _mode() -> str:
     if here.IN_PAGE:
         return "edit" if mo.query_params().get("view") == "edit" else "run"
     return mo.app_meta().mode or "script"
+
+
+def _engines(is_script: bool, seat: Seat | None) -> tuple[Literal["TRL", "browser"], ...]:
+    """In a class each learner has a computer of their own, and nobody has to wait for the one of the teacher."""
+    if here.IN_PAGE:
+        return ("browser",)
+    if seat:
+        return ("browser", "TRL") if seat.is_teacher else ("browser",)
+    return ("TRL",) if is_script else ("TRL", "browser")
 
 
 def _seat() -> Seat | None:

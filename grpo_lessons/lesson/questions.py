@@ -54,7 +54,7 @@ class Question(mo.ui.radio):
             folder = self.opened.folder
             kept = f" Your choice is kept in `{'/'.join(folder.parts[-2:])}`." if folder else ""
             return mo.md(f"*Noted. The answer stands in station {station}, after the run.{kept}*")
-        return None if self.opened.trains else mo.md("*Choose, then train.*")  # elsewhere the cost says it
+        return None if self.opened.engines[0] == "TRL" else mo.md("*Choose, then train.*")  # there the cost says it
 
 
 def _read(path: Path | None) -> dict[str, str]:

@@ -128,3 +128,5 @@ def replayed(run: Run, step: int, against: Run | None = None, speed: float = 0) 
 
 NO_TORCH = """**It trains here, in your browser.** *Train* teaches the pocket model, with the same method, by your own computer; nothing is sent anywhere. A web page has no torch: of real models you replay recordings.
 To train them, too, take [the course](grpo-lessons.zip) home (Python 3.11 or later), `pip install -r requirements.txt`, and open this lesson: `python -m grpo_lessons` says how."""
+
+IN_BROWSER = "*Trained here, in your browser, by your own computer: the same method and the same rewards, by the course's own engine, without torch. Nobody waits for anybody.*"

@@ -1,5 +1,6 @@
 """The training of one notebook, in a thread: started by Train, ended by Stop, or with the notebook itself."""
 
+import asyncio
 import gc
 import threading
 import traceback
@@ -12,13 +13,13 @@ from pathlib import Path
 
 import marimo as mo
 
-from grpo_lessons.lesson.in_browser import Beside, carried_out, course
+from grpo_lessons.lesson.in_browser import Across, Beside, carried_out, course
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import PACE
 from grpo_lessons.runs import Run
 from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Trained, Watch, explain, train
-from grpo_lessons.training.exchange import to_page
+from grpo_lessons.training.exchange import from_page, to_page
 from grpo_lessons.training.sources import is_pocket
 
 STOPPING = "Stopping after this step"
@@ -58,18 +59,27 @@ class Session:
     ):
         self.opened, self.publish, self.ended, self.busy = opened, publish, ended, busy
         self.halt = threading.Event()
-        self.engine = Beside()
+        self.engine: Beside | Across | None = None  # that trains in the reader's browser, where there is one
+        if "browser" in opened.engines:
+            self.engine = Beside() if not opened.has_disk else Across() if opened.is_watched else None
         self.is_on = False
         self.last: Report | None = None
-        self.trained: Trained | None = None  # the model of the last training that has one
-        self.adapter: bytes | None = None  # what the last training in a browser has learnt
+        self._left: tuple[Run, bytes] | Trained | None = None  # by the last training that has left what it learnt
+
+    @property
+    def trained(self) -> Trained | None:
+        """The model of the last training that has one, wherever it was trained."""
+        if isinstance(self._left, tuple):
+            run, adapter = self._left
+            self._left = from_page(adapter, run)
+        return self._left
 
     @property
     def learnt(self) -> bytes | None:
         """What the last training of the pocket model has learnt, as the engine in a page reads it; None if there is none."""
-        if self.trained and self.trained.model and is_pocket(self.trained.run.settings["model"]):
-            return to_page(self.trained)
-        return self.adapter
+        if isinstance(self._left, tuple):
+            return self._left[1]
+        return to_page(self._left) if self._left and is_pocket(self._left.run.settings["model"]) else None
 
     def stop(self) -> None:
         """End the training after the step under way, or a download; what was learnt is kept."""
@@ -77,34 +87,28 @@ class Session:
         if self.is_on and self.last:
             self.publish(replace(self.last, phase=STOPPING))
 
-    def start(self, plan: Plan, resume: bool = False) -> None:
-        """Start afresh, or from a checkpoint; see `training.train`."""
+    def start(self, plan: Plan, resume: bool = False, in_browser: bool = False) -> None:
+        """Start afresh, or from a checkpoint, see `training.train`; or in the reader's browser, see `in_browser`."""
         if self.is_on:
             return
         self.is_on, self.halt = True, threading.Event()
         before = self.last.run if self.last and self.last.run.metrics else None
         self.busy(True)
         self._say(Report("Starting", plan.new_run(), before))
-        told = _told(weakref.ref(self), self.opened, self.halt, plan, before)
-        work = (
-            partial(_by_trl, told, self.opened, plan, resume) if self.opened.trains else partial(self._here, told, plan)
-        )
+        told = _told(weakref.ref(self), self.opened, self.halt, plan, before, in_browser)
+        if not in_browser:
+            work = partial(_by_trl, told, self.opened, plan, resume)
+        elif self.opened.has_disk:
+            work = partial(_to_its_end, told, self.engine, plan)
+        else:
+            work = partial(_in_browser, told, self.engine, plan)
         mo.Thread(target=work, daemon=True).start()
 
-    async def _here(self, told, plan: Plan) -> None:
-        with told as (watch, done):
-            try:
-                run, self.adapter = await carried_out(course(plan, watch), self.engine.call)
-            finally:
-                self.engine.end()  # it gives its memory back
-            done(Trained(run))
-
-    def _say(self, report: Report, trained: Trained | None = None, is_last: bool = False) -> None:
+    def _say(self, report: Report, left: Trained | tuple[Run, bytes] | None = None, is_last: bool = False) -> None:
         self.last = replace(report, run=report.run.snapshot())
         if is_last:
             self.is_on = False
-            if trained and trained.model:
-                self.trained, self.adapter = trained, None
+            self._left = left or self._left
         self.publish(self.last)
         if is_last:
             self.ended(self.last)
@@ -112,8 +116,10 @@ class Session:
 
 
 @contextmanager
-def _told(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, before: Run | None) -> Iterator[tuple]:
-    """What a training tells of itself: a `Watch`, and a function for what it leaves; an error is told as its end."""
+def _told(
+    me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, before: Run | None, in_browser: bool
+) -> Iterator[tuple]:
+    """What a training tells of itself: a `Watch`, and a function for its run, and for what it leaves; an error is its end."""
     latest, limit = plan.new_run(), ""
 
     def say(phase: str, run: Run, error: str | None = None, **ending) -> None:
@@ -123,7 +129,8 @@ def _told(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, be
     def update(phase: str, run: Run) -> None:
         nonlocal latest, limit
         latest = run
-        PACE.learn(plan, run)
+        if not in_browser:  # which has a pace of its own
+            PACE.learn(plan, run)
         if opened.is_late(run.seconds):
             limit = f" at the class's limit of {opened.seat.most_minutes:g} min"
         say(STOPPING if halt.is_set() and run.state == "running" else phase, run)
@@ -131,9 +138,9 @@ def _told(me: Callable[[], Session | None], opened: Opened, halt, plan: Plan, be
     def should_stop() -> bool:
         return halt.is_set() or me() is None or not opened.in_time(latest.seconds)
 
-    def done(trained: Trained) -> None:
-        lost = keep_record(trained.run, opened)
-        say(f"{ending(trained.run, limit)}{lost}", trained.run, trained=trained, is_last=True)
+    def done(run: Run, left: Trained | tuple[Run, bytes] | None = None) -> None:
+        lost = keep_record(run, opened)
+        say(f"{ending(run, limit)}{lost}", run, left=left, is_last=True)
 
     try:
         yield Watch(should_stop=should_stop, update=update, who=opened.who, seconds=lambda: PACE.expected(plan)), done
@@ -147,10 +154,24 @@ def _by_trl(told, opened: Opened, plan: Plan, resume: bool) -> None:
     with told as (watch, done):
         checkpoints = opened.folder / "unfinished" if opened.folder and opened.is_own else None
         trained = train(plan, watch, checkpoints, resume)
-        if not opened.is_own and trained.model:  # a server's visitor cannot save it; twenty of them took 4 GB
-            trained = Trained(trained.run)
+        run, left = trained.run, trained if trained.model else None
+        if not opened.is_own and left:  # a server's visitor cannot save it; twenty of them took 4 GB
+            left = trained = None
             gc.collect()  # the model stands in a circle of references
-        done(trained)
+        done(run, left)
+
+
+async def _in_browser(told, engine: Beside | Across, plan: Plan) -> None:
+    with told as (watch, done):
+        try:
+            run, adapter = await carried_out(course(plan, watch), partial(engine.call, should_stop=watch.should_stop))
+        finally:
+            engine.end()  # it gives its memory back
+        done(run, (run, adapter) if run.steps_done else None)
+
+
+def _to_its_end(told, engine: Across, plan: Plan) -> None:
+    asyncio.run(_in_browser(told, engine, plan))
 
 
 def ending(run: Run, limit: str) -> str:

@@ -20,7 +20,7 @@ from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import Measured, Measurer, show_cost
 from grpo_lessons.lesson.practice import shown_code
 from grpo_lessons.lesson.questions import Question
-from grpo_lessons.lesson.replay import NO_TORCH, Replay
+from grpo_lessons.lesson.replay import IN_BROWSER, NO_TORCH, Replay
 from grpo_lessons.lesson.script import as_script, left_over, settings_of
 from grpo_lessons.lesson.session import Report, Session, kept
 from grpo_lessons.lesson.tryout import Tryout
@@ -31,6 +31,7 @@ from grpo_lessons.training import Plan, Settings, is_pocket
 from grpo_lessons.training.sources import is_here, is_name
 
 REAL = "SmolLM2-135M"  # the name of the recording of a real model
+ENGINES = {"TRL": "by TRL, on this machine", "browser": "here, in this page"}
 
 
 class Station:
@@ -73,6 +74,7 @@ class Station:
         self.replay = Replay(runs, publish, ended, at, busy)
         self.left, self.own, self._publish = left_over(opened), None, publish
         self.batches: dict[str, int] = {}
+        self.engine = opened.engines[0]
         if not opened.has_disk:
             load_drawing(drawing)
 
@@ -135,6 +137,8 @@ class Station:
         A model that is not here is fetched by Train and by nothing else; what can be no model's name is told at once.
         """
         model, suit = chosen_model(menu), self._suit  # the thread must not hold the station: it ends with it
+        if self.opened.engines[0] == "browser" and is_pocket(model):
+            return  # it costs this machine nothing
         if question.value if is_pocket(model) else is_here(model) or not is_name(model):
             first = plan(self.settings.first(model))
             self.measurer.measure(first, lambda better: suit({model: better.settings}))
@@ -142,7 +146,10 @@ class Station:
             self.measurer.stop()  # a download, too, of a model that is not chosen any more
 
     def buttons(self, busy: bool, plan: Plan) -> mo.ui.dictionary:
-        """Train and Stop, and Go on after a kill; in a page, Play. In marimo they must be a variable of the notebook."""
+        """Train and Stop, where it is trained if that can be chosen, and Go on after a kill; in a page, Play.
+
+        In marimo they must be a variable of the notebook.
+        """
         buttons = {
             "train": mo.ui.button(
                 label="Train",
@@ -154,6 +161,11 @@ class Station:
                 label="Stop", kind="danger", disabled=not busy, on_click=lambda _: self.session.stop()
             ),
         }
+        if len(self.opened.engines) > 1 and is_pocket(plan.settings.model):
+            names = {ENGINES[each]: each for each in ENGINES if each in self.opened.engines}
+            buttons["engine"] = mo.ui.radio(
+                names, value=ENGINES[self.engine], label="trained", inline=True, on_change=lambda each: self._by(each)
+            )
         if not self.opened.trains:
             training = self.session.is_on
             buttons |= self.replay.controls(busy and not training, disabled=training)
@@ -161,6 +173,13 @@ class Station:
             done = f"Go on from step {self.left.run.steps_done} of {self.left.run.settings['steps']}"
             buttons["resume"] = mo.ui.button(label=done, kind="success", on_click=lambda _: self._resume())
         return mo.ui.dictionary(buttons)
+
+    def _by(self, engine: str) -> None:
+        self.engine = engine
+
+    def _in_browser(self, plan: Plan) -> bool:
+        """Whether a plan would be trained in the reader's browser."""
+        return is_pocket(plan.settings.model) and self.engine == "browser"
 
     @property
     def _is_left(self) -> bool:
@@ -176,7 +195,7 @@ class Station:
     def _start(self, plan: Plan) -> None:
         self.measurer.stop()
         if not plan.problem:
-            self.session.start(plan)
+            self.session.start(plan, in_browser=self._in_browser(plan))
 
     def train_with(self, reward: Reward) -> None:
         """Train the pocket model with a reader's own reward, as a lesson's run is trained otherwise."""
@@ -236,6 +255,8 @@ class Station:
         return self.watch(run) if callable(self.watch) else self.watch
 
     def _above(self, cost: Measured | None, plan: Plan) -> list[mo.Html]:
+        if self.opened.trains and self._in_browser(plan):
+            return [mo.md(IN_BROWSER)]
         if self.opened.trains:
             return [show_cost(cost, plan)]
         awake = mo.Html('<i class="gl-awake"></i>')  # tells the page around the lesson that its controls now answer
@@ -243,7 +264,10 @@ class Station:
         return [awake, mo.callout(mo.md(told or NO_TORCH), kind="warn" if told else "info")]
 
     def _row(self, buttons: mo.ui.dictionary, scrub: mo.ui.slider, status: str) -> list[mo.Html]:
-        below = [_beside([buttons["train"], buttons["stop"]], status)]
+        pressed = [buttons[name] for name in ("train", "stop", "engine") if name in buttons.elements]
+        below: list[mo.Html | None] = [_beside(pressed, status)]
+        if self.engine == "browser" and self.session.engine is not None:
+            below.append(self.session.engine.element)
         if not self.opened.trains:
             menu = row(*(buttons[name] for name in ("run", "against", "speed")))
             return [*below, fold("Recorded runs, replayed", menu, row(buttons["play"], scrub))]
@@ -332,7 +356,7 @@ class Station:
 
     def kept(self, menu: mo.ui.dictionary, plan: Plan) -> mo.Html | None:
         """What came of it, in a cell of its own: some of it takes seconds."""
-        return keeping.kept(self.opened, menu, self.session.trained, plan)
+        return keeping.kept(self.opened, menu, lambda: self.session.trained, plan)
 
 
 def _beside(buttons: Sequence[mo.Html], status: str) -> mo.Html:

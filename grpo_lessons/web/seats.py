@@ -67,8 +67,9 @@ class Seats:
                 value = owned.encode()
             headers.append((name, value))
         if scope["method"] == "POST":
-            body = await body_of(Request(scope, receive), MOST_BYTES)
-            if problem := _unfit(body):
+            limits = OF_AN_ENGINE if scope["path"].endswith("/set_model_value") else OF_A_CONTROL
+            body = await body_of(Request(scope, receive), limits[0])
+            if problem := _unfit(body, *limits):
                 return await JSONResponse({"error": problem}, 413)(scope, receive, send)
             receive = _again(body, receive)
         await self.app(scope | {"headers": headers}, receive, send)
@@ -116,21 +117,23 @@ class Seats:
             seat.go()
 
 
-MOST_BYTES, MOST = 100_000, 10_000  # of a request, and what a control may say: a lesson's largest are far below
+# Bytes of a request, and the largest number in it: a lesson's largest are far below. An engine in a learner's browser tells how
+# many tokens it has seen, and hands over what it has learnt.
+OF_A_CONTROL, OF_AN_ENGINE = (100_000, 10_000), (4_000_000, 1_000_000)
 
 
-def _unfit(body: bytes) -> str:
+def _unfit(body: bytes, most_bytes: int, most: int) -> str:
     """What is wrong with a request that no control of a lesson can have sent; "" if nothing is.
 
-    >>> _unfit(b'{"values": [7]}'), _unfit(b'{"values": [1e12]}')
+    >>> _unfit(b'{"values": [7]}', *OF_A_CONTROL), _unfit(b'{"values": [1e12]}', *OF_A_CONTROL)
     ('', 'A value of 1e12: expected at most 10,000.')
     """
-    if len(body) > MOST_BYTES:
-        return f"The request is too long: expected at most {MOST_BYTES:,} bytes."
+    if len(body) > most_bytes:
+        return f"The request is too long: expected at most {most_bytes:,} bytes."
 
     def check(number: str) -> float:
-        if not abs(value := float(number)) <= MOST:
-            raise ValueError(f"A value of {number[:20]}: expected at most {MOST:,}.")
+        if not abs(value := float(number)) <= most:
+            raise ValueError(f"A value of {number[:20]}: expected at most {most:,}.")
         return value
 
     try:

@@ -20,6 +20,8 @@ from urllib.parse import urlencode
 import httpx2 as httpx  # what huggingface_hub brings
 import websockets
 
+from grpo_lessons import pocket
+from tests.support import engine
 from tests.support.browser import ROOT, free_port
 
 
@@ -52,10 +54,22 @@ def run(coroutine):
 
 
 class Learner:
-    """One tab of one browser. `outputs` holds what the page would show, by cell."""
+    """One tab of one browser. `outputs` holds what the page would show, by cell.
 
-    def __init__(self, host: str, lesson: str = "format", cookie: str = "", tab: str = "first"):
-        self.host, self.lesson, self.cookie, self.tab = host, lesson, cookie, tab
+    `trainer`: the engine that trains in that browser; None for a browser that has none.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        lesson: str = "format",
+        cookie: str = "",
+        tab: str = "first",
+        trainer: engine.Engine | None = None,
+    ):
+        self.host, self.lesson, self.cookie, self.tab, self.trainer = host, lesson, cookie, tab, trainer
+        self.answers: set[asyncio.Task] = set()
+        self.saved = b""
         self.name = "s_" + "".join(random.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=6))
         fresh = httpx.Limits(max_keepalive_connections=0)  # the server may be closing a kept one: a browser asks again
         self.http = httpx.AsyncClient(base_url=f"http://{host}", timeout=60, limits=fresh)
@@ -82,7 +96,36 @@ class Learner:
             if said["op"] == "cell-op" and said["data"].get("output"):
                 self.outputs[said["data"]["cell_id"]] = str(said["data"]["output"].get("data"))
             self.runs += said["op"] == "completed-run"
+            if self.trainer and said["op"] == "model-lifecycle":
+                answer = asyncio.create_task(self._carry_out(said["data"]["model_id"], said["data"]["message"]))
+                self.answers.add(answer)
+                answer.add_done_callback(self.answers.discard)
             self.changed.set()
+
+    async def _carry_out(self, model: str, message: dict) -> None:
+        """What `across.js` does."""
+        if message["method"] == "open" and message["state"].get("_anywidget_id", "").endswith("Carrier"):
+            return await self.answer(model, {"isNew": True})
+        if message["method"] != "custom" or message["content"]["call"] == "end":
+            return
+        content, files = message["content"], [base64.b64decode(each) for each in message["buffers"]]
+        if content["call"] == "start":
+            asked = [(pocket.PATH / name).read_bytes() for name in ("model.safetensors", "tokenizer.json")]
+            assert files in ([], asked)  # the second training of a page has them
+            result = await asyncio.to_thread(self.trainer.start, **content["given"]["settings"])
+        else:
+            result = await asyncio.to_thread(self.trainer.call, content["call"], **content["given"])
+        if isinstance(result, bytes):
+            self.saved = result
+            await self.answer(model, {"id": content["id"]}, result)
+        else:
+            await self.answer(model, {"id": content["id"], "result": result})
+
+    async def answer(self, model: str, content: dict, *buffers: bytes) -> httpx.Response:
+        """A message of a widget."""
+        files = [base64.b64encode(each).decode() for each in buffers]
+        body = {"modelId": model, "message": {"method": "custom", "content": content}, "buffers": files}
+        return await self.request("set_model_value", body)
 
     async def close(self) -> None:
         """Close the tab."""
@@ -132,6 +175,8 @@ class Learner:
         await self.until(lambda: self.runs > before)
         return time.monotonic() - began
 
-    async def train(self) -> None:
-        """Press Train."""
+    async def train(self, by_trl: bool = False) -> None:
+        """Press Train; `by_trl`: on the class's machine, which a teacher may choose."""
+        if by_trl:
+            await self.set("by TRL, on this machine", "by TRL, on this machine")
         await self.set("Train", 1)

@@ -12,6 +12,7 @@ from grpo_lessons.lesson import Opened
 OWN = Opened(
     lesson="format",
     trains=True,
+    engines=("TRL", "browser"),
     is_own=True,
     writes="cell",
     hides_code=False,
