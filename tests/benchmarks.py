@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -32,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from grpo_lessons import cards, curves  # noqa: E402
 from grpo_lessons.groups import interval  # noqa: E402
+from grpo_lessons.lesson.in_browser import carried_out, course  # noqa: E402
 from grpo_lessons.pocket import scripts  # noqa: E402
 from grpo_lessons.problems import sums  # noqa: E402
 from grpo_lessons.reading import read  # noqa: E402
@@ -42,7 +44,7 @@ from notebooks.record import RUNS  # noqa: E402
 from tests.support import pages  # noqa: E402
 from tests.support.browser import browse, press, serve, settle  # noqa: E402
 from tests.support.classmates import Learner, classroom  # noqa: E402
-from tests.support.engine import InPage, in_chromium, judged, node  # noqa: E402
+from tests.support.engine import Engine, InPage, in_chromium, judged, node  # noqa: E402
 from tests.support.judges import math_verify_says  # noqa: E402
 
 MARK = 0.95
@@ -806,12 +808,41 @@ _GAPS = """() => {
 # A class -------------------------------------------------------------------------------------------------------------
 
 
-def class_rows(connections: int = 27, browsers: int = 3) -> None:
-    """A class of thirty on one server, three in a Chromium: all open, move, answer, train; ten close their tabs."""
+class Remembered(Engine):
+    """A learner's computer: what an engine has said to the lesson's training, after the time that it took there."""
+
+    def __init__(self, answers: list[tuple[str, dict | bytes, float]]):
+        self.answers = iter(answers)
+
+    def call(self, call, **given):
+        name, result, seconds = next(self.answers)
+        assert name == call
+        time.sleep(seconds)
+        return result
+
+
+def remember() -> list[tuple[str, dict | bytes, float]]:
+    """The format lesson's training as a class has it, and what an engine says to each of its calls."""
+    answers = []
+
+    async def call(name: str, given: dict):
+        began = time.perf_counter()
+        said = engine.start(**given["settings"]) if name == "start" else engine.call(name, **given)
+        answers.append((name, said, time.perf_counter() - began))
+        return said
+
+    with tempfile.TemporaryDirectory() as folder, node(Path(folder)) as engine:
+        asyncio.run(carried_out(course(RUNS["format_learns"].with_settings(batch_size=32), Watch()), call))
+    return answers
+
+
+def class_rows(connections: int = 27, browsers: int = 3, queue: int = 12) -> None:
+    """A class of thirty on one server, three in a Chromium: all open, move, answer, train at once; some queue for TRL."""
+    answers = remember()
     with tempfile.TemporaryDirectory() as folder, classroom(Path(folder)) as host, ExitStack() as stack:
         found, memory = {}, [0.0]
         lessons = [stack.enter_context(browse(f"http://{host}/format/?step=3")) for _ in range(browsers)]
-        others = threading.Thread(target=lambda: found.update(asyncio.run(_class(host, connections))))
+        others = threading.Thread(target=lambda: found.update(asyncio.run(_class(host, connections, queue, answers))))
         others.start()
         threading.Thread(target=_watch, args=(int(host.split(":")[1]), memory), daemon=True).start()
         seen = _in_chromium(lessons, others)
@@ -825,14 +856,18 @@ def class_rows(connections: int = 27, browsers: int = 3) -> None:
     )
     for words, name in (
         ("a control answers, no training", "idle"),
-        ("… one training runs", "busy"),
+        ("… all thirty train, each in their own browser", "busy"),
+        ("… one is trained by TRL, others wait in line", "line"),
         (f"… on the screens of {browsers} Chromiums beside them, trainings or not", "screen"),
     ):
-        answers = [round(1000 * at(found[name], share)) for share in (0.5, 0.95)]
-        row(f"{words}: median, 95 % (ms; {len(found[name])} moves)", "≤ 300, ≤ 1000", answers)
+        took = [round(1000 * at(found[name], share)) for share in (0.5, 0.95)]
+        row(f"{words}: median, 95 % (ms; {len(found[name])} moves)", "≤ 300, ≤ 1000", took)
+    alone = sum(seconds for _, _, seconds in answers)
+    row(
+        "a training of a learner's own, and with all others at once (s)", "", [round(alone, 1), round(found["took"], 1)]
+    )
     row("ten closed tabs free their places (s)", "≤ 15", round(found["freed"], 1))
-    trainings = [found["stayed"] + browsers, found["stayed"] + seen["finished"], records]
-    row("trainings of those who stayed, finished, recorded", "as many", trainings)
+    row("learners, and records of finished trainings", "as many", [connections + browsers, records])
     row("memory of the server at most (GB)", "≤ 4", round(memory[0] / 1e9, 2))
 
 
@@ -876,8 +911,9 @@ def _in_chromium(lessons: list, others: threading.Thread) -> dict:
     return {"took": took, "finished": len(lessons)}
 
 
-async def _class(host: str, many: int) -> dict:
-    everybody = [Learner(host) for _ in range(many)]
+async def _class(host: str, many: int, queue: int, answers: list) -> dict:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(many))  # a computer each
+    everybody = [Learner(host, trainer=Remembered(answers)) for _ in range(many)]
     opened = [round(took, 1) for took in await asyncio.gather(*[learner.open() for learner in everybody])]
 
     async def play(learner: Learner, seconds: float, took: list[float]) -> None:
@@ -888,22 +924,27 @@ async def _class(host: str, many: int) -> dict:
             label, low, high = chance.choice([("replies out of 8", 0, 8), ("G, the group size", 2, 16)])
             took.append(await learner.set(label, chance.randint(low, high)))
 
-    idle, busy = [], []
+    idle, busy, line = [], [], []
     await asyncio.gather(*[play(learner, 30, idle) for learner in everybody])
     for learner in everybody:
         await learner.set("All eight replies of a group earn 0", "Nothing at all")
+    began = time.monotonic()
     await asyncio.gather(*[learner.train() for learner in everybody])
+    await asyncio.gather(*[play(learner, 15, busy) for learner in everybody])
+    await asyncio.gather(*[learner.sees("Finished: 25 steps", 300) for learner in everybody])
+    took = time.monotonic() - began
+    patient = everybody[:queue]
+    await asyncio.gather(*[learner.train(by_trl=True) for learner in patient])
     await asyncio.sleep(10)
-    await asyncio.gather(*[play(learner, 60, busy) for learner in everybody])
-    gone, closed = [each for each in everybody if "in front of you" in each.text][-10:], time.monotonic()
+    await asyncio.gather(*[play(learner, 20, line) for learner in everybody])
+    gone, closed = [each for each in patient if "in front of you" in each.text][-10:], time.monotonic()
     await asyncio.gather(*[learner.close() for learner in gone])
     names = {f"seat {learner.seat}" for learner in gone}
     while names & {place["who"] for place in (await everybody[0].http.get("/line")).json()}:
         await asyncio.sleep(0.2)
     freed = time.monotonic() - closed
-    stayed = [learner for learner in everybody if learner not in gone]
-    await asyncio.gather(*[learner.sees("Finished: 25 steps", 900) for learner in stayed])
-    return {"opened": opened, "idle": idle, "busy": busy, "freed": freed, "stayed": len(stayed)}
+    await asyncio.gather(*[learner.sees("Finished: 25 steps", 900) for learner in patient if learner not in gone])
+    return {"opened": opened, "idle": idle, "busy": busy, "line": line, "freed": freed, "took": took}
 
 
 # A GPU -------------------------------------------------------------------------------------------------------------

@@ -136,7 +136,9 @@ def test_a_slow_line_is_counted_and_is_no_failure(root):
         for _ in range(60):  # marimo's own files go first
             page.clock.run_for(500)
             page.wait_for_timeout(500)
-            if said := re.search(r": ([\d.]+) of \d+\.\d MB", come.inner_text()):  # nothing yet, where a machine is slow
+            if said := re.search(
+                r": ([\d.]+) of \d+\.\d MB", come.inner_text()
+            ):  # nothing yet, where a machine is slow
                 counts.add(float(said[1]))
             if len(counts) > 3:
                 break
