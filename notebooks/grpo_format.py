@@ -523,9 +523,8 @@ def _(get_minimal, minimal, station):
 
 
 @app.cell(hide_code=True)
-def _(opened, station):
-    _train = {"trained": my_format_reward, "train": station.train_with}
-    exercises = lesson.Exercises(opened, my_format_reward, my_advantages, my_diagnosis, **_train)
+def _(station):
+    exercises = station.exercises(my_format_reward, my_advantages, my_diagnosis, trained=my_format_reward)
     exercises.ask(
         my_format_reward,
         f"""
@@ -546,14 +545,8 @@ def my_format_reward(completions, **kwargs):
 
 
 @app.cell(hide_code=True)
-def _(exercises):
-    exercises.verdict(my_format_reward)
-    return
-
-
-@app.cell(hide_code=True)
-def _(get_report, station):
-    station.show_own(get_report())
+def _(exercises, get_report, station):
+    lesson.show(exercises.verdict(my_format_reward), station.show_own(get_report()))
     return
 
 
@@ -608,14 +601,10 @@ def _(keeping, station):
 
 
 @app.cell(hide_code=True)
-def _(asked, keeping, station):
-    station.kept(keeping, asked)
-    return
-
-
-@app.cell(hide_code=True)
-def _(opened):
-    mo.md(f"""
+def _(asked, keeping, opened, station):
+    lesson.show(
+        station.kept(keeping, asked),
+        f"""
     ## What you now know
 
     A reward function is a few lines; a group turns its numbers into pushes; a group without differences teaches nothing; and a model learns what is *paid for*, not what was *meant*. One question is left: what if the reward looks at the answer, and at nothing else? Does a model that nobody asks to think begin to think?
@@ -623,7 +612,8 @@ def _(opened):
     **Next: {opened.link("math")}**, *reward the answer, and watch thinking appear*. Before this one stands {opened.link("length")}, *teach a model a length*: what a reward does not see, and what would have seen it.
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · the format reward, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) · no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · the mean over tokens, [DAPO](https://arxiv.org/abs/2503.14476) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
-    """)
+    """,
+    )
     return
 
 

@@ -587,8 +587,8 @@ def _(get_summaries, run_summaries, station, which_model, which_texts):
 
 
 @app.cell(hide_code=True)
-def _(opened):
-    exercises = lesson.Exercises(opened, my_length_reward, prompts_in_a_step, my_combined_reward)
+def _(station):
+    exercises = station.exercises(my_length_reward, prompts_in_a_step, my_combined_reward, trained=my_length_reward)
     _words = f"""
     ## 13 · Three exercises
 
@@ -606,11 +606,15 @@ def my_length_reward(completions, completion_ids):
 
 
 @app.cell(hide_code=True)
+def _(exercises, get_report, station):
+    lesson.show(exercises.verdict(my_length_reward), station.show_own(get_report()))
+    return
+
+
+@app.cell(hide_code=True)
 def _(exercises):
-    _words = """
-    **Two: how many prompts?** `per_device_train_batch_size` counts completions. How many *different prompts* does one optimizer step draw?
-    """
-    lesson.show(exercises.verdict(my_length_reward), exercises.ask(prompts_in_a_step, _words))
+    _words = "**Two: how many prompts?** `per_device_train_batch_size` counts completions. How many *different prompts* does one optimizer step draw?"
+    exercises.ask(prompts_in_a_step, _words)
     return
 
 
@@ -634,14 +638,9 @@ def my_combined_reward(length, words):
 
 
 @app.cell(hide_code=True)
-def _(exercises):
-    exercises.verdict(my_combined_reward, lambda reward: lambda better, worse: reward(*better) > reward(*worse))
-    return
-
-
-@app.cell(hide_code=True)
-def _(keeping, station):
+def _(exercises, keeping, station):
     lesson.show(
+        exercises.verdict(my_combined_reward, lambda reward: lambda better, worse: reward(*better) > reward(*worse)),
         """
     ## 14 · Keep it
 
@@ -653,14 +652,10 @@ def _(keeping, station):
 
 
 @app.cell(hide_code=True)
-def _(asked, keeping, station):
-    station.kept(keeping, asked)
-    return
-
-
-@app.cell(hide_code=True)
-def _(opened):
-    mo.md(f"""
+def _(asked, keeping, opened, station):
+    lesson.show(
+        station.kept(keeping, asked),
+        f"""
     ## What you now know
 
     A group turns numbers into pushes; only differences within it count; and a model learns what is paid for, down to the unit in which you count. What a reward does not see is not protected. But what if it asks for *too much* at once, and the model never earns a thing?
@@ -668,7 +663,8 @@ def _(opened):
     **Next: {opened.link("format")}**, *teach a model a format*: rewards of 0 or 1, dead groups, and what a tutorial's regular expression pays for. Then {opened.link("math")}, where only the answer is rewarded, and thinking appears.
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · no division by the spread, [Dr. GRPO](https://arxiv.org/abs/2503.20783) · leaving out what is cut off, [DAPO](https://arxiv.org/abs/2503.14476) · the KL estimate, [J. Schulman](http://joschu.net/blog/kl-approx.html) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
-    """)
+    """,
+    )
     return
 
 
@@ -691,8 +687,8 @@ def _():
     def GROUP(reward):  # the running example, scored
         return scored(TEXTS, reward, completion_ids=[pocket.tokens(text) for text in TEXTS])
 
-    def target_of(run):  # of a run's length reward, in tokens, as its record has it
-        return int(re.search(r"target=(\d+)", " ".join(run.rewards))[1])
+    def target_of(run):  # of a run's length reward, in tokens, as its record has it; that of the exercise says nothing
+        return int((re.search(r"target=(\d+)", " ".join(run.rewards)) or [0, 30])[1])
 
     def watch(run):  # the curves of the station; the line of the length's target is the run's own
         length = Curve(LENGTH, "length ± spread (tokens)", spread="completions/std_length", goal=target_of(run))

@@ -613,9 +613,9 @@ def _(GOLD, attempt, generous):
 
 
 @app.cell(hide_code=True)
-def _(opened):
+def _(station):
     # Here, not with the station: whoever mends a function runs this cell again, and a training must not end by that.
-    exercises = lesson.Exercises(opened, my_final_answer, my_answer_reward, my_dead_share)
+    exercises = station.exercises(my_final_answer, my_answer_reward, my_dead_share, trained=my_answer_reward)
     exercises.ask(
         my_final_answer,
         f"""
@@ -647,9 +647,15 @@ def my_answer_reward(completions, answers):
 
 
 @app.cell(hide_code=True)
+def _(exercises, get_report, station):
+    lesson.show(exercises.verdict(my_answer_reward), station.show_own(get_report()))
+    return
+
+
+@app.cell(hide_code=True)
 def _(exercises):
     _words = "**Three: will it teach?** A reply is right with chance `p`. Return the share of groups of `size` replies that are dead: all right, or all wrong."
-    lesson.show(exercises.verdict(my_answer_reward), exercises.ask(my_dead_share, _words))
+    exercises.ask(my_dead_share, _words)
     return
 
 
@@ -674,23 +680,19 @@ def _(exercises, keeping, station):
 
 
 @app.cell(hide_code=True)
-def _(asked, keeping, station):
-    station.kept(keeping, asked)
-    return
-
-
-@app.cell(hide_code=True)
-def _(opened):
-    mo.md(f"""
+def _(asked, keeping, opened, station):
+    lesson.show(
+        station.kept(keeping, asked),
+        f"""
     ## What you now know
 
     Check answers by value; let bugs raise; choose questions that are sometimes right. Then reward the result, and whatever leads to it spreads, thinking included. A model learns neither what you meant nor what you measure elsewhere, but what makes one reply better than its siblings.
 
     That was the course: {opened.link("length")}, what a reward does not see · {opened.link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order: *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?*
 
-    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · rewards that a program checks, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) ·
-    several rewards, [GDPO](https://arxiv.org/abs/2601.05242) · `####`, [GSM8K](https://arxiv.org/abs/2110.14168) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
-    """)
+    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · rewards that a program checks, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) · several rewards, [GDPO](https://arxiv.org/abs/2601.05242) · `####`, [GSM8K](https://arxiv.org/abs/2110.14168) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
+    """,
+    )
     return
 
 
@@ -752,8 +754,7 @@ def _():
         lesson.REAL: opened.recording("math_smollm2"),
         f"{lesson.REAL}, no example": opened.recording("math_smollm2_zero"),
     }
-    _watch = [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL]
-    station = lesson.Station(opened, DEFAULT, _runs, _watch, tags=THINK)
+    station = lesson.Station(opened, DEFAULT, _runs, [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL], tags=THINK)
     ask = station.tryout("What is 12 + 45 + 38?", "math_learns")
     load, keeping, data = ask.button(), station.keep_menu(), lesson.data_file()
     return ask, data, keeping, load, opened, station

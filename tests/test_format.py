@@ -9,7 +9,7 @@ from grpo_lessons.groups import interval, p_dead
 from grpo_lessons.lesson import REAL
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.training import Settings
-from tests.support.lessons import alone, load, verdicts
+from tests.support.lessons import alone, load, refusal, verdicts
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,3 +117,4 @@ def test_right_answers_to_the_exercises_pass(lesson):
     right = {"my_format_reward": my_format_reward, "my_advantages": my_advantages, "my_diagnosis": my_diagnosis}
     said = verdicts(lesson, **right)
     assert len(said) == 3 and all("All cases pass" in text for text in said)
+    assert refusal(lesson, my_format_reward) is None

@@ -13,7 +13,7 @@ from grpo_lessons.lesson import REAL
 from grpo_lessons.pocket.corpus import posts, vocabulary_reward
 from grpo_lessons.rewards import LengthReward
 from grpo_lessons.runs import Completion, Evaluation
-from tests.support.lessons import alone, load, verdicts
+from tests.support.lessons import alone, load, refusal, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -162,17 +162,20 @@ def test_the_exercise_in_plain_trl_runs_as_it_stands(lesson, tmp_path, monkeypat
 
 
 def test_right_answers_to_the_exercises_pass(lesson):
+    def my_length_reward(completion_ids, **kwargs):
+        return [max(-1.0, -abs(len(ids) - 30) / 30) for ids in completion_ids]
+
     said = verdicts(
         lesson,
-        my_length_reward=lambda completion_ids, **kwargs: [
-            max(-1.0, -abs(len(ids) - 30) / 30) for ids in completion_ids
-        ],
+        my_length_reward=my_length_reward,
         prompts_in_a_step=lambda batch_size, accumulation, processes, group_size: (
             batch_size * accumulation * processes // group_size
         ),
         my_combined_reward=lambda length, words: length + words,
     )
     assert len(said) == 3 and all("All cases pass" in text for text in said)
+    assert refusal(lesson, my_length_reward) is None
+    assert "Add **kwargs" in refusal(lesson, lesson.my_length_reward)  # as it stands
 
 
 def test_tokens_are_those_of_the_model_and_put_the_text_together_again():

@@ -11,7 +11,7 @@ from grpo_lessons.lesson import REAL
 from grpo_lessons.replies import final_answer
 from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
 from grpo_lessons.text import has_thought
-from tests.support.lessons import load, verdicts
+from tests.support.lessons import load, refusal, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +187,8 @@ def test_right_answers_to_the_exercises_pass(lesson):
         my_dead_share=lambda p, size: p**size + (1 - p) ** size,
     )
     assert len(said) == 3 and all("All cases pass" in text for text in said)
+    assert refusal(lesson, my_answer_reward) is None
+    assert "asks for 'answers'" in refusal(lesson, lesson.my_answer_reward)  # as it stands
 
 
 def test_the_real_model_adds_better_beyond_luck_and_hardly_ever_without_an_example(defs):

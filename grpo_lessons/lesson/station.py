@@ -18,7 +18,7 @@ from grpo_lessons.lesson.figures import load_drawing
 from grpo_lessons.lesson.lexicon import curves_explained
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import Measured, Measurer, show_cost
-from grpo_lessons.lesson.practice import shown_code
+from grpo_lessons.lesson.practice import Exercises, shown_code
 from grpo_lessons.lesson.questions import Question
 from grpo_lessons.lesson.replay import IN_BROWSER, NO_TORCH, Replay
 from grpo_lessons.lesson.script import as_script, left_over, settings_of
@@ -197,9 +197,13 @@ class Station:
         if not plan.problem:
             self.session.start(plan, in_browser=self._in_browser(plan))
 
+    def exercises(self, *functions: Callable, trained: Callable) -> Exercises:
+        """The lesson's exercises, of which one is a reward to train with. In marimo they must be a variable of the notebook."""
+        return Exercises(self.opened, *functions, trained=trained, train=self.train_with)
+
     def train_with(self, reward: Reward) -> None:
         """Train the pocket model with a reader's own reward, as a lesson's run is trained otherwise."""
-        plan = replace(self.plan(self.first("pocket")), rewards=[reward])
+        plan = replace(self.plan(self.first("pocket")), rewards=[reward], choices={})
         self.own = plan.new_run().rewards
         if plan.refusal:
             self._publish(Report(plan.refusal, plan.new_run()))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from grpo_lessons.lesson import Opened
+from grpo_lessons.training import Settings
 
 OWN = Opened(
     lesson="format",
@@ -56,3 +57,8 @@ def verdicts(lesson, **answers) -> list[str]:
     outputs, _ = lesson.app.run(defs=answers)
     texts = [output.text for output in outputs if hasattr(output, "text")]
     return [text for text in texts if "All cases pass" in text or "Not yet" in text]
+
+
+def refusal(lesson, reward) -> str | None:
+    """Why the lesson's training may not begin with the reward that its exercise ends in; None if it may."""
+    return replace(lesson.plan(Settings()), rewards=[reward], choices={}).refusal
