@@ -124,6 +124,17 @@ class Beside:
     def __init__(self):
         self.worker, self.waiting = None, {}
 
+    @property
+    def cores(self) -> int:
+        """How many engines this computer can let run at once."""
+        from js import navigator
+
+        return _few(navigator.hardwareConcurrency)
+
+    def another(self) -> "Beside":
+        """One more engine."""
+        return Beside()
+
     async def call(self, name: str, given: dict, should_stop: Callable[[], bool] = lambda: False) -> dict | bytes:
         """What `worker.js` answers. Raises: EngineError for what it throws, or where a file of the model does not come."""
         from js import JSON
@@ -194,6 +205,42 @@ class Across:
     asked fails.
     """
 
+    def __init__(self, widget: "_Carrier | None" = None, name: int = 0):
+        self.widget, self.name = widget or _Carrier(), name
+
+    @property
+    def element(self) -> mo.Html:
+        """What must stand in the page, at whatever place."""
+        return self.widget.element
+
+    @property
+    def cores(self) -> int:
+        """How many engines the reader's computer can let run at once; 1 while the page is not there."""
+        return self.widget.cores
+
+    def another(self) -> "Across":
+        """One more engine in the same page."""
+        return Across(self.widget, next(self.widget.names))
+
+    async def call(self, name: str, given: dict, should_stop: Callable[[], bool] = lambda: False) -> dict | bytes:
+        """What `worker.js` answers. Raises: EngineError for what it throws, and where the page does not answer."""
+        began, future = time.monotonic(), None
+        while future is None or not future.done():
+            if future is None and self.widget.is_there:
+                future = self.widget.ask(self.name, name, given)
+            await (asyncio.wait({future}, timeout=1) if future else asyncio.sleep(0.05))
+            if should_stop() and time.monotonic() - began > PATIENCE:
+                raise EngineError("The page in which it trained does not answer any more.")
+        return future.result()
+
+    def end(self) -> None:
+        """End the worker at once, whatever it does."""
+        self.widget.tell(self.name, "end", {})
+
+
+class _Carrier:
+    """The widget, and what is waited for."""
+
     def __init__(self):
         import anywidget
 
@@ -203,28 +250,34 @@ class Across:
         self.widget = Carrier()
         self.element = mo.ui.anywidget(self.widget)
         self.widget.on_msg(lambda widget, said, buffers: self._hear(said, buffers))
-        self.numbers, self.waiting, self.is_there, self.has_files = count(1), {}, False, False
+        self.numbers, self.names = count(1), count(1)
+        self.waiting, self.is_there, self.has_files, self.cores = {}, False, False, 1
 
-    async def call(self, name: str, given: dict, should_stop: Callable[[], bool] = lambda: False) -> dict | bytes:
-        """What `worker.js` answers. Raises: EngineError for what it throws, and where the page does not answer."""
-        began, sent, files = time.monotonic(), None, []
-        loop = asyncio.get_running_loop()
-        future, number = loop.create_future(), next(self.numbers)
-        while not future.done():
-            if sent is None and self.is_there:
-                if name == "start" and not self.has_files:
-                    files = [(pocket.PATH / file).read_bytes() for file in ("model.safetensors", "tokenizer.json")]
-                    self.has_files = True
-                self.waiting[number] = sent = name, given, loop, future
-                self.widget.send({"id": number, "call": name, "given": given}, files)
-            await asyncio.wait({future}, timeout=1 if sent else 0.05)
-            if should_stop() and time.monotonic() - began > PATIENCE:
-                raise EngineError("The page in which it trained does not answer any more.")
-        return future.result()
+    def ask(self, of: int, name: str, given: dict) -> asyncio.Future:
+        """Ask one of the engines; called in a thread with a loop of its own."""
+        files = []
+        if name == "start" and not self.has_files:
+            files = [(pocket.PATH / file).read_bytes() for file in ("model.safetensors", "tokenizer.json")]
+            self.has_files = True
+        loop, number = asyncio.get_running_loop(), next(self.numbers)
+        future = loop.create_future()
+        self.waiting[number] = name, given, loop, future
+        self.tell(of, name, given, files, number)
+        return future
+
+    def tell(self, of: int, name: str, given: dict, files: list[bytes] | None = None, number: int = 0) -> None:
+        """Send a call."""
+        self.widget.send({"id": number, "of": of, "call": name, "given": given}, files or [])
 
     def _hear(self, said: dict, buffers: list) -> None:
         if said.get("isNew"):
-            self.is_there, self.has_files, left, self.waiting = True, False, self.waiting, {}
+            self.is_there, self.has_files, self.cores, left, self.waiting = (
+                True,
+                False,
+                _few(said.get("cores")),
+                self.waiting,
+                {},
+            )
             for _, _, loop, future in left.values():
                 _tell(loop, future, EngineError(ANEW))
         elif asked := self.waiting.pop(said.get("id"), None):
@@ -234,9 +287,10 @@ class Across:
             except EngineError as error:
                 _tell(loop, future, error)
 
-    def end(self) -> None:
-        """End the worker at once, whatever it does."""
-        self.widget.send({"id": next(self.numbers), "call": "end", "given": {}})
+
+def _few(cores: object) -> int:
+    """How many engines at once: a page has to answer meanwhile, and each takes some 60 MB."""
+    return max(1, min(4, cores)) if isinstance(cores, int) else 1
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future, said: dict | bytes | EngineError) -> None:

@@ -4,24 +4,26 @@ import { Engine } from "./client.js";
 
 export default {
   initialize({ model, signal }) {
-    let engine = null, files = null;
+    const engines = new Map(); // by the name that Python gives each
+    let files = null;
 
-    async function carryOut(call, given, [weights, tokenizer]) {
-      if (call === "end") return engine?.end();
+    async function carryOut(of, call, given, [weights, tokenizer]) {
+      if (call === "start" || call === "end") engines.get(of)?.end();
+      if (call === "end") return engines.delete(of);
       if (call === "start") {
-        engine?.end();
         if (weights) files = { weights: weights.buffer, tokenizer: JSON.parse(new TextDecoder().decode(tokenizer)) };
-        engine = new Engine(ENGINE);
+        engines.set(of, new Engine(ENGINE));
         given = { ...files, ...given };
       }
-      return engine.call(call, given);
+      return engines.get(of).call(call, given);
     }
 
-    model.on("msg:custom", ({ id, call, given }, buffers) => carryOut(call, given, buffers ?? []).then(
+    model.on("msg:custom", ({ id, of, call, given }, buffers) => carryOut(of, call, given, buffers ?? []).then(
       (result) => (ArrayBuffer.isView(result) ? model.send({ id }, undefined, [result]) : model.send({ id, result })),
       (error) => model.send({ id, error: error.message }),
     ));
-    signal.addEventListener("abort", () => engine?.end());
-    model.send({ isNew: true }); // a page that is loaded anew has an engine that has learnt nothing
+    signal.addEventListener("abort", () => engines.forEach((engine) => engine.end()));
+    // A page that is loaded anew has other engines, which have learnt nothing.
+    model.send({ isNew: true, cores: navigator.hardwareConcurrency });
   },
 };
