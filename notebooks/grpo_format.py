@@ -33,6 +33,10 @@ with app.setup(hide_code=True):
     THINK = TAGS["think / answer"]
     KINDS = ["strict", "tag count", "tutorial"]
     JUDGED = {"format_reward": "right format", "answer_reward": "right answer"}
+    MAPS = {
+        "group size × temperature": {"group_size": [2, 4, 8, 16], "temperature": [0.2, 0.6, 1.0, 1.5]},
+        "learning rate × beta": {"learning_rate": [1e-4, 1e-3, 3e-3, 1e-2], "beta": [0.0, 0.04, 0.1, 0.5]},
+    }
     DEFAULT = {
         "pocket": Settings(),
         SMOLLM2: Settings(model=SMOLLM2, steps=12, batch_size=32, accumulation=8, learning_rate=3e-4, beta=0.0),
@@ -439,6 +443,38 @@ def _(get_drawing, station):
 
 
 @app.cell(hide_code=True)
+def _(opened):
+    corner = lesson.Question(
+        opened,
+        "The same training sixteen times: 15 steps of 32 completions, in groups of 2 to 16, at a temperature of 0.2 to 1.5. **Where are most groups dead?**",
+        {
+            "Wherever the groups are small": "Two replies are alike more often than sixteen, but at temperature 1 half of the pairs still differ. Small groups learn; they only waste more.",
+            "Wherever the temperature is low": "At 0.2 nearly every reply is the likeliest one, so a group is one reply, many times. Here the likeliest happens to have the format: all earn 1, and there is nothing to compare. What is learnt there is learnt from accidents.",
+            "Wherever the temperature is high": "There the replies differ more than anywhere: the groups are alive. But few of them make sense, and what is rarely earned is slowly learnt.",
+        },
+        right="Wherever the temperature is low",
+    )
+    lesson.show(
+        """
+    **Where else does a run fail?** A training costs seconds here, so one need not be told. Two settings are changed, and all their runs stand on one map.
+    """,
+        corner,
+    )
+    return (corner,)
+
+
+@app.cell(hide_code=True)
+def _(corner, get_map, many, sixteen):
+    corner.then(
+        many.show(sixteen, get_map()),
+        f"""
+    Each word is read off the run's own numbers. {word("dead", "Dead")}: in nine groups of ten all earn the same. {word("reward", "Flat")}: the end is what the beginning was. {word("down", "Collapsed")}: what was earned is earned no more, for the steps were too large. {word("held-out", "Forgetful")}: the format is there, and right answers, which nobody paid for, are gone. Point at a curve to read it; *look inside* shows its groups in station 8.
+    """,
+    )
+    return
+
+
+@app.cell(hide_code=True)
 def _(get_drawing, station):
     _real, _zero = (station.runs[_name] for _name in (lesson.REAL, f"{lesson.REAL}, no example"))
     lesson.show(
@@ -694,9 +730,10 @@ def plan(settings, format="think / answer", reward="strict", example=None):
 
 
 @app.cell(hide_code=True)
-def _(station):
+def _(many, station):
     get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
-    return get_at, get_busy, get_cost, get_drawing, get_ended, get_report, get_suited
+    get_map, get_map_busy = many.progress, many.busy
+    return get_at, get_busy, get_cost, get_drawing, get_ended, get_map, get_map_busy, get_report, get_suited
 
 
 @app.cell(hide_code=True)
@@ -709,10 +746,11 @@ def _():
         lesson.REAL: opened.recording("format_smollm2"),
         f"{lesson.REAL}, no example": opened.recording("format_smollm2_zero"),
     }
-    station = lesson.Station(opened, DEFAULT, _runs, tags=sum(TAGS.values(), ()))
+    station = lesson.Station(opened, DEFAULT, _runs, tags=sum(TAGS.values(), ()), batch_in_browser=32)
     ask = station.tryout("What is 12 + 45 + 38?", "format_learns")
     load, keeping = ask.button(), station.keep_menu()
-    return ask, keeping, load, opened, station
+    many = station.map(plan, MAPS, opened.numbers("format_maps"))
+    return ask, keeping, load, many, opened, station
 
 
 @app.cell(hide_code=True)
@@ -733,9 +771,9 @@ def _(get_suited, menu, station):
 
 
 @app.cell(hide_code=True)
-def _(asked, get_busy, station):
-    buttons = station.buttons(get_busy(), asked)
-    return (buttons,)
+def _(asked, get_busy, get_map_busy, many, station):
+    buttons, sixteen = station.buttons(get_busy(), asked), many.controls(get_map_busy())
+    return buttons, sixteen
 
 
 @app.cell(hide_code=True)

@@ -614,7 +614,6 @@ def _(GOLD, attempt, generous):
 
 @app.cell(hide_code=True)
 def _(station):
-    # Here, not with the station: whoever mends a function runs this cell again, and a training must not end by that.
     exercises = station.exercises(my_final_answer, my_answer_reward, my_dead_share, trained=my_answer_reward)
     exercises.ask(
         my_final_answer,
@@ -754,7 +753,8 @@ def _():
         lesson.REAL: opened.recording("math_smollm2"),
         f"{lesson.REAL}, no example": opened.recording("math_smollm2_zero"),
     }
-    station = lesson.Station(opened, DEFAULT, _runs, [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL], tags=THINK)
+    _watch = [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL]
+    station = lesson.Station(opened, DEFAULT, _runs, _watch, tags=THINK, batch_in_browser=48)
     ask = station.tryout("What is 12 + 45 + 38?", "math_learns")
     load, keeping, data = ask.button(), station.keep_menu(), lesson.data_file()
     return ask, data, keeping, load, opened, station

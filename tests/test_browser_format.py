@@ -236,6 +236,24 @@ def test_it_trains_in_the_page_too_over_what_trl_has_done(page):
     assert page.workers == []  # its memory is given back
 
 
+def test_sixteen_trainings_stand_on_a_map_and_each_can_be_looked_into(page):
+    settle(page)
+    shown(page, "Wherever the temperature is low", exact=True).click()
+    shown(page, "A recording. Train sixteen").wait_for(timeout=10_000)
+    assert page.locator("table.map svg").count() == 16 and shown(page, "forgetful", exact=True).count() == 1
+    page.get_by_role("button", name="Train sixteen").click()
+    shown(page, "Sixteen trainings").wait_for(timeout=1_000)
+    page.wait_for_function(
+        "() => document.querySelectorAll('table.map [aria-label=\"not begun\"]').length < 15", timeout=60_000
+    )
+    press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
+    page.get_by_role("button", name="Stop").last.click()
+    shown(page, re.compile("Stopped: [0-9]+ steps of 240")).wait_for(timeout=20_000)
+    page.get_by_role("button", name="look inside run 2", exact=True).click()
+    shown(page, re.compile("pocket · [0-9]+ steps · seed 0 · this browser")).first.wait_for(timeout=10_000)
+    assert page.workers == [] and failures(page) == []
+
+
 def test_what_was_learnt_in_the_page_is_saved_and_asked_in_a_new_process(page):
     shown(page, re.compile("Stopped; what was learnt")).wait_for(timeout=20_000)
     shown(page, "Save, load, merge, push, hand over", exact=True).click()

@@ -76,14 +76,14 @@ def billions(model: str) -> float:
 class Controls:
     """The controls of one opening: how they first stand, and what they say."""
 
-    def __init__(self, opened: Opened, defaults: dict[str, Settings]):
-        self.opened, self.defaults = opened, defaults
+    def __init__(self, opened: Opened, defaults: dict[str, Settings], batch_in_browser: int | None = None):
+        self.opened, self.defaults, self.batch_in_browser = opened, defaults, batch_in_browser
 
     def usual(self, model: str) -> Settings:
-        """A lesson's settings for a model; in a browser half as many completions a step, which is better to watch."""
+        """A lesson's settings for a model; in a browser fewer completions a step where the lesson says so: better to watch."""
         settings = settings_for(model, self.defaults)
-        is_shown = is_pocket(model) and self.opened.engines[0] == "browser"
-        return replace(settings, batch_size=settings.batch_size // 2) if is_shown else settings
+        fewer = self.batch_in_browser if is_pocket(model) and self.opened.engines[0] == "browser" else None
+        return replace(settings, batch_size=fewer or settings.batch_size)
 
     def first(self, model: str) -> Settings:
         """The settings of a model as its controls first stand: the lesson's, with what the command line says."""

@@ -16,6 +16,7 @@ from grpo_lessons.lesson.aside import Progress, in_background, outcome
 from grpo_lessons.lesson.controls import Controls, about_model, chosen_model, model_menu, show_plan
 from grpo_lessons.lesson.figures import load_drawing
 from grpo_lessons.lesson.lexicon import curves_explained
+from grpo_lessons.lesson.many import Map
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import Measured, Measurer, show_cost
 from grpo_lessons.lesson.practice import Exercises, shown_code
@@ -44,6 +45,7 @@ class Station:
             model.
         watch: the curves of the panel; a function of the run that is shown, if they depend on it.
         tags: those that are marked in completions.
+        batch_in_browser: completions of a step in the reader's browser, if fewer are enough there and better to watch.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class Station:
         runs: dict[str, Run],
         watch: Sequence[curves.Curve] | Callable[[Run], Sequence[curves.Curve]] = curves.CURVES,
         tags: Sequence[str] = (),
+        batch_in_browser: int | None = None,
     ):
         self.opened, self.runs, self.watch, self.tags = opened, runs, watch, tags
         self.plan: Callable[..., Plan] | None = None
-        self.settings = Controls(opened, defaults)
+        self.settings = Controls(opened, defaults, batch_in_browser)
         last = kept(opened)
 
         def state(value):
@@ -72,7 +75,7 @@ class Station:
         self.session = Session(opened, publish, ended, busy)
         self.measurer = Measurer(opened, cost)
         self.replay = Replay(runs, publish, ended, at, busy)
-        self.left, self.own, self._publish = left_over(opened), None, publish
+        self.left, self.own, self._publish, self._ended = left_over(opened), None, publish, ended
         self.batches: dict[str, int] = {}
         self.engine = opened.engines[0]
         if not opened.has_disk:
@@ -325,6 +328,16 @@ class Station:
             above(group),
             cards.group_panel(group, self.tags),
             f'<p class="note">{escape(run.label)}</p>',
+        )
+
+    def map(self, plan: Callable[..., Plan], axes: dict[str, dict[str, list]], recorded: dict[str, list]) -> Map:
+        """The training of the pocket model sixteen times, short, with two settings changed; see `Map`.
+
+        `recorded`: by the names of the axes, the records of their runs, row by row.
+        """
+        settings = replace(self.settings.first("pocket"), steps=15, batch_size=32)
+        return Map(
+            self.opened, self.session.engine, plan, settings, axes, recorded, lambda run: self._ended(Report("", run))
         )
 
     def answered(self, ended: Report | None) -> Run:

@@ -1,0 +1,125 @@
+"""Many trainings at once, and the map of them: real engines under node, and the recorded maps."""
+
+import asyncio
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from grpo_lessons import here, maps
+from grpo_lessons.lesson.in_browser import EngineError
+from grpo_lessons.lesson.many import Many
+from grpo_lessons.runs import Run
+from grpo_lessons.training import Settings
+from tests.support import engine
+from tests.support.lessons import load, opened
+
+
+class Computer:
+    """A reader's computer with some cores: an engine under node for each."""
+
+    def __init__(self, engines):
+        self.engines, self.cores, self.ended = [*engines], len(engines), 0
+
+    def another(self):
+        return Worker(self.engines.pop(), self)
+
+
+class Worker:
+    def __init__(self, node, computer):
+        self.node, self.computer = node, computer
+
+    async def call(self, name, given, should_stop):
+        def carry_out():
+            try:
+                return self.node.start(**given["settings"]) if name == "start" else self.node.call(name, **given)
+            except engine.EngineError as error:
+                raise EngineError(str(error)) from None
+
+        return await asyncio.to_thread(carry_out)
+
+    def end(self):
+        self.computer.ended += 1
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    with ExitStack() as stack:
+        yield [stack.enter_context(engine.node(tmp_path_factory.mktemp("node"))) for _ in range(2)]
+
+
+def started(nodes, plans):
+    said = []
+    computer = Computer(nodes)
+    many = Many(opened(), computer, said.append)
+    many.start(plans)
+    return many, said, computer
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition()
+
+
+@pytest.fixture
+def short_plans():
+    plan = replace(load("format").plan(Settings(steps=2, batch_size=16)), held_out=())
+    return {seed: plan.with_settings(seed=seed) for seed in range(4)}
+
+
+def test_all_are_trained_as_many_at_a_time_as_there_are_cores(nodes, short_plans):
+    _, said, computer = started(nodes, short_plans)
+    until(lambda: said[-1].state == "finished")
+    last = said[-1]
+    assert last.steps == (8, 8) and [run.state for run in last.runs.values()] == ["finished"] * 4
+    assert [run.settings["seed"] for run in last.runs.values()] == [0, 1, 2, 3]
+    assert len({tuple(run.series("reward")) for run in last.runs.values()}) > 1
+    assert computer.ended == 2 and said[0].state == "running" and said[0].steps == (0, 8)
+
+
+def test_stop_ends_them_and_keeps_what_was_seen_and_a_second_press_is_not_heard(nodes, short_plans):
+    many, said, computer = started(nodes, {0: short_plans[0].with_settings(steps=200), 1: short_plans[1]})
+    until(lambda: said[-1].steps[0] > 1)
+    many.start(short_plans)
+    many.stop()
+    until(lambda: said[-1].state == "stopped")
+    assert 1 < said[-1].steps[0] < 30 and said[-1].steps[1] == 202 and computer.ended == 2
+
+
+def test_what_is_wrong_with_one_is_said_in_words_and_ends_all(nodes, short_plans):
+    def broken(completions, **kwargs):
+        return [1 / 0 for _ in completions]
+
+    many, said, computer = started(nodes, {0: replace(short_plans[0], rewards=[broken]), 1: short_plans[1]})
+    until(lambda: said[-1].state == "failed")
+    assert "division by zero" in said[-1].error and not many.is_on
+    until(lambda: computer.ended >= 1)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return json.loads(here.read("public/format_maps.json"))
+
+
+def test_the_corners_of_the_recorded_maps_are_named_by_their_own_numbers(recorded):
+    fates = {name: [maps.fate(Run(**run)) for run in runs] for name, runs in recorded.items()}
+    sizes, rates = fates.values()
+    assert sizes[0] == "dead"  # a pair of replies at temperature 0.2
+    assert sizes[3::4] == ["flat"] * 4  # temperature 1.5
+    assert sizes[10] == "learnt"  # the lesson's own
+    assert rates[:4] == ["flat"] * 4 and rates[12] == "collapsed" and "forgetful" in rates[12:]
+    assert {*sizes, *rates} <= maps.FATES.keys()
+
+
+def test_a_map_is_read_by_who_does_not_see_it_and_runs_nothing(recorded):
+    runs = {(i // 4, i % 4): Run(**run) for i, run in enumerate(next(iter(recorded.values())))}
+    shown = maps.grid(runs, ("<b>", "x"), range(4), range(4), {(0, 0): "<button>"})
+    assert "&lt;b&gt; 2" in shown and "<b> " not in shown and shown.count("<svg") == 16 and shown.count("<button>") == 1
+    assert 'aria-label="dead: reward 0.97 → 0.97 in 15 steps, dead groups 0.94,' in shown
+    assert shown.count('scope="col"') == shown.count('scope="row"') == 4
+    empty = maps.grid(dict.fromkeys(runs, Run({"steps": 15})), ("a", "b"), range(4), range(4))
+    assert empty.count('aria-label="not begun"') == 16
