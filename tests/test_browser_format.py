@@ -12,6 +12,7 @@ from tests.support.browser import (
     at_step,
     browse,
     check_untouched,
+    failures,
     lesson,
     press,
     serve,
