@@ -27,6 +27,9 @@ from grpo_lessons.training.models import ReferenceLogProb
 Call = tuple[str, dict]  # of worker.js: its name, and what it is given
 ANEW = "The page in which it trained was loaded anew, and what it had learnt is gone. Train begins another training."
 PATIENCE = 30  # seconds in which a page answers that somebody still wants something of
+NO_SIMD = (
+    "This browser is too old to train the model, which needs WebAssembly SIMD. The recorded runs stay, to be replayed."
+)
 ASKED_AT_ONCE = 32  # held-out prompts: between two such calls a page can be told how far it is, and Stop be heard
 
 
@@ -122,7 +125,7 @@ class Beside:
     element = None  # nothing has to stand in the page
 
     def __init__(self):
-        self.worker, self.waiting = None, {}
+        self.worker, self.waiting, self.ears, self.address = None, {}, (), ""
 
     @property
     def cores(self) -> int:
@@ -157,10 +160,13 @@ class Beside:
         from js import URL, Blob, Worker
         from pyodide.ffi import create_proxy, to_js
 
-        address = URL.createObjectURL(Blob.new(to_js([await _fetched("engine.js", "text")])))
-        self.worker = Worker.new(address)
-        self.worker.onmessage = create_proxy(lambda event: self._hear(event.data))
-        self.worker.onerror = create_proxy(lambda event: self.end(str(event.message or "the browser did not start it")))
+        self.address = URL.createObjectURL(Blob.new(to_js([await _fetched("engine.js", "text")])))
+        self.worker = Worker.new(self.address)
+        self.ears = self.ears or (  # of all workers: nobody frees a proxy
+            create_proxy(lambda event: self._hear(event.data)),
+            create_proxy(lambda event: self.end(str(event.message or "The browser did not start the training."))),
+        )
+        self.worker.onmessage, self.worker.onerror = self.ears
 
     def _hear(self, data) -> None:
         from js import JSON
@@ -168,7 +174,7 @@ class Beside:
         if hasattr(data, "progress") or (future := self.waiting[data.id]).done():
             return
         if hasattr(data, "error"):
-            future.set_exception(EngineError(f"{data.error.message}"))
+            future.set_exception(EngineError(NO_SIMD if data.error.name == "NoSIMD" else f"{data.error.message}"))
         else:
             is_file = hasattr(data.result, "to_bytes")
             future.set_result(data.result.to_bytes() if is_file else json.loads(JSON.stringify(data.result)))
@@ -176,7 +182,10 @@ class Beside:
     def end(self, why: str = "The training was ended.") -> None:
         """End the worker at once, whatever it does."""
         if self.worker is not None:
+            from js import URL
+
             self.worker.terminate()
+            URL.revokeObjectURL(self.address)  # with it goes the text of the engine
         self.worker, waiting, self.waiting = None, self.waiting, {}
         for future in waiting.values():
             if not future.done():
