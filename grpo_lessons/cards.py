@@ -9,14 +9,15 @@ from html import escape
 from statistics import fmean, median
 
 from grpo_lessons.groups import is_dead
-from grpo_lessons.palette import COLOURS, STYLE
+from grpo_lessons.palette import COLOURS
+from grpo_lessons.palette import STYLE as _SHADES
 from grpo_lessons.runs import Completion, Group, seconds_left
 from grpo_lessons.text import counted, mark_tags
 
 MOST_CHARACTERS = 600  # of one completion on a card
 
-_STYLE = (
-    f"<style>{STYLE}"
+STYLE = (
+    _SHADES
     + """.gl{--line:rgba(128,134,145,.35);--soft:rgba(128,134,145,.10);font-size:.92rem;line-height:1.45}
 .gl *{box-sizing:border-box}.gl p{margin:.3rem 0}
 .gl .cards{display:grid;gap:.5rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr))}
@@ -64,7 +65,7 @@ var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;
 .gl table.map{width:auto}.gl .map td,.gl .map th{border:0;padding:.15rem .4rem;vertical-align:middle;white-space:nowrap}
 .gl .map svg{display:block;width:8.5rem;height:auto}.gl .map td:hover svg{background:var(--soft)}
 .gl .note{opacity:.85;font-size:.82rem}
-</style>"""
+"""
 ).replace("\n", "")
 
 
@@ -79,7 +80,7 @@ def word(concept: str, text: str = "") -> str:
 
 def page(*parts: str) -> str:
     """Pieces of this module put together, with the style they share."""
-    return f'<div class="gl">{_STYLE}{"".join(parts)}</div>'
+    return f'<div class="gl"><style>{STYLE}</style>{"".join(parts)}</div>'
 
 
 def marked_text(text: str, tags: Sequence[str] = ()) -> str:

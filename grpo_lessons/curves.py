@@ -113,7 +113,7 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
         x = paper.x(at)
         drawn += f'<line x1="{x}" x2="{x}" y1="4" y2="{paper.bottom}" stroke="currentColor" opacity=".45"/>'
     chosen = [value for step, value in series[0] if at is None or step == at]
-    now = f'<b style="color:{colour}">{short(chosen[-1])}</b>' if chosen else ""
+    now = f'<b class="{curve.colour}">{short(chosen[-1])}</b>' if chosen else ""
     dots = f' <b class="held-out">● held-out {short(points[-1][1])}</b>' if points and at is None else ""
     return (
         f'<div class="curve"><header role="none"><span>{escape(curve.title)}</span><span>{now}{dots}</span></header>'

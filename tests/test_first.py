@@ -9,10 +9,9 @@ import pytest
 
 from grpo_lessons.pocket import scripts
 from grpo_lessons.rewards import format_reward
-from grpo_lessons.web import site
 from tests.support.browser import CHROMIUM, browse
 from tests.support.engine import NODE
-from tests.support.pages import hosting, serve_folder
+from tests.support.pages import hosting, serve_folder, write_first
 
 RIGHT = "<think>12 + 45 = 57. 57 + 38 = 95.</think><answer>95</answer>"
 SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000"  # Python's
@@ -88,11 +87,7 @@ needs_a_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The site without its lessons: no Python is there to be loaded."""
-    folder = tmp_path_factory.mktemp("site")
-    site.write_pages(folder)
-    (folder / "favicon.ico").touch()
-    return folder
+    return write_first(tmp_path_factory.mktemp("site"))
 
 
 def scores(frame, side: str) -> int:

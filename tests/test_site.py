@@ -7,15 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from grpo_lessons.web import site as builder
-from tests.support.browser import CHROMIUM, at_step, browse, failures, press
-from tests.support.pages import NPM, build, hosting, make_distribution, outside, serve_folder
+from tests.support.browser import CHROMIUM, at_step, failures, press, workers
+from tests.support.firefox import FIREFOX, FIREFOXS_OWN, firefox
+from tests.support.pages import NPM, build, hosting, make_distribution, outside, serve_folder, visit
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
@@ -39,20 +40,16 @@ def root(tmp_path_factory, distribution):
     return root
 
 
+def policy(root, name: str) -> str:
+    """A policy for contents, as the site's first page gives it to be copied."""
+    page = (root / "course" / "grpo" / "index.html").read_text(encoding="utf-8")
+    return unescape(re.search(f'<code id="{name}">(.*?)</code>', page)[1])
+
+
 @pytest.fixture(scope="module")
 def address(root):
-    with serve_folder(root) as server:
+    with serve_folder(root, policy(root, "policy")) as server:  # whatever a lesson does, it does under that
         yield f"{server}/course/grpo"
-
-
-@contextmanager
-def visit(address, **options):
-    """A page in a browser that reaches nothing but this machine, and what went wrong: other hosts asked for, errors."""
-    with outside() as (proxy, asked), browse("about:blank", proxy=proxy, **options) as page:
-        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
-        page.on("console", lambda said: said.type == "error" and asked.append(f"console: {said.text}"))
-        page.goto(address)
-        yield page, asked
 
 
 def wakes(page):
@@ -221,6 +218,7 @@ def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     train, stop = (page.get_by_role("button", name=name, exact=True) for name in ("Train", "Stop"))
     press(page, "steps", "Home")
     page.get_by_text("samples 32 completions").first.wait_for(timeout=5_000)
+    asleep = workers(page)  # Python's
     train.click()
     page.locator(".train .status").get_by_text(re.compile("Starting|Loading|Answering")).first.wait_for(timeout=1_000)
     page.get_by_text("Finished: 5 steps").wait_for(timeout=READY)
@@ -230,11 +228,54 @@ def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     page.get_by_text("max_steps=60").first.wait_for(state="attached", timeout=5_000)
     train.click()
     at_step(page, 2).wait_for(timeout=READY)
+    assert workers(page) == asleep + 1
     press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     stop.click()
     page.get_by_text(re.compile(r"Stopped; what was learnt is kept: \d+ step")).wait_for(timeout=READY)
+    assert workers(page) == asleep  # no training leaves one
     assert page.get_by_text("╌").count() >= 1  # the run before lies under it
     assert failures(page) == []
+
+
+@pytest.mark.skipif(FIREFOX is None and "CI" not in os.environ, reason="no Firefox on this machine")
+def test_firefox_wakes_a_lesson_and_trains_in_it(address, tmp_path):
+    with outside() as (proxy, asked), firefox(tmp_path, proxy) as tab:
+        tab.open(f"{address}/format.html")
+        said = "[...document.querySelectorAll('.output-area')].some((each) => each.textContent.includes('could not be loaded'))"
+        tab.wait_for(said)  # all cells have run
+        tab.press("Train")
+        tab.wait_for("document.querySelector('[data-reward]:not([data-step=\"25\"])')?.dataset.step > 2")
+        assert 0 <= float(tab.evaluate("document.querySelector('[data-reward]').dataset.reward")) <= 1
+        assert {host for host in asked if not FIREFOXS_OWN.search(host)} <= {MATPLOTLIB}
+
+
+def test_where_no_model_can_be_trained_a_sentence_says_why_and_the_recording_stays(root, tmp_path):
+    site = tmp_path / "site"
+    shutil.copytree(root / "course" / "grpo", site, copy_function=os.link)
+    for file in (site / "public/pocket" / name for name in ("engine.js", "ask.js")):
+        text = file.read_text(encoding="utf-8").replace(
+            "const KERN", "WebAssembly.validate = () => false; const KERN", 1
+        )
+        file.unlink()  # the other site's stays
+        file.write_text(text, encoding="utf-8")
+    with serve_folder(site) as address, visit(f"{address}/format.html") as (page, _):
+        wakes(page)
+        train = page.get_by_role("button", name="Train", exact=True)
+        train.click()
+        page.get_by_text("This browser is too old to train the model, which needs WebAssembly SIMD").wait_for(
+            timeout=READY
+        )
+        assert page.get_by_text("a recording, until yours begins").count() >= 1
+        assert page.locator(".curve").filter(has_text="spread within a group").first.is_visible()
+        page.get_by_role("button", name="Load the model into this page").click()
+        page.get_by_role("textbox", name="Your question").fill("What is 21 + 34 + 40?")
+        page.get_by_role("button", name="Ask").click()
+        page.get_by_text("too old for the model, which needs WebAssembly SIMD").wait_for(timeout=READY)
+        page.get_by_text("Recorded runs, replayed").click()
+        page.get_by_role("button", name="Play", exact=True).click()
+        page.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for(timeout=10_000)
+        assert train.is_enabled() or page.get_by_role("button", name="Pause").count()  # nothing hangs
+        assert failures(page) == []
 
 
 def test_every_recording_of_the_menu_is_drawn_from_its_first_step(lesson):
@@ -417,6 +458,11 @@ def test_mdx_the_markdown_of_docusaurus_takes_the_line_as_it_stands(to_copy, tmp
     done = subprocess.run([builder.NODE, tmp_path / "page.mjs", page], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert to_copy[0] in done.stdout.replace("&amp;", "&")
+
+
+def test_a_lesson_needs_no_more_than_the_policy_that_the_site_names(lesson):
+    _, asked = lesson  # it has trained by now, and was asked
+    assert [each for each in asked if "policy" in each.lower()] == []
 
 
 def test_a_lesson_on_paper_is_whole(lesson, tmp_path):

@@ -81,7 +81,8 @@ class Tryout:
             "tokenizer": f"{public}/pocket/tokenizer.json",
             "adapter": f"{public}/{self.adapter}.safetensors",
         }
-        return here.read("public/pocket/ask.js"), assets, {}
+        # Its address, for marimo makes one of data: for a text, which a strict policy refuses.
+        return f"{public}/pocket/ask.js", assets, {}
 
 
 _ASK = "**Ask it yourself.** The model before and after your last training, or until there is one, that of the recorded run; it is small enough to run in your browser"

@@ -24,6 +24,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -43,6 +44,12 @@ from grpo_lessons.training.settings import Settings
 from grpo_lessons.web.render import render
 
 ROOT = NOTEBOOKS.parent
+STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:"
+# A lesson has marimo's own inline scripts and styles, small pictures and letters in its styles, and its Python in a worker.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:"
+)
 INDEX = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE_VERSION}/full/"
 
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
@@ -116,7 +123,8 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     add_python(out, offline, index)
     for page in out.glob("*.html"):
         _send_ahead(page)
-    write_pages(out, base)
+    far = "" if offline else urlsplit(index if "://" in index else INDEX)
+    write_pages(out, base, f"; connect-src 'self' {far.scheme}://{far.netloc}" if far else "")
 
 
 @cache
@@ -370,8 +378,11 @@ def _closure(names: tuple[str, ...], packages: dict) -> set[str]:
 # The pages around the lessons ------------------------------------------------------------------------------------------
 
 
-def write_pages(out: Path, base: str = "") -> None:
-    """The pages around the lessons, and what they train: all that the first page needs."""
+def write_pages(out: Path, base: str = "", hosts: str = "") -> None:
+    """The pages around the lessons, and what they train: all that the first page needs.
+
+    `hosts`: what a policy must allow besides, for the lessons to ask another host.
+    """
     folder = out / "public" / "pocket"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "tokenizer.json"):
@@ -383,22 +394,24 @@ def write_pages(out: Path, base: str = "") -> None:
     run = Run.load(NOTEBOOKS / "public" / "format_learns.json")
     words = {
         "base": base,
-        "picture": cards.page(curves({"this run": run}, only=("reward", "frac_reward_zero_std", "entropy"))),
+        "picture": curves({"this run": run}, only=("reward", "frac_reward_zero_std", "entropy")),
         "label": run.label,
-        "replies": cards.page(
-            cards.text_table(
-                ["question", "reply before", "reply after"], run.before.texts(run.after)[2:5], ("think", "answer")
-            )
+        "replies": cards.text_table(
+            ["question", "reply before", "reply after"], run.before.texts(run.after)[2:5], ("think", "answer")
         ),
         "before": f"{run.before.mean('format_reward'):.0%}",
         "after": f"{run.after.mean('format_reward'):.0%}",
         "steps": run.steps_done,
         "lessons": LESSONS,
         "minutes": MINUTES,
+        "policy": POLICY + hosts,
+        "strict": STRICT,
         "shades": SHADES,
+        "cards": cards.STYLE,
         "first": _first_training(),
     }
-    for name in ("index.html", "train.html", "embed.html"):
+    # Style and scripts are files of their own, for a strict policy for contents allows none in the page.
+    for name in "index.html index.css index.js first.css train.html train.js embed.html".split():
         (out / name).write_text(render(name, **words), encoding="utf-8")
     if base:  # both want whole addresses
         files = ["", *(f"{name}.html" for name in LESSONS)]

@@ -151,6 +151,14 @@ def settle(page) -> None:
     )
 
 
+def workers(page) -> int:
+    """How many workers there are in the browser of a page."""
+    session = page.context.browser.new_browser_cdp_session()
+    kinds = [each["type"] for each in session.send("Target.getTargets", {"filter": [{}]})["targetInfos"]]
+    session.detach()
+    return kinds.count("worker")
+
+
 def failures(page) -> list[str]:
     """What a page shows that no reader should see: errors of cells, tracebacks, a None where there should be nothing."""
     shown = page.locator(".marimo-error, [data-testid=marimo-error]").all_inner_texts()

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 
 from grpo_lessons.web import site as builder
+from tests.support.browser import browse
 
 BROWSERS_OWN = {
     "update.googleapis.com",
@@ -184,9 +185,16 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve_folder(folder: Path) -> Iterator[str]:
-    """A plain file server; yields its address."""
-    with _serving(partial(_Quiet, directory=folder)) as address:
+def serve_folder(folder: Path, policy: str = "") -> Iterator[str]:
+    """A plain file server, that sends a Content-Security-Policy with every file; yields its address."""
+
+    class Server(_Quiet):
+        def end_headers(self):
+            if policy:
+                self.send_header("Content-Security-Policy", policy)
+            super().end_headers()
+
+    with _serving(partial(Server, directory=folder)) as address:
         yield address
 
 
@@ -209,6 +217,26 @@ def outside() -> Iterator[tuple[str, list[str]]]:
 
     with _serving(Refuse) as address:
         yield address, asked
+
+
+@contextmanager
+def visit(address: str, **options) -> Iterator[tuple]:
+    """A page in a browser that reaches nothing but this machine, and what went wrong: other hosts asked for, errors."""
+    with outside() as (proxy, asked), browse("about:blank", proxy=proxy, **options) as page:
+        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
+        page.on("console", lambda said: said.type == "error" and asked.append(f"console: {said.text}"))
+        page.goto(address)
+        yield page, asked
+
+
+def write_first(folder: Path, steps: int | None = None) -> Path:
+    """The site without its lessons in a folder: no Python is there to be loaded. `steps`: of a training, if not the usual."""
+    builder.write_pages(folder)
+    (folder / "favicon.ico").touch()
+    for page in folder.glob("*.html") if steps else ():
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace('"steps": 25', f'"steps": {steps}'), encoding="utf-8")
+    return folder
 
 
 @contextmanager
