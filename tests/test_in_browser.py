@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from grpo_lessons.lesson.in_browser import EngineError, carried_out, course
+from grpo_lessons.lesson.engines import EngineError
+from grpo_lessons.lesson.in_browser import carried_out, course
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import answer_reward, format_reward, tag_reward
 from grpo_lessons.runs import Run

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from grpo_lessons import here, maps
-from grpo_lessons.lesson.in_browser import EngineError
+from grpo_lessons.lesson.engines import EngineError
 from grpo_lessons.lesson.many import Many
 from grpo_lessons.runs import Run
 from grpo_lessons.training import Settings

@@ -13,7 +13,8 @@ from itertools import product
 import marimo as mo
 
 from grpo_lessons import cards, maps
-from grpo_lessons.lesson.in_browser import Across, Beside, carried_out, course
+from grpo_lessons.lesson.engines import Across, Beside
+from grpo_lessons.lesson.in_browser import carried_out, course
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import failed, show, unseen
 from grpo_lessons.runs import Run

@@ -20,7 +20,7 @@ export default {
 
     model.on("msg:custom", ({ id, of, call, given }, buffers) => carryOut(of, call, given, buffers ?? []).then(
       (result) => (ArrayBuffer.isView(result) ? model.send({ id }, undefined, [result]) : model.send({ id, result })),
-      (error) => model.send({ id, error: error.message }),
+      (error) => model.send({ id, error: error.message, name: error.name }),
     ));
     signal.addEventListener("abort", () => engines.forEach((engine) => engine.end()));
     // A page that is loaded anew has other engines, which have learnt nothing.
