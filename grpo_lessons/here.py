@@ -18,5 +18,12 @@ def read(name: str, path: Path | None = None) -> str:
     if IN_PAGE:
         from pyodide.http import open_url
 
-        return open_url(f"../{name}").read()
+        return open_url(beside(name)).read()
     return (path or NOTEBOOKS / name).read_text(encoding="utf-8")
+
+
+def beside(name: str) -> str:
+    """The address of a file of `notebooks/` in a page: Python knows its own, also in a worker that has no place."""
+    from pyodide_js import _api
+
+    return f"{_api.config.indexURL}../{name}"

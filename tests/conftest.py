@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 import pytest
+from filelock import FileLock
 
 # The line for the device stands in the folder for temporary files: nobody else's training is waited for, nor waits.
 os.environ["TMPDIR"] = os.environ["TEMP"] = tempfile.mkdtemp(prefix="grpo-")
@@ -34,3 +35,30 @@ def short():
     )
     trained = train(plan, Watch(update=lambda phase, run: said.append((phase, run.steps_done))))
     return trained, said
+
+
+@pytest.fixture(scope="session")
+def www(tmp_path_factory):
+    """A site of the course, built once, however many processes test it."""
+    from tests.support.pages import build_once
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with FileLock(shared / "www.lock"):
+        if not (shared / "www.whole").exists():
+            build_once(shared / "www")
+            (shared / "www.whole").touch()
+    return shared / "www"
+
+
+@pytest.fixture(scope="session")
+def root(www):
+    """A web server's folder, with the site under a path of its own."""
+    return www / "root"
+
+
+@pytest.fixture(scope="session")
+def distribution(www):
+    """The Pyodide that the site was built from."""
+    return www / "pyodide/package"

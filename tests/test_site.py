@@ -16,28 +16,11 @@ import pytest
 from grpo_lessons.web import site as builder
 from tests.support.browser import CHROMIUM, at_step, failures, press, workers
 from tests.support.firefox import FIREFOX, FIREFOXS_OWN, firefox
-from tests.support.pages import NPM, build, hosting, make_distribution, outside, serve_folder, visit
+from tests.support.pages import NPM, READY, hosting, outside, serve_folder, visit, wakes
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
-READY = 60_000  # milliseconds: for a machine that does other things, too
 MATPLOTLIB = urlsplit(builder.INDEX).hostname
-
-
-@pytest.fixture(scope="module")
-def distribution(tmp_path_factory):
-    return make_distribution(tmp_path_factory.mktemp("pyodide"))
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory, distribution):
-    """A web server's folder, with the site under a path of its own."""
-    root = tmp_path_factory.mktemp("www")
-    recorded = {file: file.read_bytes() for file in builder.NOTEBOOKS.glob("__marimo__/session/*")}
-    done = build(root / "course" / "grpo", distribution, "--base-url", "https://example.org/grpo/")
-    assert done.returncode == 0, done.stderr
-    assert recorded == {file: file.read_bytes() for file in recorded}  # marimo would have written what it executed
-    return root
 
 
 def policy(root, name: str) -> str:
@@ -50,11 +33,6 @@ def policy(root, name: str) -> str:
 def address(root):
     with serve_folder(root, policy(root, "policy")) as server:  # whatever a lesson does, it does under that
         yield f"{server}/course/grpo"
-
-
-def wakes(page):
-    """Wait until the controls of a lesson answer."""
-    page.locator(".gl-awake").first.wait_for(state="attached", timeout=READY)
 
 
 @pytest.fixture(scope="module")

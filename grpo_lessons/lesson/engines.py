@@ -12,7 +12,7 @@ from itertools import count
 
 import marimo as mo
 
-from grpo_lessons import pocket
+from grpo_lessons import here, pocket
 from grpo_lessons.pocket import scripts
 
 ANEW = "The page in which it trained was loaded anew, and what it had learnt is gone. Train begins another training."
@@ -104,7 +104,7 @@ async def _fetched(name: str, kind: str):
     from js import fetch
 
     try:
-        answer = await fetch(f"../public/pocket/{name}")
+        answer = await fetch(here.beside(f"public/pocket/{name}"))
         if answer.ok:
             return await getattr(answer, kind)()
         why = answer.status

@@ -43,7 +43,9 @@ ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone:
 # Tells the server which of a browser's tabs it is, and the lesson that it is in a class. A tab keeps its name when the
 # page is loaded anew.
 TAB = """<script>
-{ window.grpoClass = "../"; const tab = sessionStorage.grpoTab ??= Math.random().toString(36).slice(2);
+{ window.grpoClass = "../"; let kept = {};
+  try { kept = sessionStorage; } catch { /* a frame that may keep nothing */ }
+  const tab = kept.grpoTab ??= Math.random().toString(36).slice(2);
   const Plain = WebSocket;
   window.WebSocket = class extends Plain {
     constructor(url, ...more) { const to = new URL(url, location.href); to.searchParams.set("tab", tab); super(to, ...more); }

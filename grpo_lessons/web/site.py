@@ -117,6 +117,7 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
             raise CannotBuild(
                 f"{page}: needs another wheel than {ours.name}: some lessons reach a module that others do not."
             )
+    _do_without_storage(out)
     _pack(out / "grpo-lessons.zip")
     (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
     shutil.copytree(NOTEBOOKS / "cases", out / "cases")
@@ -171,9 +172,19 @@ def _export(lesson: str, page: Path, mode: str, base: str) -> None:
     if mode == "edit":  # a lesson cannot tell otherwise; see Opened
         html = html.replace("<head>", f"<head>{_EDIT}", 1)
         html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
-    waking = render("waking.html", first=_first(page, html))
+    waking = render("waking.html", first=_first(page, html), file=page.name)
     html = html.replace('<div id="root"></div>', f'<div id="root"></div>{waking}', 1)
     page.write_text(html, encoding="utf-8")
+
+
+def _do_without_storage(out: Path) -> None:
+    """Have marimo's workers start where a browser keeps nothing for a frame; see `pages/disk.js`."""
+    workers = [file for file in out.glob("assets/*worker-*.js") if "IDBFS" in file.read_text(encoding="utf-8")]
+    if not workers:
+        raise CannotBuild(f"{out}: expected marimo to keep a page's files by IDBFS, in a worker.")
+    for file in workers:
+        script = (BESIDE / "pages" / "disk.js").read_text(encoding="utf-8") + file.read_text(encoding="utf-8")
+        file.write_text(script, encoding="utf-8")
 
 
 def _first(page: Path, html: str, cells: int = 9) -> str:

@@ -97,7 +97,7 @@ async def _run(code: str, site: Path) -> None:
     await pyodide_js.loadPackage("grpo-lessons")
     from grpo_lessons.lesson.marimo_inside import run_as_a_page_does
 
-    pyodide.http.open_url = lambda url: io.StringIO((site / url.removeprefix("../")).read_text("utf-8"))
+    pyodide.http.open_url = lambda url: io.StringIO((site / url.rpartition("/../")[2]).read_text("utf-8"))
     Path("notebook.py").write_text(code, "utf-8")
     await run_as_a_page_does("notebook.py", load)
 

@@ -1,6 +1,7 @@
 """A real Chromium and a real marimo server, for the browser tests and the benchmarks."""
 
 import atexit
+import json
 import os
 import re
 import shutil
@@ -73,6 +74,22 @@ def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light"
         raise
     finally:
         browser.close()
+
+
+@contextmanager
+def profile(preferences: dict) -> Iterator:
+    """A page of a fresh Chromium of somebody who has chosen these preferences."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "Default").mkdir()
+        (Path(folder) / "Default/Preferences").write_text(json.dumps(preferences))
+        size = {"width": 1100, "height": 900}
+        browser = _playwright().chromium.launch_persistent_context(
+            folder, executable_path=CHROMIUM, args=FLAGS, viewport=size
+        )
+        try:
+            yield browser.pages[0]
+        finally:
+            browser.close()
 
 
 @cache

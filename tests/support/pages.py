@@ -33,6 +33,7 @@ BROWSERS_OWN = {
     "content-autofill.googleapis.com",
 }  # of any page
 NPM = shutil.which("npm")
+READY = 60_000  # milliseconds: for a machine that does other things, too
 
 
 def make_distribution(folder: Path) -> Path:
@@ -46,6 +47,31 @@ def build(out: Path, index: Path, *options: str, root: Path | None = None) -> su
     """`python -m grpo_lessons site OUT`, with that Pyodide, of this clone or of another one."""
     command = [sys.executable, "-m", "grpo_lessons", "site", out, "--pyodide-index-url", index, *options]
     return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+
+def build_once(www: Path) -> None:
+    """A web server's folder, with a site under a path of its own, and the Pyodide that it was built from beside it."""
+    (www / "pyodide").mkdir(parents=True)
+    recorded = {file: file.read_bytes() for file in builder.NOTEBOOKS.glob("__marimo__/session/*")}
+    index = make_distribution(www / "pyodide")
+    done = build(www / "root/course/grpo", index, "--base-url", "https://example.org/grpo/")
+    assert done.returncode == 0, done.stderr
+    assert recorded == {file: file.read_bytes() for file in recorded}  # marimo would have written what it executed
+
+
+@contextmanager
+def visit(address: str, **options) -> Iterator:
+    """A page in a browser that reaches nothing but this machine, and what went wrong: other hosts asked for, errors."""
+    with outside() as (proxy, asked), browse("about:blank", proxy=proxy, **options) as page:
+        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
+        page.on("console", lambda said: said.type == "error" and asked.append(f"console: {said.text}"))
+        page.goto(address)
+        yield page, asked
+
+
+def wakes(page) -> None:
+    """Wait until the controls of a lesson answer."""
+    page.locator(".gl-awake").first.wait_for(state="attached", timeout=READY)
 
 
 PLOTLY_PAGE = """import marimo
@@ -122,7 +148,7 @@ class Sent:
 
 @contextmanager
 def hosting(folder: Path, rate: float = 0) -> Iterator[tuple[str, list[Sent]]]:
-    """A file server as GitHub Pages is one: text is compressed, and kept for ten minutes; and what it has sent.
+    """A file server as GitHub Pages is one: text is compressed, kept for ten minutes, for any page; and what it has sent.
 
     The server sees what a page's workers ask for, too, of which the page's own devtools know nothing. `rate`: bytes a
     second, of all connections together; 0 for as fast as may be.
@@ -142,6 +168,7 @@ def hosting(folder: Path, rate: float = 0) -> Iterator[tuple[str, list[Sent]]]:
             self.send_header("Content-Type", self.guess_type(file))
             self.send_header("Content-Length", str(len(data)))
             self.send_header("Cache-Control", "max-age=600")
+            self.send_header("Access-Control-Allow-Origin", "*")
             if packs:
                 self.send_header("Content-Encoding", "gzip")
             self.end_headers()
