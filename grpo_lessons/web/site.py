@@ -35,6 +35,7 @@ from grpo_lessons.course import LESSONS, MINUTES
 from grpo_lessons.curves import curves
 from grpo_lessons.here import NOTEBOOKS
 from grpo_lessons.lesson.marimo_inside import PYODIDE_VERSION
+from grpo_lessons.lesson.notes import speaker_notes
 from grpo_lessons.palette import SHADES
 from grpo_lessons.pocket import scripts
 from grpo_lessons.problems import sums
@@ -69,6 +70,8 @@ BESIDE = Path(__file__).parent
 NODE = shutil.which("node")
 NAMELESS = '<meta name="description" content="a marimo app" />'
 ORNAMENT = re.compile(r'\s*<link rel="preload" href="[^"]*/(gradient|noise|FiraMono)[^"]*"[^>]*>')
+PRELOADED = re.compile(r'\s*<link rel="modulepreload" crossorigin href="([^"]*)">')
+STARTED = re.compile(r'\s*<script type="module" crossorigin src="([^"]*)"></script>')
 PLACE = '<marimo-wasm hidden=""'
 WHERE = f'{PLACE} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
 
@@ -263,7 +266,8 @@ def _thin(out: Path) -> None:
 
 
 def _send_ahead(page: Path) -> None:
-    """Have a page ask at once for what its Python will need when marimo has started, and for no ornament of marimo's.
+    """Have a page ask at once for what its Python will need when marimo has started, and for no ornament of marimo's;
+    in a frame, as soon as that is in sight.
 
     Of its fonts only those come unasked in which the first text is set.
     """
@@ -276,7 +280,11 @@ def _send_ahead(page: Path) -> None:
     files += sorted(f"public/{file.name}" for file in (here / "public").glob(f"{lesson}_*.json"))
     sizes = {f"./{file}": (here / file).stat().st_size for file in files}
     html = ORNAMENT.sub("", page.read_text(encoding="utf-8"))
-    html = html.replace("</head>", f"{render('ahead.html', files=sizes)}</head>", 1)
+    scripts, started = PRELOADED.findall(html), STARTED.findall(html)
+    if len(started) != 1:
+        raise CannotBuild(f"{page}: expected marimo's page to start one script ({STARTED.pattern}).")
+    html = STARTED.sub("", PRELOADED.sub("", html))
+    html = html.replace("</head>", f"{render('ahead.html', files=sizes, scripts=scripts, start=started[0])}</head>", 1)
     page.write_text(html, encoding="utf-8")
 
 
@@ -417,6 +425,7 @@ def write_pages(out: Path, base: str = "", hosts: str = "") -> None:
         "minutes": MINUTES,
         "policy": POLICY + hosts,
         "strict": STRICT,
+        "stations": {name: [note["title"].replace("*", "") for note in speaker_notes(name)] for name in LESSONS},
         "shades": SHADES,
         "cards": cards.STYLE,
         "first": _first_training(),
