@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.browser import CHROMIUM, failures, press, profile
-from tests.support.pages import NPM, READY, hosting, serve_folder, wakes
+from tests.support.pages import NPM, READY, hosting, serve_folder, visit, wakes
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
@@ -82,3 +82,164 @@ def test_without_scripts_it_is_read_and_leads_to_a_tab_of_its_own(root, tmp_path
         with page.expect_popup() as opened:
             frame.locator("#unscripted a").click()
         wakes(opened.value)
+
+
+@pytest.fixture(scope="module")
+def address(root):
+    with hosting(root) as (server, _):
+        yield f"{server}/course/grpo"
+
+
+@pytest.fixture(scope="module")
+def only(address):
+    """One station, as its line shows it, alive."""
+    with visit(f"{address}/length.html?embed=true&only=3&theme=dark") as (page, _):
+        wakes(page)
+        page.get_by_role("heading", name="3 · The shape of a reward").wait_for(timeout=20_000)
+        yield page
+
+
+def test_a_station_alone_has_nothing_around_it_and_works(only):
+    assert only.locator("h1:visible, h2:visible").all_inner_texts() == ["3 · The shape of a reward"]
+    assert only.locator("#gl-bar").count() == 0
+    for chrome in ("[data-testid=watermark]", "#App button[aria-haspopup=menu]"):
+        assert not only.locator(chrome).is_visible()
+    only.keyboard.press("ArrowRight")
+    only.get_by_role("radio", name="window").click()
+    only.get_by_text("Window", exact=True).first.wait_for(timeout=10_000)
+    assert only.locator("h1:visible, h2:visible").all_inner_texts() == ["3 · The shape of a reward"]
+
+
+def test_speakers_notes_are_not_in_a_page_that_everybody_reads(only):
+    assert only.locator(".gl-notes").count() == 0
+    only.keyboard.press("s")
+    only.wait_for_timeout(500)
+    assert len(only.context.pages) == 1
+
+
+def test_a_link_to_another_lesson_keeps_how_this_one_is_shown(address):
+    with visit(f"{address}/length.html?embed=true&theme=dark&step=15") as (page, _):
+        page.get_by_role("link", name="math.html").last.click()
+        page.wait_for_url("**/math.html?embed=true&theme=dark", timeout=20_000)
+
+
+LINES = """() => [...document.querySelectorAll('.line code')].map(code => {
+    const frame = new DOMParser().parseFromString(code.textContent, 'text/html').querySelector('iframe');
+    return frame && Object.fromEntries([...frame.attributes].map(each => [each.name, each.value]));
+}).filter(Boolean)"""
+
+
+def test_the_lines_to_copy_say_all_that_a_strict_page_lets_them_say(address):
+    with visit(f"{address}/index.html") as (page, _):
+        page.get_by_label("Your page is").select_option("dark")
+        page.get_by_label("Lesson", exact=True).select_option("math")
+        page.get_by_label("Station", exact=True).select_option("4")
+        lines = page.evaluate(LINES)
+        sources = [line["src"].removeprefix("https://example.org/grpo/") for line in lines]
+        whole = [f"{name}.html?embed=true&theme=dark" for name in ("length", "format", "math")]
+        assert sources == [*whole, "math.html?embed=true&only=4&theme=dark", "train.html?theme=dark"]
+        for line in lines:
+            assert "style" not in line and (line["width"], line["height"], line["loading"]) == ("100%", "720", "lazy")
+            assert {"allow-scripts", "allow-same-origin"} <= {*line["sandbox"].split()} and "fullscreen" in line[
+                "allow"
+            ]
+
+
+@pytest.fixture(scope="module")
+def tall(address, root):
+    """A page of another site with a lesson in it, as tall as that is, by the lines to copy; and one further below."""
+    with visit(f"{address}/index.html") as (page, _):
+        line, script = page.locator("code[data-name=format]").inner_text(), page.locator("#tall").inner_text()
+    line = line.replace("https://example.org/grpo", address)
+    step = line.replace("embed=true", "embed=true&step=2")
+    below = line.replace("format.html", "length.html").replace(
+        'loading="lazy"', ""
+    )  # for browsers that know no such thing
+    folder = root / "hosts"
+    folder.mkdir(exist_ok=True)
+    (folder / "tall.html").write_text(
+        f"<!doctype html><title>host</title><p>Words.</p>{step}<p style='height: 3000px'>More.</p>{below}{script}",
+        "utf-8",
+    )
+    with serve_folder(folder) as host, profile({}) as page:
+        page.goto(f"{host.replace(OWN, OTHER)}/tall.html")
+        first, second = (each.content_frame for each in page.locator("iframe").all())
+        wakes(first)
+        yield page, first, second
+
+
+def in_sight(page, locator):
+    box = locator.bounding_box()
+    return box["y"] > -1 and box["y"] + box["height"] < page.viewport_size["height"] + 1
+
+
+def test_the_bar_stays_in_sight_in_a_frame_that_is_taller_than_the_window(tall):
+    page, frame, _ = tall
+    page.set_viewport_size({"width": 1100, "height": 500})
+    page.wait_for_function("document.querySelector('iframe').style.height", timeout=READY)
+    page.wait_for_timeout(1000)
+    assert page.locator("iframe").first.bounding_box()["height"] > 600
+    for top in (0, 200, 100):
+        page.evaluate(f"scrollTo(0, {top})")
+        page.wait_for_timeout(600)
+        assert in_sight(page, frame.locator("#gl-bar"))
+    page.evaluate("scrollTo(0, 200)")
+    frame.get_by_role("button", name="Next").click()
+    page.wait_for_function("document.querySelector('iframe').getBoundingClientRect().top > -1", timeout=5_000)
+    assert in_sight(page, frame.locator("h2:visible").first)
+
+
+def test_a_frame_that_is_not_in_sight_has_its_text_and_starts_no_python(tall):
+    page, _, below = tall
+    below.locator("#first h1").wait_for(timeout=20_000)
+    assert below.locator("#App").count() == 0
+    page.locator("iframe").last.scroll_into_view_if_needed()
+    below.locator("#App").wait_for(timeout=READY)
+    wakes(below)
+
+
+COVERED = """() => {
+    const page = document.getElementById('first') ?? document.getElementById('App'), texts = [], found = [];
+    const isSeen = node => node.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+    const both = (a, b) => ({ left: Math.max(a.left, b.left), right: Math.min(a.right, b.right), top: Math.max(a.top, b.top), bottom: Math.min(a.bottom, b.bottom) });
+    const read = (node, room) => {  // the lines of text within what scrolls
+        if (node.nodeType === 3 && node.data.trim() && isSeen(node.parentElement ?? node.getRootNode().host)) {
+            const range = document.createRange();
+            range.selectNodeContents(node);
+            for (const rect of range.getClientRects()) texts.push([node.data.trim(), both(rect, room)]);
+        }
+        if (node.nodeType === 1 && getComputedStyle(node).overflow !== 'visible') room = both(room, node.getBoundingClientRect());
+        for (const child of [...(node.shadowRoot?.childNodes ?? []), ...node.childNodes]) read(child, room);
+    };
+    for (const each of page.querySelectorAll('.output-area')) read(each, page.getBoundingClientRect());
+    const paints = node => isSeen(node) && (node.matches('button, svg') || getComputedStyle(node).backgroundColor !== 'rgba(0, 0, 0, 0)');
+    for (const fixed of document.querySelectorAll('body *')) if (fixed !== page && getComputedStyle(fixed).position === 'fixed')
+        for (const node of [fixed, ...fixed.querySelectorAll('*')].filter(paints)) for (const [text, rect] of texts) {
+            const over = both(rect, node.getBoundingClientRect());
+            if (over.right - over.left > 1 && over.bottom - over.top > 1) found.push(`${node.id || node.className}: ${text}`);
+        }
+    return [texts.length, found];
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 420, 700, 900, 1280])
+def test_nothing_that_is_fixed_covers_text(address, width):
+    with visit("about:blank", width=width) as (page, _):
+        page.goto(f"{address}/length.html?embed=true", wait_until="commit")
+        page.locator("#waking").wait_for(timeout=20_000)
+        page.wait_for_timeout(200)
+        texts, covered = page.evaluate(COVERED)
+        assert texts > 20 and covered == []
+        wakes(page)
+        page.locator("#waking").wait_for(state="detached", timeout=READY)
+        for way in ("", "step"):
+            if way:
+                page.evaluate("document.getElementById('App').scrollTop = 0")
+                page.get_by_role("button", name="Step by step").click()
+            for part in (0, 0.1, 0.37, 0.5, 0.63, 0.8, 1):
+                page.evaluate(
+                    f"(app => {{ app.scrollTop = {part} * app.scrollHeight; }})(document.getElementById('App'))"
+                )
+                page.wait_for_timeout(150)
+                texts, covered = page.evaluate(COVERED)
+                assert texts > 20 and covered == [], (way, part)

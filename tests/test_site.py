@@ -348,7 +348,7 @@ def test_the_variant_with_code_shows_it_and_runs(address):
 
 def test_three_lessons_live_in_frames_of_another_page(address):
     with visit(f"{address}/embed.html") as (page, _):
-        light, dark, phone = page.locator("iframe").all()
+        light, dark, phone, station = page.locator("iframe").all()
         frame = light.content_frame
         wakes(frame)
         frame.get_by_role("radio", name="tag count").click()
@@ -357,6 +357,8 @@ def test_three_lessons_live_in_frames_of_another_page(address):
         dark.content_frame.locator("body.dark, .dark body").first.wait_for(timeout=READY)
         phone.scroll_into_view_if_needed()
         phone.content_frame.get_by_role("heading", name="Teach a model a length").wait_for(timeout=READY)
+        station.scroll_into_view_if_needed()
+        station.content_frame.get_by_role("heading", name="3 · The shape of a reward").wait_for(timeout=READY)
 
 
 def test_the_index_page_has_lines_to_copy_and_asks_nobody_else(address, root):

@@ -1,14 +1,29 @@
 const base = document.body.dataset.base || new URL(".", location).href;
-for (const code of document.querySelectorAll("code[data-name]")) {
-  const { name, title } = code.dataset;
-  code.textContent = `<iframe src="${base}${name}.html?embed=true" title="${title}" width="100%" height="720" frameborder="0" loading="lazy" allow="clipboard-write; fullscreen" sandbox="allow-scripts allow-same-origin allow-popups allow-popups-to-escape-sandbox allow-downloads allow-forms"></iframe>`;
+const stations = {{ stations | tojson }};
+const [theme, lesson, station] = ["theme", "lesson", "station"].map(id => document.getElementById(id));
+const safe = text => text.replace(/&/g, "&amp;").replace(/"/g, "&quot;").replace(/</g, "&lt;"); // a title goes into an attribute
+const frame = (page, title, ...choices) => {
+  const query = [...choices, ...(theme.value ? [`theme=${theme.value}`] : [])].join("&");
+  return `<iframe src="${base}${page}.html${query && "?"}${query}" title="${safe(title)}" width="100%" height="720" frameborder="0" loading="lazy" allow="clipboard-write; fullscreen" sandbox="allow-scripts allow-same-origin allow-popups allow-popups-to-escape-sandbox allow-downloads allow-forms"></iframe>`;
+};
+function write() {
+  for (const code of document.querySelectorAll("code[data-name]")) code.textContent = frame(code.dataset.name, code.dataset.title, "embed=true");
+  document.getElementById("only").textContent = frame(lesson.value, stations[lesson.value][station.value], "embed=true", `only=${station.value}`);
+  document.getElementById("alone").textContent = frame("train", "A language model learns by reward");
 }
-document.getElementById("alone").textContent = `<iframe src="${base}train.html" title="A language model learns by reward" width="100%" height="720" frameborder="0" loading="lazy" sandbox="allow-scripts allow-same-origin allow-popups allow-popups-to-escape-sandbox"></iframe>`;
+function list() {
+  station.replaceChildren(...stations[lesson.value].map((title, at) => new Option(title, at, false, at === 2)));
+  write();
+}
+lesson.onchange = list;
+theme.onchange = station.onchange = write;
+list();
 document.getElementById("tall").textContent = `<script>
 addEventListener("message", ({ data, source }) => {
-  if (data?.type !== "grpo-lessons:height" || !(data.height > 0)) return;
-  for (const frame of document.querySelectorAll("iframe"))
-    if (frame.contentWindow === source) frame.style.height = Math.min(data.height, 30000) + "px";
+  for (const frame of document.querySelectorAll("iframe")) if (frame.contentWindow === source) {
+    if (data?.type === "grpo-lessons:height" && data.height > 0) frame.style.height = Math.min(data.height, 30000) + "px";
+    if (data?.type === "grpo-lessons:top" && frame.getBoundingClientRect().top < 0) frame.scrollIntoView();
+  }
 });
 <\/script>`;
 for (const code of document.querySelectorAll(".line code")) {
