@@ -58,6 +58,8 @@ def test_a_lesson_wakes_in_a_frame(root, tmp_path, storage, site, sandbox, query
 def test_it_trains_where_a_browser_keeps_nothing_and_the_frame_has_no_origin(root, tmp_path):
     with framed(root, tmp_path, NOWHERE, OTHER, "allow-scripts") as (_, frame):
         wakes(frame)
+        frame.get_by_text("Nothing at all", exact=True).click()  # nor does it mind that this cannot be kept
+        frame.get_by_text("No reply is better than its siblings").wait_for(timeout=10_000)
         press(frame, "steps", "Home")
         frame.get_by_text("samples 32 completions").first.wait_for(timeout=5_000)
         frame.get_by_role("button", name="Train", exact=True).click()

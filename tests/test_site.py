@@ -322,6 +322,24 @@ def test_a_visitors_own_reward_is_trained_with_and_what_is_wrong_with_it_is_said
     assert failures(page) == []
 
 
+def test_what_was_written_and_predicted_is_there_again_and_code_that_never_ends_is_not(address):
+    with visit(f"{address}/format.html") as (page, _):
+        page.context.set_default_timeout(READY)
+        wakes(page)
+        page.get_by_text("Nothing at all", exact=True).click()
+        page.get_by_text("No reply is better than its siblings").wait_for()
+        write(page, "def my_format_reward(completions, **kwargs):\n    return format_reward(completions)  # mine\n")
+        page.get_by_text("All cases pass.").first.wait_for()
+        page.wait_for_timeout(1000)
+        write(page, "import re\ndef my_format_reward(completions, **kwargs):\n    re.match('(a+)+b', 'a' * 99)\n")
+        page.wait_for_timeout(1000)
+        page.reload()
+        wakes(page)
+        page.get_by_text("No reply is better than its siblings").wait_for()
+        page.locator(".cm-content").filter(has_text="# mine").first.wait_for()
+        page.get_by_text("All cases pass.").first.wait_for()
+
+
 def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
     page, _ = lesson
     page.get_by_role("button", name="Load the model into this page").click()

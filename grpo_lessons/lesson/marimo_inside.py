@@ -3,11 +3,30 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 
-__all__ = ["PYODIDE_VERSION", "let_sessions_start_together", "resume_with_all_outputs", "run_as_a_page_does"]
+__all__ = [
+    "PAGE_FOLDER",
+    "PYODIDE_VERSION",
+    "keep_page_folder",
+    "let_sessions_start_together",
+    "resume_with_all_outputs",
+    "run_as_a_page_does",
+]
+PAGE_FOLDER = Path(
+    "/marimo"
+)  # of a page's Python: in the browser's storage, where there is one, read before a lesson starts
+
+
+def keep_page_folder() -> None:
+    """Have a page's browser keep what stands in that folder, soon; where it keeps nothing, nothing happens."""
+    from pyodide.ffi import create_once_callable
+    from pyodide_js import FS
+
+    FS.syncfs(False, create_once_callable(lambda error: None))
 
 
 def let_sessions_start_together() -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import marimo as mo
 
 from grpo_lessons import here
-from grpo_lessons.lesson.marimo_inside import let_sessions_start_together
+from grpo_lessons.lesson.marimo_inside import PAGE_FOLDER, let_sessions_start_together
 from grpo_lessons.lesson.seat import Seat
 from grpo_lessons.runs import Run
 from grpo_lessons.training import PRESETS, SMOLLM2
@@ -126,6 +126,13 @@ class Opened:
     def is_late(self, seconds: float) -> bool:
         """Whether the class's limit for one training has come."""
         return bool(self.seat and self.seat.most_minutes) and seconds > 60 * self.seat.most_minutes
+
+    @property
+    def memory(self) -> Path | None:
+        """The file of what a reader has chosen and written; None for none."""
+        if not self.has_disk:
+            return PAGE_FOLDER / f"grpo_{self.lesson}.json"
+        return self.folder / "predictions.json" if self.folder else None
 
     @property
     def who(self) -> str:

@@ -13,6 +13,7 @@ import marimo as mo
 from grpo_lessons import here
 from grpo_lessons.exercises import Case, first_mistake
 from grpo_lessons.lesson.lexicon import POCKET
+from grpo_lessons.lesson.memory import keep, recall
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import show
 
@@ -49,20 +50,24 @@ class Exercises(mo.ui.dictionary):
     ):
         self.opened, self.trained = opened, trained
         here = functions if opened.writes == "box" else ()
-        boxes = {
-            each.__name__: mo.ui.code_editor(code_of(each, opened), language="python", min_height=120) for each in here
-        }
+        boxes = {each.__name__: self._box(each) for each in here}
         if trained and opened.writes != "nowhere":
             boxes["train"] = mo.ui.button(
                 label="Train with it", on_click=lambda _: train(written(trained, self.value.get(trained.__name__)))
             )
         super().__init__(boxes)
 
+    def _box(self, function: Callable) -> mo.ui.code_editor:
+        """A box with what was written in it last, else with the function as it stands."""
+        kept = recall(self.opened, function.__name__) or ""
+        code = kept if kept.strip() else code_of(function, self.opened)
+        return mo.ui.code_editor(code, language="python", min_height=120)
+
     @property
     def where(self) -> str:
         """How the exercises are done, in this way of opening the lesson."""
         return {
-            "box": "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser.",
+            "box": "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser. What you wrote is there again when you come back; empty the box and load the page anew for the code as it was.",
             "cell": "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it, and marimo saves what you wrote in the notebook. (Ctrl + . shows the cells, if you do not see them.)",
             "nowhere": "A server runs nobody's code: find what is wrong by reading, and mend it in `marimo edit`, or in the course's web page.",
         }[self.opened.writes]
@@ -84,6 +89,9 @@ class Exercises(mo.ui.dictionary):
         name = function.__name__
         theirs = written(function, self.value.get(name))
         mistake = first_mistake(asked(theirs), cases(self.opened.lesson, name))
+        if name in self.elements:  # not before: code that never ends would be there again when the page is loaded anew
+            is_changed = self.value[name] != code_of(function, self.opened)
+            keep(self.opened, name, self.value[name] if is_changed else None)
         said = mo.callout(mo.md("**Right.** All cases pass."), kind="success")
         if mistake is not None:
             said = mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")

@@ -1,11 +1,8 @@
 """Predictions: the reader chooses first, and every choice has its answer."""
 
-import json
-from contextlib import suppress
-from pathlib import Path
-
 import marimo as mo
 
+from grpo_lessons.lesson.memory import keep, recall
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import fold, show
 
@@ -13,7 +10,7 @@ from grpo_lessons.lesson.words import fold, show
 class Question(mo.ui.radio):
     """Choices to be made before what is asked about is shown. In marimo it must be a variable of the notebook.
 
-    What a reader has chosen is there again when the lesson is opened anew, where it may write (`Opened.folder`).
+    What a reader has chosen is there again when the lesson is opened anew, where it may write (`Opened.memory`).
 
     Args:
         opened: how the lesson was opened.
@@ -25,13 +22,12 @@ class Question(mo.ui.radio):
 
     def __init__(self, opened: Opened, text: str, options: dict[str, str], right: str, verb: str = "Predict."):
         self.opened, self.answers, self.right = opened, options, right
-        path = opened.folder / "predictions.json" if opened.folder else None
-        chosen = _read(path).get(text)
+        chosen = recall(opened, text)
         super().__init__(
             options=list(options),
             value=chosen if chosen in options else None,
             label=f"**{verb}** {text}",
-            on_change=lambda choice: _keep(path, text, choice),
+            on_change=lambda choice: keep(opened, text, choice),
         )
 
     def answer(self) -> mo.Html:
@@ -55,17 +51,3 @@ class Question(mo.ui.radio):
             kept = f" Your choice is kept in `{'/'.join(folder.parts[-2:])}`." if folder else ""
             return mo.md(f"*Noted. The answer stands in station {station}, after the run.{kept}*")
         return None if self.opened.engines[0] == "TRL" else mo.md("*Choose, then train.*")  # there the cost says it
-
-
-def _read(path: Path | None) -> dict[str, str]:
-    with suppress(OSError, ValueError):  # none yet, or a damaged file
-        if path and isinstance(said := json.loads(path.read_text(encoding="utf-8")), dict):
-            return said
-    return {}
-
-
-def _keep(path: Path | None, text: str, choice: str | None) -> None:
-    with suppress(OSError):  # a full disk takes no prediction away from the page
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(_read(path) | {text: choice}, ensure_ascii=False), encoding="utf-8")

@@ -59,16 +59,6 @@ def build_once(www: Path) -> None:
     assert recorded == {file: file.read_bytes() for file in recorded}  # marimo would have written what it executed
 
 
-@contextmanager
-def visit(address: str, **options) -> Iterator:
-    """A page in a browser that reaches nothing but this machine, and what went wrong: other hosts asked for, errors."""
-    with outside() as (proxy, asked), browse("about:blank", proxy=proxy, **options) as page:
-        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
-        page.on("console", lambda said: said.type == "error" and asked.append(f"console: {said.text}"))
-        page.goto(address)
-        yield page, asked
-
-
 def wakes(page) -> None:
     """Wait until the controls of a lesson answer."""
     page.locator(".gl-awake").first.wait_for(state="attached", timeout=READY)
