@@ -156,8 +156,9 @@ class Map:
             )
             for name, runs in recorded.items()
         }
-        self.progress, publish = mo.state(None)
-        self.busy, busy = mo.state(False)
+        # A button's press belongs to the cell that made the button, and that cell must hear of it.
+        self.progress, publish = mo.state(None, allow_self_loops=True)
+        self.busy, busy = mo.state(False, allow_self_loops=True)
         self.shown = self.trained = next(iter(axes))
         self.many = Many(opened, engine, lambda said: (publish(said), busy(said.state == "running")))
 
