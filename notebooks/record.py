@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from grpo_lessons.groups import scored
+from grpo_lessons.lesson.many import short_plans
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward
 from grpo_lessons.runs import Completion
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, exchange, is_pocket, train
@@ -165,6 +166,25 @@ def record_seeds() -> None:
     (FOLDER / "length_seeds.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
 
 
+SEEN = ("step", "seconds", "reward", "entropy", "kl", "frac_reward_zero_std", "judges/answer_reward/mean")
+
+
+def record_maps() -> None:
+    """The format lesson's maps of sixteen short trainings each, in `format_maps.json`: what a map shows of them."""
+
+    def seen(plan: Plan) -> dict:
+        run = train(plan).run
+        rounded = [
+            {name: float(f"{row[name]:.4g}") for name in SEEN if row.get(name) is not None} for row in run.metrics
+        ]
+        return {"settings": run.settings, "metrics": rounded, "provenance": run.provenance}
+
+    settings = grpo_format.DEFAULT["pocket"]
+    plans = {name: short_plans(grpo_format.plan, settings, axes) for name, axes in grpo_format.MAPS.items()}
+    said = {name: [seen(plan) for plan in each.values()] for name, each in plans.items()}
+    (FOLDER / "format_maps.json").write_text(json.dumps(said, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
 def save_adapter(trained: Trained, path: Path) -> None:
     """Write what a session learnt, in float16, see `training.exchange`."""
     path.write_bytes(exchange.to_page(trained, "float16"))
@@ -187,7 +207,7 @@ def record_outputs() -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    others = {"updates": record_updates, "next_token": record_next_token, "seeds": record_seeds}
+    others = {"updates": record_updates, "next_token": record_next_token, "seeds": record_seeds, "maps": record_maps}
     for name in sys.argv[1:] or [*others, *RUNS, "outputs"]:
         (others | {"outputs": record_outputs}).get(name, partial(record_run, name))()
 

@@ -125,6 +125,18 @@ def _to_its_end(work: Callable) -> None:
     asyncio.run(work())
 
 
+STEPS, BATCH = 15, 32  # of each training of a map
+
+
+def short_plans(plan: Callable[[Settings], Plan], settings: Settings, axes: Mapping[str, list]) -> dict[tuple, Plan]:
+    """The trainings of a map, row by row, by what is changed in each: `axes` has the values of two settings."""
+    changed = [dict(zip(axes, where, strict=True)) for where in product(*axes.values())]
+    settings = replace(settings, steps=STEPS, batch_size=BATCH)
+    return {
+        tuple(each.values()): replace(plan(replace(settings, **each)), held_out=(), sample_every=3) for each in changed
+    }
+
+
 class Map:
     """A training made sixteen times with two of its settings changed, as a map; one of them can be looked into.
 
@@ -162,14 +174,6 @@ class Map:
         self.shown = self.trained = next(iter(axes))
         self.many = Many(opened, engine, lambda said: (publish(said), busy(said.state == "running")))
 
-    def plans(self, name: str) -> dict[tuple, Plan]:
-        """The trainings of a map, by what is changed."""
-        changed = [dict(zip(self.axes[name], where, strict=True)) for where in product(*self.axes[name].values())]
-        return {
-            tuple(each.values()): replace(self.plan(replace(self.settings, **each)), held_out=(), sample_every=3)
-            for each in changed
-        }
-
     def controls(self, busy: bool) -> mo.ui.dictionary:
         """Which map, its buttons, and one for every run. In marimo they must be a variable of the notebook."""
 
@@ -178,7 +182,7 @@ class Map:
 
         def start() -> None:
             self.trained = self.shown
-            self.many.start(self.plans(self.shown))
+            self.many.start(short_plans(self.plan, self.settings, self.axes[self.shown]))
 
         def open_it(place: int) -> None:
             runs = [*(self.progress().runs.values() if self.progress() else ())]
