@@ -62,8 +62,8 @@ var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;
 .gl .dots{position:relative;height:1.6rem;border-bottom:1px solid var(--line);margin:.6rem .4rem .2rem}
 .gl .dots i{position:absolute;bottom:.3rem;width:.7rem;height:.7rem;margin-left:-.35rem;border-radius:50%;background:var(--gl-policy);opacity:.65}
 .gl .dots b{position:absolute;bottom:0;height:100%;border-left:2px dashed var(--gl-reward)}
-.gl table.map{width:auto}.gl .map td,.gl .map th{border:0;padding:.15rem .4rem;vertical-align:middle;white-space:nowrap}
-.gl .map svg{display:block;width:8.5rem;height:auto}.gl .map td:hover svg{background:var(--soft)}
+.gl table.map{width:auto}.gl .map .note{white-space:nowrap}.gl .map td,.gl .map th{border:0;padding:.15rem .3rem;vertical-align:middle}
+.gl .map svg{display:block;width:clamp(3.4rem,14vw,8.5rem);height:auto}.gl .map td:hover svg{background:var(--soft)}
 .gl .note{opacity:.85;font-size:.82rem}
 """
 ).replace("\n", "")

@@ -62,14 +62,16 @@ def grid(
     `below`: HTML under each curve, such as a button. What a run has come to is read where one points at it, and by a screen
     reader.
     """
-    head = "".join(f'<th scope="col">{escape(names[1])} {value:g}</th>' for value in columns)
+    down, across = map(escape, names)
+    head = "".join(f'<th scope="col" aria-label="{across} {value:g}">{value:g}</th>' for value in columns)
     body = ""
     for row in rows:
         cells = "".join(
             f"<td>{_cell(runs[row, column], (below or {}).get((row, column), ''))}</td>" for column in columns
         )
-        body += f'<tr><th scope="row">{escape(names[0])} {row:g}</th>{cells}</tr>'
-    return f'<div class="scroll"><table class="map"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        body += f'<tr><th scope="row" aria-label="{down} {row:g}">{row:g}</th>{cells}</tr>'
+    corner = f'<td class="note">{down} ↓<br>{across} →</td>'
+    return f'<div class="scroll"><table class="map"><thead><tr>{corner}{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(run: Run, below: str) -> str:
