@@ -1,0 +1,138 @@
+"""Why does it not learn? The complaints people file, each named rightly; healthy runs left in peace; no paste can hurt."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from grpo_lessons.diagnosis import Log, diagnose, diagnose_text, read_log
+from grpo_lessons.lesson.practice import cases
+from grpo_lessons.runs import Run
+
+ROOT = Path(__file__).parents[1]
+# What people complain of, with a log for each: runs of our own (cut off, a tiny rate, abs), others made up in TRL's words.
+COMPLAINTS = json.loads((ROOT / "tests/data/complaints.json").read_text("utf-8"))
+HEALTHY = ["format_learns", "format_smollm2", "length_held", "length_smollm2", "math_learns", "math_smollm2"]
+SICK = {
+    "format_never_earned": "dead groups",
+    "format_smollm2_zero": "dead groups",
+    "format_unheld": "fooled",
+    "length_learns": "fooled",
+    "length_longer": "fooled",
+    "length_longer_masked": "fooled",
+    "length_signed": "fooled",
+    "length_smollm2_zero": "cut off",
+    "length_words": "fooled",
+    "math_generous": "dead groups",
+    "math_smollm2_zero": "cut off",
+    "math_too_easy": "dead groups",
+    "math_too_hard": "dead groups",
+}
+
+
+def recorded(name: str) -> Run:
+    return Run.load(ROOT / f"notebooks/public/{name}.json")
+
+
+def faults(findings) -> list[str]:
+    return [finding.name for finding in findings if finding.is_fault]
+
+
+@pytest.mark.parametrize("each", COMPLAINTS, ids=[each["where"] for each in COMPLAINTS])
+def test_a_complaint_is_named_rightly(each):
+    findings = diagnose_text(each["log"])
+    first = next(finding for finding in findings if finding.is_fault or finding.name in ("loss 0", "step count"))
+    assert first.name == each["name"]
+    if each["name"] in ("loss 0", "step count"):  # and there is nothing wrong with the run
+        assert findings[0].name == "learning" and not faults(findings)
+    assert first.mend or not first.is_fault
+
+
+def test_there_are_seventeen_complaints():
+    assert len(COMPLAINTS) == len({each["where"] for each in COMPLAINTS}) == 17
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_run_is_called_healthy_however_it_is_pasted(name):
+    run = recorded(name)
+    history = [{name: each for name, each in row.items() if not name.startswith("judges/")} for row in run.metrics]
+    pastes = [
+        run.to_json(),
+        json.dumps({"global_step": len(history), "max_steps": len(history), "log_history": history}),
+        json.dumps(history),
+        "\n".join(map(str, history)),
+        "\n".join(str({name: str(each) for name, each in row.items()}) for row in history),  # as transformers 5 prints
+        "\n".join(map(json.dumps, history)),
+    ]
+    for findings in (diagnose(run), *map(diagnose_text, pastes)):
+        assert findings[0].name == "learning" and not faults(findings)
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_a_recorded_run_that_fails_is_told_why(name):
+    first = diagnose(recorded(name))[0]
+    assert first.name == SICK[name] and first.is_fault and any(character.isdigit() for character in first.seen)
+
+
+def test_the_words_are_those_of_the_exercise():
+    for case in cases("format", "my_diagnosis"):
+        steps = [case.arguments["log"] | {"reward": case.arguments["log"]["reward"] - 0.3 + 0.05 * i} for i in range(6)]
+        rises = case.expected in ("learning", "fooled")
+        assert diagnose(Log(steps if rises else [case.arguments["log"]] * 6))[0].name == case.expected, case.why
+
+
+@pytest.mark.parametrize(
+    ("rows", "name", "number"),
+    [
+        ([{"reward": 0.5, "loss": float("nan")}], "steps too large", "log 1"),
+        ([{"reward": 0.8 - 0.05 * i, "kl": 9.0 if i == 7 else 0.01} for i in range(12)], "steps too large", "9"),
+        (
+            [{"reward": 0.3, "entropy": 0.5 / 2**i, "frac_reward_zero_std": 0.5} for i in range(12)],
+            "collapse",
+            "0.00092",
+        ),
+        ([{"reward": 0.3, "grad_norm": 0.0, "frac_reward_zero_std": 0.2} for i in range(12)], "no push", "12"),
+        ([{"reward": 0.1 * i, "eval_accuracy": 0.3} for i in range(9)], "fooled", "0.3"),
+        ([{"reward": 0.5, "reward_std": 0.4, "frac_reward_zero_std": 1.0} for i in range(9)], "dead groups", "0.4"),
+        ([{"reward": 0.1 + 0.05 * i, "entropy": 0.5 + 0.2 * i} for i in range(12)], "fooled", "2.4"),
+        ([{"train_runtime": 0.4, "train_loss": 0.0}], "no steps", ""),
+        ([{"reward": 0.4}] * 3, "too early to tell", "0.4"),
+    ],
+)
+def test_what_else_goes_wrong_has_a_name_and_the_number_that_tells_it(rows, name, number):
+    first = diagnose(Log(rows))[0]
+    assert first.name == name and number in first.seen
+
+
+def test_a_reward_that_rises_by_luck_does_not_rise():
+    rows = [{"reward": 0.2 + 0.1 * (i % 3 == 0), "learning_rate": 1e-6, "frac_reward_zero_std": 0.3} for i in range(20)]
+    assert diagnose(Log(rows))[0].name == "steps too small" and "1e-06" in diagnose(Log(rows))[0].seen
+
+
+def test_steps_are_counted_as_trl_counts_them():
+    said = "per_device_train_batch_size: 4, gradient_accumulation_steps=2, num_processes=3, num_generations=6, num_rows=8000"
+    findings = diagnose_text(said + ", num_train_epochs=2\n" + "{'reward': 0.5, 'loss': 0.1}\n" * 4)
+    assert findings[-1].name == "step count" and "4,000 steps" in findings[-1].seen
+
+
+NASTY = [
+    "", " ", "hello", "{}", "[]", "null", "3", '"reward"', "{" * 100_000, "[" * 100_000, "{'" * 100_000,
+    "{'reward': " + "1" * 100_000 + "}", "{'a': 'b'}", '{"log_history": 3}', '{"log_history": [3, null, []]}',
+    '{"format": 1, "metrics": 3}', "{'reward': '" + "9" * 19_000 + "x'}", "reward," * 5_000, "reward loss\n" + "x y\n" * 1000,
+    "\x00" * 1000, "'" * 200_000, "loss\treward\n\"" + "," * 9_000, '[{"loss": 1e999}]', "x" * 25_000_000, "{'reward':None}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+def test_a_damaged_paste_is_told_so_and_takes_no_time(text):
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r"expected|Expected|is read"):
+        print(diagnose_text(text))
+    assert time.process_time() - began < 2
+
+
+def test_what_is_pasted_is_never_run():
+    with pytest.raises(ValueError):
+        diagnose_text("__import__('os').system('touch /tmp/never')")
+    assert read_log("{'reward': __import__('os').getpid()}").rows == []
