@@ -179,6 +179,46 @@ def p_dead(p: float, size: int) -> float:
     return p**size + (1 - p) ** size
 
 
+def pass_at_k(right: int, trials: int, k: int) -> float:
+    """The chance that at least one of k replies is right, estimated without bias from `trials` >= k replies of one prompt.
+
+    1 - C(trials - right, k) / C(trials, k): the share of the ways to choose k of them that hold a right one. Putting
+    right / trials into 1 - (1 - p)^k instead is off, and too low.
+
+    >>> pass_at_k(1, 4, 1), pass_at_k(1, 4, 2), pass_at_k(4, 4, 2)
+    (0.25, 0.5, 1.0)
+
+    Raises: ValueError for more right replies than there are, or a k that is not between 1 and `trials`.
+
+    Source: Chen et al., arXiv 2107.03374, section 2.1.
+    """
+    if not 0 <= right <= trials:
+        raise ValueError(f"{right} right of {trials} replies: expected 0 to {trials}.")
+    if not 1 <= k <= trials:
+        raise ValueError(f"k={k}: expected 1 to {trials}, the number of replies to each prompt.")
+    return 1.0 - math.comb(trials - right, k) / math.comb(trials, k)
+
+
+def mean_pass_at_k(counts: Sequence[tuple[int, int]], k: int, z: float = 1.96) -> tuple[float, float, float]:
+    """pass@k over prompts, and its 95 % interval: (mean, low, high), from (right, trials) of each prompt.
+
+    The interval is Wilson's (`interval`) for as many prompts of all or nothing as would spread so far: bounded, never empty,
+    and right where most prompts agree.
+
+    >>> [round(each, 2) for each in mean_pass_at_k([(1, 4), (0, 4), (4, 4), (2, 4)], k=2)]
+    [0.58, 0.22, 0.87]
+
+    Raises: ValueError without prompts, and as `pass_at_k`.
+    """
+    if not counts:
+        raise ValueError("no prompts: expected (right, trials) of at least one.")
+    each = [pass_at_k(right, trials, k) for right, trials in counts]
+    mean = fmean(each)
+    variance = stdev(each) ** 2 if len(each) > 1 else 0.0
+    trials = len(each) * (mean * (1 - mean) / variance if variance else 1)
+    return mean, *interval(mean * trials, trials, z)
+
+
 @lru_cache(maxsize=1024)
 def simulate_dead(p: float, size: int, groups: int = 200, seed: int = 0) -> float:
     """The share of dead groups among `groups` drawn at random: a check on `p_dead`.
@@ -205,7 +245,7 @@ def clipped_objective(ratio: float, advantage: float, eps_low: float = 0.2, eps_
     return min(ratio * advantage, min(max(ratio, 1 - eps_low), 1 + eps_high) * advantage)
 
 
-def interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+def interval(successes: float, trials: float, z: float = 1.96) -> tuple[float, float]:
     """Wilson's 95 % interval for a share: still right near 0 and 1, where the textbook one is not.
 
     >>> [round(bound, 3) for bound in interval(0, 20)]

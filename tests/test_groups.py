@@ -1,6 +1,7 @@
 """Advantages against hand arithmetic and against TRL itself; dead groups against counting."""
 
-from itertools import product
+import random
+from itertools import combinations, product
 from math import sqrt
 from statistics import fmean
 
@@ -14,7 +15,9 @@ from grpo_lessons.groups import (
     combined,
     interval,
     is_dead,
+    mean_pass_at_k,
     p_dead,
+    pass_at_k,
     simulate_dead,
 )
 
@@ -163,3 +166,42 @@ def test_the_interval_holds_the_share_and_shrinks_with_trials():
     assert interval(10, 10)[1] == 1 and interval(10, 10)[0] < 0.75
     with pytest.raises(ValueError, match="3 successes of 2"):
         interval(3, 2)
+
+
+def test_pass_at_k_is_the_share_of_all_choices_of_k_that_hold_a_right_one():
+    for trials, right in product(range(1, 8), range(8)):
+        replies = [i < right for i in range(trials)]
+        for k in range(1, trials + 1) if right <= trials else ():
+            choices = [any(chosen) for chosen in combinations(replies, k)]
+            assert pass_at_k(right, trials, k) == pytest.approx(fmean(choices)), (trials, right, k)
+
+
+def test_pass_at_k_is_without_bias_and_the_shortcut_is_not():
+    """Over all outcomes of n coins of chance p, weighted by their chance, the estimates' mean is 1 - (1 - p)^k."""
+    n, p, k = 6, 0.3, 4
+    outcomes = [(sum(coins), p ** sum(coins) * (1 - p) ** (n - sum(coins))) for coins in product((0, 1), repeat=n)]
+    truth = 1 - (1 - p) ** k
+    assert sum(chance * pass_at_k(right, n, k) for right, chance in outcomes) == pytest.approx(truth)
+    assert sum(chance * (1 - (1 - right / n) ** k) for right, chance in outcomes) < truth - 0.02
+
+
+def test_the_interval_of_pass_at_k_covers_the_truth_about_as_often_as_it_says():
+    rng, prompts, n, k, hits = random.Random(0), 48, 16, 8, 0
+    truth = 1 - 1 / (k + 1)  # of prompts whose chance is anything between 0 and 1: the mean of 1 - (1 - p)^k
+    for _ in range(400):
+        chances = [rng.random() for _ in range(prompts)]
+        counts = [(sum(rng.random() < p for _ in range(n)), n) for p in chances]
+        _, low, high = mean_pass_at_k(counts, k)
+        hits += low <= truth <= high
+    assert 0.9 < hits / 400 <= 0.99
+
+
+@pytest.mark.parametrize(("right", "trials", "k"), [(5, 4, 1), (-1, 4, 1), (1, 4, 5), (1, 4, 0), (0, 0, 1)])
+def test_pass_at_k_of_what_cannot_be_is_refused(right, trials, k):
+    with pytest.raises(ValueError, match="expected"):
+        pass_at_k(right, trials, k)
+
+
+def test_where_all_prompts_agree_the_interval_is_not_empty():
+    assert mean_pass_at_k([(0, 16)] * 20, 16) == pytest.approx((0.0, 0.0, 0.161), abs=1e-3)
+    assert mean_pass_at_k([(16, 16)] * 20, 1)[1] == pytest.approx(0.839, abs=1e-3)
