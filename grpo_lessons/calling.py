@@ -33,10 +33,24 @@ def as_scores(said: Iterable) -> list[float | None]:
     >>> as_scores([1, True, None, float("nan")])
     [1.0, 1.0, None, None]
 
-    Raises: TypeError or ValueError for what is no number; TRL would refuse it, too.
+    Raises: TypeError that says what was returned, for what is no list of numbers; TRL would refuse it, too.
     """
-    scores = [None if each is None else float(each) for each in said]
+    if isinstance(said, (str, Mapping)) or not isinstance(said, Iterable):
+        raise TypeError(f"It returned {_brief(said)}: expected a list, a number (or None) for each completion.")
+    scores = [_score(each) for each in said]
     return [None if score is None or math.isnan(score) else score for score in scores]
+
+
+def _score(said) -> float | None:
+    try:
+        return None if said is None else float(said)
+    except (TypeError, ValueError):
+        raise TypeError(f"It returned {_brief(said)} among its scores: expected numbers, or None for no say.") from None
+
+
+def _brief(said) -> str:
+    text = repr(said)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def ask(reward: Reward, **columns) -> list[float | None]:
