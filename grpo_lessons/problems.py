@@ -44,7 +44,7 @@ def sums(
     while len(seen) < n:
         numbers = [rng.randint(low, high) for _ in range(terms)]
         question = f"What is {' + '.join(map(str, numbers))}?"
-        if _split_of(question) == split:
+        if split_of(question) == split:
             seen.setdefault(question, sum(numbers))
     return [{"prompt": _user(question, instruction), "answer": str(total)} for question, total in seen.items()]
 
@@ -142,7 +142,12 @@ def _user(question: str, instruction: str) -> list[dict]:
     return [{"role": "user", "content": f"{question} {instruction}".rstrip()}]
 
 
-def _split_of(question: str) -> str:
+def split_of(question: str) -> str:
+    """Where a question belongs, decided by a hash of its text alone: one in eight is held out, in every run.
+
+    >>> split_of("What is 12 + 45 + 38?")
+    'train'
+    """
     return SPLITS[zlib.crc32(question.encode()) % 8 == 0]
 
 

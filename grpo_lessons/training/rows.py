@@ -31,7 +31,7 @@ def problem(rows: Iterable[Mapping]) -> str | None:
         if "prompt" not in row:
             there = ", ".join(map(repr, sorted(map(str, row)))) or "none"
             return f"Row {at} has no column 'prompt'; it has {there}. Name the column that asks 'prompt'."
-        if wrong := _wrong_prompt(row["prompt"]):
+        if wrong := wrong_prompt(row["prompt"]):
             return f"Row {at}, column 'prompt': {wrong}"
         for name, value in row.items():
             kind = _KINDS.get(type(value))
@@ -49,7 +49,12 @@ def problem(rows: Iterable[Mapping]) -> str | None:
     return None
 
 
-def _wrong_prompt(prompt) -> str | None:
+def wrong_prompt(prompt) -> str | None:
+    """Why something cannot be a prompt, and what to change; None if it can.
+
+    >>> wrong_prompt(7)
+    "7 is neither text nor a list of messages, such as [{'role': 'user', 'content': '1 + 1?'}]."
+    """
     if isinstance(prompt, str):
         return None if prompt.strip() else "it is empty. Leave the row out."
     if not isinstance(prompt, Sequence) or not prompt:

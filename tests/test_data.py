@@ -1,0 +1,156 @@
+"""Data of one's own: every kind of file says the same, what cannot be used is listed by row, a million rows open in seconds."""
+
+import csv
+import json
+import time
+
+import pytest
+
+from grpo_lessons.problems import split_of
+from grpo_lessons.rewards import answer_reward
+from grpo_lessons.training import Plan, Settings
+from grpo_lessons.training.data import Data, guess, of_upload, open_data, prompts
+
+ROWS = [{"question": f"What is {a} + {a + 1}?", "answer": str(2 * a + 1), "level": "easy"} for a in range(40)]
+
+
+def write(folder, kind, rows=ROWS):
+    path = folder / f"mine.{kind}"
+    if kind == "parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=7)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif kind == "json":
+        path.write_text(json.dumps(rows))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter={"csv": ","}[kind])
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "parquet"])
+def test_every_kind_of_file_says_the_same_and_a_sample_keeps_the_numbers_of_its_rows(kind, tmp_path):
+    path = write(tmp_path, kind)
+    whole, some = open_data(path), open_data(str(path), most=10)
+    assert [row for _, row in whole.rows] == ROWS and whole.total == some.total == 40
+    assert len(some.rows) == 10 and all(row == ROWS[at - 1] for at, row in some.rows)
+    assert len({at for at, _ in some.rows}) == 10 and some == open_data(path, most=10) and "10 of 40" in str(some)
+    if kind != "parquet":
+        assert of_upload(path.name, path.read_bytes()).rows == whole.rows
+
+
+def test_a_folder_or_the_hub_is_read_as_a_stream(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set", "jsonl").rename(tmp_path / "set/train.jsonl")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    data = open_data(tmp_path / "set")
+    assert sorted(row["answer"] for _, row in data.rows) == sorted(row["answer"] for row in ROWS)
+    assert data.total == 40 and len(open_data(tmp_path / "set", most=10).rows) == 10
+    import datasets
+
+    def out_of_reach(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", out_of_reach)
+    with pytest.raises(ValueError, match=r"me/none.*no network.*Expected such as openai/gsm8k:main"):
+        open_data("me/none")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"", "expected a first line of names|has no rows"),
+        ("a.csv", b"q,q\n1,2\n", "each once"),
+        ("a.csv", b"q,a\n", "has no rows"),
+        ("a.csv", b"q,a\n\xff\xfe,1\n", "no UTF-8"),
+        ("a.jsonl", b"hello\n", "expected an object in every line"),
+        ("a.jsonl", b"[" * 50_000 + b"\n", "expected an object in every line"),
+        ("a.json", b"{", "expected a list of objects"),
+        ("a.parquet", b"PAR1", "no Parquet file"),
+        ("a.txt", b"hello", "expected a file that ends in"),
+    ],
+)
+def test_a_damaged_file_is_told_so(name, content, said, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        open_data(tmp_path / name)
+
+
+@pytest.mark.parametrize(("source", "said"), [("", "No data"), ("not_here.csv", "no such file"), ("a\0b.csv", "null|no such file")])
+def test_what_is_not_there_is_told_so(source, said):
+    with pytest.raises(ValueError, match=said):
+        open_data(source)
+
+
+def test_the_split_is_by_the_question_alone_and_a_training_takes_the_rows(tmp_path):
+    made = prompts(open_data(write(tmp_path, "csv")), "question", "answer", "Be brief.", ("1 + 1?", "2"))
+    for split, rows in (("train", made.train), ("held-out", made.held_out)):
+        assert rows and all(split_of(row["prompt"][-1]["content"]) == split for row in rows)
+        assert [message["role"] for message in rows[0]["prompt"]] == ["system", "user", "assistant", "user"]
+        assert rows[0]["level"] == "easy" and not made.left_out
+    plan = Plan(Settings(batch_size=8), [answer_reward], made.train, made.held_out)
+    assert plan.refusal is None
+
+
+def test_what_cannot_be_used_is_listed_by_row_and_the_rest_is_used():
+    rows = [
+        {"q": "1 + 1?", "a": 2},
+        {"q": " ", "a": "3"},
+        {"q": None, "a": "3"},
+        {"q": "2 + 2?", "a": "no idea, sorry"},
+        {"q": "1 + 1?", "a": "2"},
+        {"q": "x" * 30_000, "a": "1"},
+        {"q": 7, "a": "1"},
+        {None: ["a", "b", "c"]},
+        {"q": [{"role": "user", "content": "3 + 3?"}], "a": ["6", "six"]},
+        {"q": [{"role": "robot", "content": "3 + 3?"}], "a": "6"},
+    ]
+    made = prompts(Data("mine", ["q", "a"], [*enumerate(rows, 1)], 10), "q", "a")
+    told = dict(made.left_out)
+    assert {*told} - {4} == {2, 3, 5, 6, 7, 8, 10}  # 4 is words, and words can be a right answer
+    for row, word in {
+        2: "empty",
+        5: "same question",
+        6: "30,000",
+        7: "neither text",
+        8: "3 cells",
+        10: "'robot'",
+    }.items():
+        assert word in told[row]
+    assert all(isinstance(row["answer"], list) for row in made.train + made.held_out)  # one kind in a column
+    with pytest.raises(ValueError, match="no column 'question': mine has 'q', 'a'"):
+        prompts(Data("mine", ["q", "a"], [*enumerate(rows, 1)], 10), "question")
+
+
+def test_columns_that_a_trainer_would_stumble_over_stay_out():
+    rows = [{"q": f"{i}?", "completions": "x", "mixed": i if i % 2 else "x", "n": i, "prompts": "y"} for i in range(20)]
+    made = prompts(Data("mine", [*rows[0]], [*enumerate(rows, 1)], 20), "q")
+    assert set(made.train[0]) == {"prompt", "n"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (["id", "problem", "solution", "answer"], ("problem", "answer")),
+        (["prompt", "ground_truth"], ("prompt", "ground_truth")),
+        (["Text"], ("Text", "")),
+        (["a", "b"], ("a", "")),
+    ],
+)
+def test_columns_are_guessed_by_their_names(columns, found):
+    assert guess(columns) == found
+
+
+def test_a_hundred_thousand_rows_open_in_a_second_or_two(tmp_path):
+    path = tmp_path / "large.csv"
+    path.write_text("question,answer\n" + "".join(f'"What is {i}, plus 1?",{i + 1}\n' for i in range(100_000)))
+    began = time.process_time()
+    data = open_data(path)
+    made = prompts(data, *guess(data.columns))
+    assert time.process_time() - began < 3 and data.total == 100_000
+    assert len(made.train) + len(made.held_out) == 5_000
+    numbers = [at for at, _ in data.rows]
+    assert 45_000 < sum(numbers) / len(numbers) < 55_000  # evenly over the whole
