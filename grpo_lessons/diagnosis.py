@@ -15,7 +15,7 @@ from grpo_lessons.logs import Log, read_log
 from grpo_lessons.rewards import FormatReward
 from grpo_lessons.runs import Run
 
-__all__ = ["Finding", "Log", "diagnose", "diagnose_text", "read_log"]
+__all__ = ["Finding", "Log", "change", "diagnose", "diagnose_text", "read_log"]
 
 # Shares from which on most replies are cut off, and a run has too few groups to live off, or none that it needs.
 CUT, DEAD, TOO_EASY = 0.5, 0.8, 0.6
@@ -101,7 +101,7 @@ def _broken(log: Log) -> Finding | None:
 
 def _fooled(log: Log) -> Finding | None:
     reward, length = log.series("reward"), log.series("completions/mean_length")
-    if _change(reward) <= 0 and not any(_worsened(log)):
+    if change(reward) <= 0 and not any(_worsened(log)):
         return None
     mend = "Read the replies; then mend the reward, add one that looks at what you want, or raise `beta`."
     for name, before, after in (*_worsened(log), *_flat(log)):
@@ -146,7 +146,7 @@ def _cut_off(log: Log) -> Finding | None:
     share = fmean(clipped) if clipped else None
     if share is None and length and longest and fmean(length) >= 0.95 * longest:
         share = 1.0
-    if share is None or share < CUT or (_change(log.series("reward")) > 0 and _ends(clipped or [share])[1] < CUT):
+    if share is None or share < CUT or (change(log.series("reward")) > 0 and _ends(clipped or [share])[1] < CUT):
         return None
     at = f" at {longest:g} tokens" if longest else f" at about {max(length):.0f} tokens" if length else ""
     return Finding(
@@ -181,8 +181,8 @@ def _dead(log: Log) -> Finding | None:
         shares = [float(each < 1e-6) for each in spread]
     if not shares:
         return None
-    share = _ends(shares)[1] if _change(reward) <= 0 else fmean(shares)
-    if share < (TOO_EASY if _full(log) else DEAD) or (_change(reward) > 0 and _ends(shares)[0] < DEAD):
+    share = _ends(shares)[1] if change(reward) <= 0 else fmean(shares)
+    if share < (TOO_EASY if _full(log) else DEAD) or (change(reward) > 0 and _ends(shares)[0] < DEAD):
         return None
     seen = f"In {share:.0%} of the groups all replies earn the same, and the mean reward is {_of_last(log)}."
     if _full(log):
@@ -224,7 +224,7 @@ def _masked(log: Log) -> Finding | None:
 
 
 def _too_large(log: Log) -> Finding | None:
-    if _change(log.series("reward")) >= 0:
+    if change(log.series("reward")) >= 0:
         return None
     for name in ("kl", "grad_norm"):
         values = log.series(name)
@@ -240,7 +240,7 @@ def _too_large(log: Log) -> Finding | None:
 
 def _collapsed(log: Log) -> Finding | None:
     entropy = log.series("entropy")
-    if len(entropy) < 6 or _change(log.series("reward")) > 0:
+    if len(entropy) < 6 or change(log.series("reward")) > 0:
         return None
     first, last = _ends(entropy)
     if last > 0.05 or last > 0.2 * first:
@@ -254,7 +254,7 @@ def _collapsed(log: Log) -> Finding | None:
 
 
 def _falling(log: Log) -> Finding | None:
-    if _change(log.series("reward")) >= 0:
+    if change(log.series("reward")) >= 0:
         return None
     return Finding(
         "steps too large",
@@ -266,7 +266,7 @@ def _falling(log: Log) -> Finding | None:
 
 def _too_small(log: Log) -> Finding | None:
     reward, rate = log.series("reward"), _rate(log)
-    if len(reward) < 10 or _change(reward) != 0 or _full(log):
+    if len(reward) < 10 or change(reward) != 0 or _full(log):
         return None
     known = rate is not None
     small = known and rate <= LARGEST_FOR_ALL_WEIGHTS
@@ -313,7 +313,7 @@ _RULES: Sequence[Callable[[Log], Finding | None]] = (
 
 def _learning(log: Log) -> Finding:
     reward = log.series("reward")
-    if _change(reward) > 0:
+    if change(reward) > 0:
         dead = log.series("frac_reward_zero_std")
         alive = f" {1 - fmean(dead):.0%} of the groups had something to teach." if dead else ""
         words = f"The reward rises from {_of_first(log)} to {_of_last(log)} over {len(reward)} logs.{alive}"
@@ -458,10 +458,10 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values[:some]), fmean(values[-some:])
 
 
-def _change(values: Sequence[float]) -> int:
+def change(values: Sequence[float]) -> int:
     """1 if a series rises, -1 if it falls, 0 if what is between its ends may be luck (two standard errors).
 
-    >>> _change([0, 1, 2, 3, 4, 5]), _change([0, 1, 0, 1, 1, 0]), _change([1, 1, 1])
+    >>> change([0, 1, 2, 3, 4, 5]), change([0, 1, 0, 1, 1, 0]), change([1, 1, 1])
     (1, 0, 0)
     """
     some = len(values) // 3
@@ -493,7 +493,7 @@ def _worsened(log: Log) -> Iterator[tuple[str, float, float]]:
             if before and after and _worse(before, after):
                 yield name, fmean(before), fmean(after)
     for name, values in _asked(log):
-        if len(values) > 2 and _change(values) < 0 and _ends(values)[0] - _ends(values)[1] > 0.05:
+        if len(values) > 2 and change(values) < 0 and _ends(values)[0] - _ends(values)[1] > 0.05:
             yield name, *_ends(values)
 
 

@@ -35,9 +35,17 @@ from grpo_lessons import cards, curves  # noqa: E402
 from grpo_lessons.groups import interval  # noqa: E402
 from grpo_lessons.lesson.in_browser import carried_out, course  # noqa: E402
 from grpo_lessons.pocket import scripts  # noqa: E402
-from grpo_lessons.problems import sums  # noqa: E402
+from grpo_lessons.problems import sums, texts  # noqa: E402
 from grpo_lessons.reading import read  # noqa: E402
-from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, reward_name  # noqa: E402
+from grpo_lessons.rewards import (  # noqa: E402
+    AnswerReward,
+    FormatReward,
+    LengthReward,
+    TagReward,
+    answer_reward,
+    format_reward,
+    reward_name,
+)
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Watch, machine, models, train  # noqa: E402
 from grpo_lessons.training.machine import load_libraries  # noqa: E402
 from notebooks.record import RUNS  # noqa: E402
@@ -1075,6 +1083,76 @@ def memory_rows() -> None:
             row(f"{size}: learnt from {way}", "", f"{fit.estimate(plan, probe).memory / 1e9:.1f} GB")
 
 
+# One's own: what a pilot says, and what a training then does ---------------------------------------------------------
+
+
+def constant(completions: list, **kwargs) -> list[float]:
+    """A reward that pays everybody the same."""
+    return [0.5 for _ in completions]
+
+
+def word_problems(column: str) -> list[dict]:
+    """The course's own rows, asked by one of their columns."""
+    from grpo_lessons.training.data import open_data, prompts
+
+    return prompts(open_data(ROOT / "notebooks/public/word_problems.csv"), column, "answer").train
+
+
+def cases_of_ones_own() -> dict[str, Plan]:
+    """Trainings of 15 steps, some of which can teach the pocket model and some cannot."""
+    usual, answers = Settings(steps=15), Settings(steps=15, learning_rate=2e-3)
+    code = ("code", "explanation")
+    return {
+        "format": Plan(usual, [format_reward], sums(512)),
+        "format, tags it never wrote": Plan(usual, [FormatReward(code)], sums(512)),
+        "a part of those tags": Plan(usual, [TagReward(code)], sums(512)),
+        "a part of tags it wrote": Plan(usual, [TagReward()], sums(512)),
+        "format, cut off at 6 tokens": Plan(replace(usual, max_completion_length=6), [format_reward], sums(512)),
+        "answers, three numbers": Plan(answers, [answer_reward], sums(512)),
+        "answers, four numbers": Plan(answers, [answer_reward], sums(512, terms=4)),
+        "answers, off by up to 100": Plan(answers, [AnswerReward(tolerance=100)], sums(512)),
+        "answers in their block": Plan(answers, [AnswerReward(strict=True)], sums(512)),
+        "a length of 20 tokens": Plan(
+            replace(usual, learning_rate=5e-3, max_completion_length=64), [LengthReward()], texts(512)
+        ),
+        "always the same": Plan(usual, [constant], sums(512)),
+        "our rows, in figures": Plan(answers, [answer_reward], word_problems("question")),
+        "our rows, in words": Plan(answers, [answer_reward], word_problems("problem")),
+    }
+
+
+def foretold(name: str) -> dict:
+    """What a pilot says of a case, and whether the reward of 15 steps then rises: by more than two standard errors."""
+    from grpo_lessons.diagnosis import change
+    from grpo_lessons.training.pilot import pilot
+
+    plan, began = cases_of_ones_own()[name], time.perf_counter()
+    found = pilot(plan)
+    took = time.perf_counter() - began
+    reward = [row["reward"] for row in train(plan).run.metrics]
+    ends = [round(statistics.fmean(each), 2) for each in (reward[:5], reward[-5:])]
+    rises = change(reward) > 0
+    return {"said": found.verdict.name, "teaches": found.verdict.teaches, "rises": rises, "ends": ends, "took": took}
+
+
+def own_rows() -> None:
+    """A pilot's verdict on constructed cases beside a training of 15 steps; and how soon a verdict is there."""
+    seen = {name: in_fresh_process(f"b.foretold({name!r})") for name in cases_of_ones_own()}
+    for name, each in seen.items():
+        row(
+            f"{name}: the verdict; reward of the first and the last five steps",
+            "",
+            f"{each['said']}; {each['ends'][0]} → {each['ends'][1]}",
+        )
+    agree = sum(each["teaches"] == each["rises"] for each in seen.values())
+    row("verdict and training agree", "≥ 9 of 10", f"{agree} of {len(seen)}")
+    row(
+        "seconds from nothing loaded to a verdict, median",
+        "≤ 30",
+        f"{statistics.median(each['took'] for each in seen.values()):.0f}",
+    )
+
+
 # Right answers -----------------------------------------------------------------------------------------------------
 
 PAIRS = Path(__file__).with_name("data") / "answers.json"
@@ -1156,6 +1234,7 @@ RECIPES: dict[str, Callable[..., None]] = {
     "map": map_rows,
     "class": class_rows,
     "answers": answer_rows,
+    "own": own_rows,
     "gpu": gpu_rows,
     "memory": memory_rows,
 }

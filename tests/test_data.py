@@ -79,7 +79,9 @@ def test_a_damaged_file_is_told_so(name, content, said, tmp_path):
         open_data(tmp_path / name)
 
 
-@pytest.mark.parametrize(("source", "said"), [("", "No data"), ("not_here.csv", "no such file"), ("a\0b.csv", "null|no such file")])
+@pytest.mark.parametrize(
+    ("source", "said"), [("", "No data"), ("not_here.csv", "no such file"), ("a\0b.csv", "null|no such file")]
+)
 def test_what_is_not_there_is_told_so(source, said):
     with pytest.raises(ValueError, match=said):
         open_data(source)

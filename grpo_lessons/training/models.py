@@ -68,8 +68,8 @@ def _check_memory(name: str, folder: Path) -> None:
         )
 
 
-def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_tokens: int) -> Evaluation:
-    """Answer every prompt once at temperature 1, as in training, and score the answers."""
+def sample(model, tokenizer, rows: list[dict], max_tokens: int, temperature: float = 1.0) -> tuple[list, list]:
+    """One reply to each row, in tokens (the end token is one) and as a conversation, sampled as in training."""
     import torch
 
     texts = [as_text(tokenizer, row["prompt"]) for row in rows]
@@ -80,7 +80,7 @@ def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_
             **inputs.to(model.device),
             max_new_tokens=max_tokens,
             do_sample=True,
-            temperature=1.0,
+            temperature=temperature,
             top_k=0,
             top_p=1.0,
             repetition_penalty=1.0,
@@ -88,7 +88,12 @@ def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_
         )
     ends = _ends(model, tokenizer)
     ids = [_until_end(row, ends) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
-    completions = [[{"role": "assistant", "content": t}] for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    return ids, [[{"role": "assistant", "content": t}] for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_tokens: int) -> Evaluation:
+    """Answer every prompt once at temperature 1, as in training, and score the answers."""
+    ids, completions = sample(model, tokenizer, rows, max_tokens)
     return evaluated(rewards, rows, completions, ids)
 
 
