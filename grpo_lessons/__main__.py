@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from grpo_lessons.course import LESSONS
+from grpo_lessons import course
 from grpo_lessons.here import IS_INSTALLED, NOTEBOOKS
 
 COMMANDS = {
@@ -24,11 +24,13 @@ def main(words: list[str]) -> None:
     if name in COMMANDS:
         _need("lesson", "web", "train")
         importlib.import_module(f"grpo_lessons.{COMMANDS[name][0]}").main(options)
-    elif name in LESSONS:
+    elif name in course.NOTEBOOKS:
         _need("lesson", "train")
         raise SystemExit(_open(name, options))
     else:
-        lessons = "\n".join(f"  {each:8} {lesson.title}: {lesson.question}" for each, lesson in LESSONS.items())
+        lessons = "\n".join(
+            f"  {each:8} {lesson.title}: {lesson.question}" for each, lesson in course.NOTEBOOKS.items()
+        )
         commands = "\n".join(f"  {each:8} {about}" for each, (_, about) in COMMANDS.items())
         print(f"python -m grpo_lessons LESSON\n{lessons}\n\npython -m grpo_lessons COMMAND --help\n{commands}")
         if name not in ("", "-h", "--help"):

@@ -4,8 +4,12 @@ import asyncio
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation
@@ -94,6 +98,40 @@ def evaluated(rewards: Sequence[Reward], rows: Sequence[Mapping], completions: S
             for i, completion in enumerate(completions)
         ],
     )
+
+
+def load_reward(where: str) -> Reward:
+    """A reward by its place: "my_rewards.py:score" for a function of a file, or a dotted name of an installed module.
+
+    >>> load_reward("grpo_lessons.rewards.format_reward").__name__
+    'format_reward'
+
+    Raises: ValueError that says what is there; what the file itself raises comes through.
+    """
+    file, _, name = where.strip().rpartition(":")
+    if file:
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise ValueError(f"{where!r}: there is no file `{file}`. Expected such as my_rewards.py:score.")
+        spec = spec_from_file_location(f"_reward_of_{path.stem}", path)
+        if spec is None:
+            raise ValueError(f"{where!r}: expected a Python file, such as my_rewards.py:score.")
+        module = sys.modules[spec.name] = module_from_spec(spec)  # a data class looks for its module while it is made
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            del sys.modules[spec.name]  # so that a folder for `trl grpo` takes its source along
+    else:
+        file, _, name = where.strip().rpartition(".")
+        try:
+            module = import_module(file)
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"{where!r}: {error}. Expected such as my_rewards.py:score.") from None
+    reward = getattr(module, name, None)
+    if not callable(reward):
+        there = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
+        raise ValueError(f"{where!r}: `{file}` has no function {name!r}; it has {', '.join(there[:8]) or 'none'}.")
+    return reward
 
 
 def _takes(reward: Reward, name: str) -> bool:

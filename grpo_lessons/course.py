@@ -19,3 +19,6 @@ LESSONS = {
     "format": Lesson("Teach a model a format", "How does a number per reply teach a format? When does it not?"),
     "math": Lesson("Reward the answer", "If only the answer is rewarded, what happens to thinking?"),
 }
+# The notebook behind the lessons: for a machine of one's own, as it runs code and reads files of the reader's.
+OWN = Lesson("Your own", "A reward, data and a model of yours: will it teach, and if not, why not?")
+NOTEBOOKS = LESSONS | {"own": OWN}

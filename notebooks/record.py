@@ -21,7 +21,7 @@ from grpo_lessons.rewards import LengthReward, answer_reward, format_reward
 from grpo_lessons.runs import Completion
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, exchange, is_pocket, train
 from grpo_lessons.training.machine import provenance
-from notebooks import grpo_format, grpo_length, grpo_math
+from notebooks import grpo_format, grpo_length, grpo_math, grpo_own
 
 FOLDER = Path(__file__).parent / "public"
 
@@ -32,6 +32,11 @@ def _plan(lesson, model: str = "pocket", settings: dict | None = None, **choices
 
 
 _length, _math, _format = (partial(_plan, lesson) for lesson in (grpo_length, grpo_math, grpo_format))
+
+
+def _own(asks: str) -> Plan:
+    return grpo_own.of_example(grpo_own.DEFAULT["pocket"], asks)
+
 
 RUNS = {  # the name of the file: what is recorded in it
     "length_learns": _length(),
@@ -53,9 +58,15 @@ RUNS = {  # the name of the file: what is recorded in it
     "format_never_earned": _format(format="code / explanation"),
     "format_smollm2": _format(SMOLLM2),
     "format_smollm2_zero": _format(SMOLLM2, {"steps": 4}, example=False),
+    "own_learns": _own("question"),
+    "own_words": _own("problem"),
 }
 
-ADAPTERS = tuple(name for name, plan in RUNS.items() if name.endswith("_learns") and is_pocket(plan.settings.model))
+ADAPTERS = tuple(
+    name
+    for name, plan in RUNS.items()
+    if name.endswith("_learns") and is_pocket(plan.settings.model) and name != "own_learns"
+)
 
 
 def one_update(prompt: str, group: Sequence[Completion], settings: Settings) -> list[float]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from grpo_lessons import cards, plots
-from grpo_lessons.course import LESSONS
+from grpo_lessons.course import LESSONS, NOTEBOOKS
 from grpo_lessons.lesson.notes import speaker_notes
 from grpo_lessons.problems import save_prompts, sums
 from grpo_lessons.rewards import describe
@@ -29,7 +29,7 @@ def lesson(request):
     return load(request.param)
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_untouched_it_runs_without_torch_and_everything_around_it(name):
     code = (
         f"import sys; from notebooks.grpo_{name} import app; app.run();"
@@ -143,7 +143,7 @@ def test_the_chances_of_the_next_token_are_the_pocket_models_and_show_where_it_k
     assert among(0, 0.1) < 1.1 and among(0, 2) > 4 * 12
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_every_station_is_shown_with_its_heading(name):
     outputs, _ = load(name).app.run()
     shown = "".join(output.text for output in outputs if hasattr(output, "text"))
@@ -158,7 +158,7 @@ def cells_of(name: str) -> list[str]:
     return [cell.strip() for cell in re.split(r"\n(?=@app\.|with app\.setup)", text)[1:]]
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_every_station_begins_with_a_cell_and_they_are_counted_through_as_in_the_speakers_notes(name):
     titles = [note["title"] for note in speaker_notes(name)]
     cells = [
@@ -169,18 +169,18 @@ def test_every_station_begins_with_a_cell_and_they_are_counted_through_as_in_the
     headings = [heading for each in cells for heading in each]
     assert headings == titles
     first, *others, last = headings
-    assert first.startswith(LESSONS[name].title) and last == "What you now know"
+    assert first.startswith(NOTEBOOKS[name].title) and last == "What you now know"
     assert [heading.partition(" ·")[0] for heading in others] == [*map(str, range(1, len(others) + 1))]
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_speaker_has_a_question_an_answer_and_the_minutes_of_two_plans(name):
     notes = speaker_notes(name)
     short, long = zip(*[note["minutes"] for note in notes], strict=True)
     assert (sum(short), sum(long)) == (45, 90) and all(note["ask"] and note["expect"] for note in notes)
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_lesson_is_light_enough_to_open_in_the_edit_view(name):
     cells = cells_of(name)  # each mounts an editor, hidden or not: it goes with cells × lines
     assert len(cells) <= 50 and max(len(cell.splitlines()) for cell in cells) <= 40

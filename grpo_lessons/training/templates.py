@@ -32,9 +32,39 @@ def opened_by(name: str) -> str:
 
 @lru_cache(maxsize=32)
 def _opened_in(folder: Path) -> str:
+    return opened_thought(_rendered(folder, [{"role": "user", "content": "?"}]) or "")
+
+
+def as_given(name: str, prompt: list[dict]) -> tuple[str, int | None] | None:
+    """A prompt as a model is given it, through its chat template, and how many tokens that is; no library of models is loaded.
+
+    None for a model that is not here, or has no template that renders; no count without a `tokenizer.json`.
+
+    >>> as_given("pocket", [{"role": "user", "content": "What is 1 + 1?"}])
+    ('<|user|>What is 1 + 1?<|end|><|assistant|>', 11)
+    """
+    if not sources.is_here(name):
+        return None
+    folder = sources.find(name).path
+    if not (text := _rendered(folder, prompt)):
+        return None
+    return text, _count(folder / "tokenizer.json", text)
+
+
+def _count(file: Path, text: str) -> int | None:
+    from tokenizers import Tokenizer
+
+    try:
+        return len(Tokenizer.from_file(str(file)).encode(text, add_special_tokens=False).ids)
+    except Exception:  # a file that is not there, or of another kind: the library raises no type of its own
+        return None
+
+
+def _rendered(folder: Path, messages: list[dict]) -> str | None:
+    """What the template in a folder makes of messages; None without one, or where the tokenizer itself has to tell why."""
     template = _template(folder)
     if not template:
-        return ""
+        return None
     from jinja2 import StrictUndefined, TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -43,18 +73,21 @@ def _opened_in(folder: Path) -> str:
     )
     environment.globals |= {"strftime_now": lambda _: "", "raise_exception": lambda _: ""}
     environment.filters["tojson"] = lambda value, **_: json.dumps(value)
+    marks = {name: _mark(folder, name) for name in ("bos_token", "eos_token")}
     try:
-        said = environment.from_string(template).render(
-            messages=[{"role": "user", "content": "?"}],
-            add_generation_prompt=True,
-            bos_token="",
-            eos_token="",
-            tools=None,
-            **CHAT,
+        return environment.from_string(template).render(
+            messages=messages, add_generation_prompt=True, tools=None, **marks, **CHAT
         )
     except (TemplateError, TypeError, ValueError, LookupError):
-        return ""  # the tokenizer itself will tell
-    return opened_thought(said)
+        return None
+
+
+def _mark(folder: Path, name: str) -> str:
+    try:
+        told = json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get(name)
+    except (OSError, ValueError):
+        return ""
+    return told.get("content", "") if isinstance(told, dict) else told or ""
 
 
 def _template(folder: Path) -> str:

@@ -1,0 +1,325 @@
+"""One's own data, reward and run: what is chosen, and what is told of it before, and after, a training."""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+
+import marimo as mo
+
+from grpo_lessons import cards, here, plots, tries
+from grpo_lessons.calling import load_reward
+from grpo_lessons.diagnosis import Finding, diagnose, diagnose_text
+from grpo_lessons.lesson.controls import chosen_model as chosen_model
+from grpo_lessons.lesson.figures import figure
+from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.words import failed, fold, good, show, warn
+from grpo_lessons.rewards import Reward, reward_name
+from grpo_lessons.runs import Run
+from grpo_lessons.teaching import dead_by_size
+from grpo_lessons.teaching import successes as shares_of
+from grpo_lessons.text import question
+from grpo_lessons.training import Plan, Watch, explain
+from grpo_lessons.training.data import Data, Prompts, guess, of_upload, open_data, prompts
+from grpo_lessons.training.pilot import Pilot, pilot
+from grpo_lessons.training.sources import Stopped
+from grpo_lessons.training.templates import as_given
+
+MOST_BYTES = 100_000_000
+WORDS = ("data", "question", "answer", "reward")  # of the command line, beside a training's settings
+
+
+def without_words(opened: Opened) -> Opened:
+    """The same opening for a training station, which knows settings only."""
+    return replace(opened, options={name: each for name, each in opened.options.items() if name not in WORDS})
+
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def data_source(opened: Opened, example: str) -> mo.ui.dictionary:
+    """Where the data are: a path or a name of the Hub, or a file to drop. In marimo it must be a variable of the notebook."""
+    where = mo.ui.text(
+        value=opened.options.get("data", example),
+        label="A file (.csv, .jsonl, .json, .parquet), a folder, or a data set of the Hub",
+        full_width=True,
+    )
+    kinds = [".csv", ".jsonl", ".json", ".parquet"]
+    return mo.ui.dictionary(
+        {"where": where, "file": mo.ui.file(filetypes=kinds, max_size=MOST_BYTES, label="or drop a file here")}
+    )
+
+
+def opened_data(source: Mapping) -> Data | str:
+    """The data that were chosen, or in words why they cannot be opened."""
+    try:
+        if file := source["file"]:
+            return of_upload(file[0].name, file[0].contents)
+        where = source["where"].strip()
+        ours = here.NOTEBOOKS / "public" / where  # the course's own rows are called by their name, from any folder
+        return open_data(ours if where == Path(where).name and ours.is_file() else where)
+    except ValueError as error:
+        return str(error)
+
+
+def columns_menu(opened: Opened, data: Data | str) -> mo.ui.dictionary:
+    """Which column asks, which has the right answer, and what stands before every prompt.
+
+    Raises: SystemExit for a column on the command line that is not there.
+    """
+    names = [] if isinstance(data, str) else [name for name in data.columns if name]
+    asks, gives = guess(names) if names else ("", "")
+    given = {"question": opened.options.get("question", asks), "answer": opened.options.get("answer", gives)}
+    for word, name in given.items():
+        if name and name not in names and names:
+            raise SystemExit(f"--{word} {name!r}: expected one of {', '.join(map(repr, names))}.")
+    return mo.ui.dictionary(
+        {
+            "asks": mo.ui.dropdown(names, value=given["question"] or None, label="column that asks"),
+            "gives": mo.ui.dropdown(["", *names], value=given["answer"], label="column of right answers"),
+            "instruction": mo.ui.text(label="instruction before every prompt", full_width=True, debounce=400),
+            "question": mo.ui.text(label="one example in the prompt: its question", full_width=True, debounce=400),
+            "reply": mo.ui.text(label="… and the reply you would like", full_width=True, debounce=400),
+        }
+    )
+
+
+def made_prompts(data: Data | str, menu: Mapping) -> Prompts:
+    """The prompts that the menus ask for; none where there are no data."""
+    if isinstance(data, str) or not menu["asks"]:
+        return Prompts([], [])
+    example = (menu["question"], menu["reply"])
+    return prompts(data, menu["asks"], menu["gives"] or "", menu["instruction"].strip(), example)
+
+
+def show_data(data: Data | str, made: Prompts, model: str, menu: Mapping) -> mo.Html:
+    """What was opened, what cannot be used, and the first prompt as the model will be given it."""
+    if isinstance(data, str):
+        return failed(data)
+    if not made.train:
+        return show(warn(f"{data} None of them can be used."), _left_out(made))
+    columns = [name for name in (menu["asks"], menu["gives"]) if name]
+    rows = [(f"row {at}", [str(each.get(name))[:300] for name in columns]) for at, each in data.rows[:3]]
+    few = "" if made.held_out else " None is held out: there are too few to put some aside."
+    counts = f"{data} {len(made.train):,} to train on, {len(made.held_out):,} held out by a hash of the question.{few}"
+    return show(
+        counts,
+        cards.text_table(["", *columns], rows),
+        _left_out(made) if made.left_out else good("Every row can be used."),
+        fold("The first prompt as the model is given it", *_preview(model, made.train[0]["prompt"])),
+    )
+
+
+def _left_out(made: Prompts) -> mo.Html:
+    listed = "\n".join(f"- row {at:,}: {why.replace('<', '&lt;')}" for at, why in made.left_out[:20])
+    more = f"\n- and {len(made.left_out) - 20:,} more" if len(made.left_out) > 20 else ""
+    return fold(f"{len(made.left_out):,} rows cannot be used: which, and why", listed + more)
+
+
+def _preview(model: str, prompt: list[dict]) -> list[str]:
+    found = as_given(model, prompt)
+    if found is None:
+        return [f"*`{model}` is not on this machine yet, or shows its template only when it is loaded.*"]
+    text, count = found
+    tokens = f"{count:,} tokens. " if count else ""
+    ends = text.rstrip()[-40:]
+    thought = "It opens a thought: the reply begins inside it." if "<think>" in ends and "</think>" not in ends else ""
+    return [f'<pre class="text">{escape(text[:4000])}</pre>', f"{tokens}{thought or 'No thought is opened.'}"]
+
+
+# Reward --------------------------------------------------------------------------------------------------------------
+
+
+def reward_menu(opened: Opened, known: Sequence[Reward], first: Reward) -> mo.ui.dictionary:
+    """How much each reward counts, 0 for not at all; the one of the command line alone, if there is one."""
+    alone = "reward" in opened.options
+    return mo.ui.dictionary(
+        {
+            reward_name(each): mo.ui.slider(
+                0, 2, 0.25, value=float(each is first and not alone), show_value=True, label=f"`{reward_name(each)}`"
+            )
+            for each in known
+        }
+    )
+
+
+def chosen_rewards(
+    opened: Opened, known: Sequence[Reward], menu: Mapping[str, float], gives: str
+) -> tuple[list[Reward], tuple[float, ...] | None]:
+    """The rewards that count and their weights, None where all count the same.
+
+    Raises: SystemExit for a reward of the command line that is not there.
+    """
+    if where := opened.options.get("reward"):
+        try:
+            return [load_reward(where)], None
+        except Exception as error:  # the reader's own file may raise anything
+            raise SystemExit(f"--reward {tries.in_words(error)}") from None
+    rewards = [each for each in known if menu[reward_name(each)] > 0]
+    weights = tuple(float(menu[reward_name(each)]) for each in rewards)
+    return rewards, weights if len(set(weights)) > 1 else None
+
+
+def show_tries(rewards: Sequence[Reward], made: Prompts, yours: str, replies: Sequence[str] = ()) -> mo.Html:
+    """A table of tries: what each reply to the first prompt is paid by each reward, and how long it took."""
+    if not rewards or not made.train:
+        return warn("Give at least one reward a weight above 0." if made.train else "There are no prompts yet.")
+    texts = tries.to_try(made.train[0], replies, yours)
+    paid = [tries.tried(reward, texts, made.train[0]) for reward in rewards]
+    rows = [
+        (text, [what, *(each[at].wrong or each[at].pays for each in paid), _took(each[at].seconds for each in paid)])
+        for at, (what, text) in enumerate(texts.items())
+    ]
+    rows = [(text, [_plain(each) for each in cells]) for text, cells in rows]
+    head = ["reply", "what it is", *map(reward_name, rewards), "took"]
+    asked = escape(question(made.train[0]["prompt"]))
+    return show(f"<p>The first prompt: <b>{asked[:400]}</b></p>", cards.marks_table(head, rows, ("think", "answer")))
+
+
+def _plain(cell: object) -> str:
+    return cards.short(cell) if isinstance(cell, float) else "None" if cell is None else str(cell)
+
+
+def _took(seconds) -> str:
+    return f"{1000 * sum(seconds):.2g} ms"
+
+
+def show_checks(rewards: Sequence[Reward], made: Prompts, asked: Pilot | None) -> mo.Html | None:
+    """The tests of each reward, on the model's replies where it has been asked."""
+    if not rewards or not made.train:
+        return None
+    given = {}
+    if asked:
+        given = {
+            "replies_PG": [[reply.text for reply in group.completions] for group in asked.groups],
+            "tokens_PG": [[reply.tokens for reply in group.completions] for group in asked.groups],
+            "sampled": asked.sampling,
+        }
+    lines = []
+    for reward in rewards:
+        for each in tries.check_reward(reward, asked.rows if asked else made.train[:1], **given):
+            mark = "✓" if each.is_good else "**✗**"
+            lines.append(f"| `{reward_name(reward)}` | {each.test} | {mark} | {_cell(each.words)} |")
+    return show("\n".join(["| reward | test | | |", "|:---|:---|:---|:---|", *lines]))
+
+
+def _cell(words: str) -> str:
+    return words.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+# Will it teach? ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How far the asking of the untrained model is, in words; then what came of it, or why nothing did."""
+
+    plan: Plan
+    phase: str = "Loading torch and the model"
+    found: Pilot | None = None
+    error: str | None = None
+
+
+def ask_first(opened: Opened, plan: Plan, publish: Callable[[Asked], None]) -> None:
+    """Sample some groups of the untrained model in a thread; `publish` is the setter of a state of marimo."""
+
+    def work() -> None:
+        try:
+            watch = Watch(
+                say=lambda phase: publish(Asked(plan, phase)),
+                should_stop=lambda: not opened.in_time(0.0),
+                who=opened.who,
+            )
+            publish(Asked(plan, found=pilot(plan, watch=watch)))
+        except Stopped:
+            publish(Asked(plan, error="It was stopped."))
+        except Exception as error:  # a reward of the reader's own, or a library, may raise anything
+            publish(Asked(plan, error=explain(error)))
+            traceback.print_exc()
+
+    publish(Asked(plan))
+    mo.Thread(target=work, daemon=True).start()
+
+
+def found_of(asked: Asked | None, plan: Plan) -> Pilot | None:
+    """What the model was asked, if it was asked what the plan now asks."""
+    return asked.found if asked and asked.found and _same(asked.plan, plan) else None
+
+
+def _same(a: Plan, b: Plan) -> bool:
+    """Whether a pilot of one plan says something of another: only what changes the replies or their pay does not matter."""
+    names = ("model", "group_size", "max_completion_length", "temperature", "reward_weights")
+    alike = all(getattr(a.settings, name) == getattr(b.settings, name) for name in names)
+    return alike and list(a.rewards) == list(b.rewards) and a.prompts == b.prompts
+
+
+def show_verdict(asked: Asked | None, plan: Plan, drawing: str) -> mo.Html:
+    """The verdict on a training that was not made yet, and the groups it stands on."""
+    if plan.problem:
+        return failed(plan.problem)
+    if asked is None:
+        return show("*Half a minute with the pocket model: 256 replies are sampled and paid, and nothing is trained.*")
+    if asked.error:
+        return failed(asked.error)
+    if asked.found is None:
+        return mo.Html(cards.page(cards.progress(asked.phase)))
+    if not _same(asked.plan, plan):
+        return warn("You have changed something since the model was asked. Ask it again.")
+    found = asked.found
+    say = good if found.verdict.teaches else warn
+    sizes = sorted({4, 8, 16, plan.settings.group_size} & set(range(2, len(found.rewards_PG[0]) + 1)))
+    took = f"{len(found.groups)} prompts, {len(found.rewards_PG[0])} replies each: sampled in {found.sampling:.1f} s, paid in {found.paying:.2g} s."
+    shown = sorted(range(len(found.groups)), key=lambda at: -len({*map(str, found.rewards_PG[at])}))
+    panels = [cards.group_panel(_some(found.groups[at]), ("think", "answer"), verdict=False) for at in shown[:2]]
+    return show(
+        say(str(found.verdict)),
+        figure(drawing, plots.chances, shares_of(found.rewards_PG), dead_by_size(found.rewards_PG, sizes)),
+        took,
+        fold("Two of the groups", *panels),
+    )
+
+
+def _some(group):
+    """Eight of a group's replies, as a training would compare them, or all if there are fewer."""
+    return replace(group, completions=group.completions[:8])
+
+
+# Why does it not learn? ----------------------------------------------------------------------------------------------
+
+
+def paste_box() -> mo.ui.dictionary:
+    """Where a log of any run may be pasted or dropped. In marimo it must be a variable of the notebook."""
+    return mo.ui.dictionary(
+        {
+            "text": mo.ui.text_area(
+                label="Paste a log, a `trainer_state.json`, or the last lines of an error", rows=4, full_width=True
+            ),
+            "file": mo.ui.file(filetypes=[".json", ".jsonl", ".txt", ".log", ".csv"], label="or drop one here"),
+        }
+    )
+
+
+def show_diagnosis(pasted: Mapping, run: Run) -> mo.Html:
+    """Symptom, cause and mend of what was pasted; until something is, of a run of this notebook."""
+    file = pasted["file"]
+    text = file[0].contents.decode("utf-8", "replace") if file else pasted["text"]
+    try:
+        findings = diagnose_text(text) if text.strip() else diagnose(run)
+    except ValueError as error:
+        return failed(str(error))
+    of = "What you pasted" if text.strip() else f"The run above ({run.label})"
+    rows = "\n".join(
+        f"| **{each.name}** | {' | '.join(map(_cell, (each.seen, each.cause, each.mend)))} |" for each in findings
+    )
+    first = findings[0]
+    say = warn if first.is_fault else good
+    return show(
+        f"<p>{escape(of)}:</p>",
+        say(_in_short(first)),
+        f"| | what is seen | what it says | what to do |\n|:---|:---|:---|:---|\n{rows}",
+    )
+
+
+def _in_short(first: Finding) -> str:
+    return f"**{first.name.capitalize()}.** {first.mend or first.seen}"
