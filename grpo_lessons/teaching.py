@@ -128,12 +128,15 @@ def verdict(
             "Harder questions, or a stricter reward.",
         )
     if alive < FEW:
-        paid = "none of" if most <= 0 else f"{sum(each >= most - 1e-9 for each in known)} of"
+        best = sum(each >= most - 1e-9 for each in known)
+        paid = (
+            f"None of {len(known)} replies earns anything" if most <= 0 else f"All {len(known)} replies earn {most:.2g}"
+        )
+        if most > min(known):
+            paid = f"{best} of {len(known)} replies {'earns' if best == 1 else 'earn'} {most:.2g}, the most"
         return Verdict(
             "dead groups",
-            f"Of {len(known)} replies {paid} them earns{'' if most <= 0 else ' more than the others'}, and {teach}."
-            if len(set(known)) > 1 or most <= 0
-            else f"All {len(known)} replies earn {most:.2g}, and {teach}.",
+            f"{paid}, and {teach}.",
             "Put an example into the prompt, pay for parts that do occur, ask easier questions, or begin with a few worked examples (SFT).",
         )
     return Verdict(

@@ -45,7 +45,7 @@ def _(station):
     _rows = [
         (
             _run.before.prompts[0],
-            [f"{_run.before.mean('answer_reward'):.0%}", f"{_run.after.mean('answer_reward'):.0%}"],
+            [f"{_each.mean('answer_reward'):.0%} of {len(_each.prompts)}" for _each in (_run.before, _run.after)],
         )
         for _run in (_figures, _words)
     ]
@@ -57,9 +57,7 @@ def _(station):
 
     Nothing has to be brought along. It begins with 200 word problems that we wrote, each told in words and asked in figures. The same model, the same reward, the same {_figures.steps_done} steps; only the column that asks is another:
     """,
-        cards.text_table(
-            [f"one of {len(_words.before.prompts)} held-out questions", "right before", "right after"], _rows
-        ),
+        cards.text_table(["held-out questions, such as", "right before", "right after"], _rows),
         """
     One training was worth its time. The other was lost before it began, and half a minute of asking could have told. You go in that order: **data, reward, will it teach?, and only then train**; and if it does not learn, *why not*.
     """,
@@ -85,7 +83,7 @@ def _(opened, station):
 
 @app.cell(hide_code=True)
 def _(opened, source):
-    data = own.opened_data(source.value)
+    data = own.opened_data(opened, source.value)
     columns = own.columns_menu(opened, data)
     lesson.show(lesson.row(columns["asks"], columns["gives"]), *[*columns.elements.values()][2:])
     return columns, data
@@ -336,7 +334,7 @@ def _():
     opened = lesson.Opened.now("own")
     _runs = {"in figures": opened.recording("own_learns"), "in words": opened.recording("own_words")}
     station = lesson.Station(own.without_words(opened), DEFAULT, _runs, watch=WATCHED, tags=TAGS)
-    get_asked, set_asked = mo.state(None)
+    get_asked, set_asked = mo.state(None, allow_self_loops=True)  # the button's cell shows what comes of it
     keeping = station.keep_menu()
     return get_asked, keeping, opened, set_asked, station
 

@@ -19,7 +19,7 @@ from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Run
 from grpo_lessons.teaching import dead_by_size
 from grpo_lessons.teaching import successes as shares_of
-from grpo_lessons.text import question
+from grpo_lessons.text import counted, question
 from grpo_lessons.training import Plan, Watch, explain
 from grpo_lessons.training.data import Data, Prompts, guess, of_upload, open_data, prompts
 from grpo_lessons.training.pilot import Pilot, pilot
@@ -51,8 +51,8 @@ def data_source(opened: Opened, example: str) -> mo.ui.dictionary:
     )
 
 
-def opened_data(source: Mapping) -> Data | str:
-    """The data that were chosen, or in words why they cannot be opened."""
+def opened_data(opened: Opened, source: Mapping) -> Data | str:
+    """The data that were chosen, or in words why they cannot be opened. Raises: SystemExit with them, in a program."""
     try:
         if file := source["file"]:
             return of_upload(file[0].name, file[0].contents)
@@ -60,6 +60,8 @@ def opened_data(source: Mapping) -> Data | str:
         ours = here.NOTEBOOKS / "public" / where  # the course's own rows are called by their name, from any folder
         return open_data(ours if where == Path(where).name and ours.is_file() else where)
     except ValueError as error:
+        if opened.is_script:
+            raise SystemExit(f"--data {error}") from None
         return str(error)
 
 
@@ -114,7 +116,7 @@ def show_data(data: Data | str, made: Prompts, model: str, menu: Mapping) -> mo.
 def _left_out(made: Prompts) -> mo.Html:
     listed = "\n".join(f"- row {at:,}: {why.replace('<', '&lt;')}" for at, why in made.left_out[:20])
     more = f"\n- and {len(made.left_out) - 20:,} more" if len(made.left_out) > 20 else ""
-    return fold(f"{len(made.left_out):,} rows cannot be used: which, and why", listed + more)
+    return fold(f"{counted(len(made.left_out), 'row')} cannot be used: which, and why", listed + more)
 
 
 def _preview(model: str, prompt: list[dict]) -> list[str]:
@@ -168,13 +170,21 @@ def show_tries(rewards: Sequence[Reward], made: Prompts, yours: str, replies: Se
     texts = tries.to_try(made.train[0], replies, yours)
     paid = [tries.tried(reward, texts, made.train[0]) for reward in rewards]
     rows = [
-        (text, [what, *(each[at].wrong or each[at].pays for each in paid), _took(each[at].seconds for each in paid)])
+        (
+            _cut(text),
+            [what, *(each[at].wrong or each[at].pays for each in paid), _took(each[at].seconds for each in paid)],
+        )
         for at, (what, text) in enumerate(texts.items())
     ]
     rows = [(text, [_plain(each) for each in cells]) for text, cells in rows]
     head = ["reply", "what it is", *map(reward_name, rewards), "took"]
     asked = escape(question(made.train[0]["prompt"]))
     return show(f"<p>The first prompt: <b>{asked[:400]}</b></p>", cards.marks_table(head, rows, ("think", "answer")))
+
+
+def _cut(text: str) -> str:
+    """A reply as it stands in the table: enough to know it by."""
+    return text if len(text) <= 300 else f"{text[:120]} … ({len(text):,} characters)"
 
 
 def _plain(cell: object) -> str:

@@ -152,8 +152,8 @@ def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
     return free
 
 
-def load_libraries() -> None:
-    """Import torch and TRL: seconds the first time, nothing after that.
+def load_libraries(trains: bool = True) -> None:
+    """Import torch and TRL: seconds the first time, nothing after that. Without TRL where a model is only asked.
 
     Torch's threads are told to sleep while they wait. They spin otherwise, and where another process (a browser) wants the
     two cores as well, a step then takes ten times as long; see `_threads_for`. The setting is read when torch is loaded.
@@ -167,15 +167,19 @@ def load_libraries() -> None:
             if gpu() is not None:  # of several the first: GRPOTrainer refuses to share them in one process
                 os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
                 os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-        import datasets
         import huggingface_hub
-        import peft  # noqa: F401
         import transformers
+
+        huggingface_hub.utils.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+        if not trains:
+            _ = transformers.AutoModelForCausalLM, transformers.AutoTokenizer
+            return
+        import datasets
+        import peft  # noqa: F401
         import trl
 
         datasets.disable_progress_bars()
-        huggingface_hub.utils.disable_progress_bars()
-        transformers.utils.logging.disable_progress_bar()
         _ = trl.GRPOTrainer, trl.GRPOConfig
 
 

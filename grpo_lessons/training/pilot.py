@@ -52,7 +52,7 @@ def pilot(plan: Plan, prompts: int = 0, watch: Watch = NOBODY) -> Pilot:
     """
     if refusal := plan.problem:
         raise ValueError(refusal)
-    load_libraries()
+    load_libraries(trains=False)
     with line.turn(lambda in_front: watch.say(line.in_words(in_front)), watch.should_stop, who=watch.who) as tell:
         if not tell:
             raise Stopped

@@ -1,0 +1,147 @@
+"""Your own, walked headless: rows and a reward of one's own, in one line; and what the cells say to a reader's choices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpo_lessons.calling import load_reward
+from grpo_lessons.lesson import own
+from grpo_lessons.rewards import answer_reward, format_reward
+from grpo_lessons.runs import Run
+from grpo_lessons.training import Settings
+from grpo_lessons.training.data import guess, open_data, prompts
+from grpo_lessons.training.keep import hand_over
+from tests.support.lessons import load, opened
+
+ROOT = Path(__file__).parents[1]
+ROWS = "q,a,note\n" + "".join(f"What is {a} + {a + 3}?,{2 * a + 3},x\n" for a in range(10, 60))
+REWARD = """
+import re
+LAST = re.compile(r"\\d+")
+
+def score(completions, answer, **kwargs):
+    found = [LAST.findall(each[0]["content"]) for each in completions]
+    return [float(bool(numbers) and numbers[-1] == right) for numbers, right in zip(found, answer)]
+"""
+
+
+def shown(**defs) -> str:
+    """All that the notebook shows, with some of its names replaced."""
+    outputs, _ = load("own").app.run(defs=defs)
+    return "".join(output.text for output in outputs if hasattr(output, "text"))
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "notebooks/grpo_own.py"), "--", *options]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=env)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    (tmp_path / "rows.csv").write_text(ROWS)
+    (tmp_path / "my_rewards.py").write_text(REWARD)
+    return tmp_path
+
+
+def test_in_one_line_it_trains_on_rows_and_a_reward_of_ones_own(mine):
+    given = ["--data", "rows.csv", "--question", "q", "--answer", "a", "--reward", "my_rewards.py:score"]
+    done = run(mine, *given, "--model", "pocket", "--steps", "2", "--batch-size", "16")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "held-out score" in done.stdout and "held-out answer_reward" in done.stdout
+    written = Run.load(Path(os.environ["GRPO_LESSONS_RUNS"]) / "own" / "run.json")
+    assert written.steps_done == 2 and written.rewards == ["score"]
+    assert written.choices == {"data": "rows.csv", "asks": "q", "gives": "a"}
+    assert {each.split("What is ")[1] for each in written.before.prompts} <= {
+        line.split(",")[0][8:] for line in ROWS.splitlines()
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--question", "nothing"], "--question 'nothing': expected one of 'q', 'a', 'note'"),
+        (["--reward", "my_rewards.py:scores"], "has no function 'scores'; it has score"),
+        (["--reward", "gone.py:score"], "there is no file `gone.py`"),
+        (["--stepps", "2"], "--stepps: no such setting"),
+        (["--data", "gone.csv"], "there is no such file"),
+    ],
+)
+def test_a_wrong_word_is_named_and_nothing_is_trained(mine, options, words):
+    done = run(mine, "--data", "rows.csv", "--steps", "2", *options)
+    assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr[-400:], done.stderr[-1500:]
+
+
+def test_the_folder_for_trl_has_the_source_of_a_reward_of_ones_own(mine):
+    reward = load_reward(str(mine / "my_rewards.py:score"))
+    made = prompts(open_data(mine / "rows.csv"), "q", "a")
+    plan = load("own").plan(Settings(batch_size=8), made, [reward])
+    hand_over(plan, mine, "runs/own")
+    text = (mine / "runs/own/rewards.py").read_text()
+    assert "def score(" in text and "re.compile" in text
+    names = {}
+    exec(text, names)
+    said = [[{"role": "assistant", "content": text}] for text in ("It is 5.", "6")]
+    assert names["score"](said, answer=["5", "5"]) == [1.0, 0.0]
+
+
+def test_the_example_is_two_hundred_rows_whose_answers_are_right_in_both_columns():
+    data = open_data(ROOT / "notebooks/public/word_problems.csv")
+    assert data.total == 200 and guess(data.columns) == ("question", "answer")
+    for _, row in data.rows:
+        said, asked = ([int(each) for each in own_numbers(row[name])] for name in ("problem", "question"))
+        assert said == asked and sum(asked) == int(row["answer"])
+    for asks in ("problem", "question"):
+        made = prompts(data, asks, "answer")
+        assert not made.left_out and len(made.held_out) > 10
+
+
+def own_numbers(text: str) -> list[str]:
+    import re
+
+    return re.findall(r"\d+", text)
+
+
+def test_untouched_it_shows_the_data_the_tries_the_tests_and_why_a_run_did_not_learn():
+    text = shown()
+    for words in (
+        "200 rows",
+        "Every row can be used",
+        "ten thousand digits",
+        "paid without the answer?",
+        "Dead groups.",
+    ):
+        assert words in text
+    assert "<|user|>" in text or "&lt;|user|&gt;" in text  # the prompt as the model is given it
+
+
+def test_what_is_chosen_is_what_is_planned():
+    _, defs = load("own").app.run()
+    plan = defs["asked"]
+    assert plan.rewards == [answer_reward] and plan.problem is None and len(plan.prompts) > 150
+    menu = defs["weights"].value | {"format_reward": 0.5}
+    rewards, weights = own.chosen_rewards(opened(lesson="own"), defs["known"], menu, "answer")
+    assert rewards == [answer_reward, format_reward] and weights == (1.0, 0.5)
+    same = dict.fromkeys(menu, 0.0) | {"tag_reward": 0.5}
+    assert own.chosen_rewards(opened(lesson="own"), defs["known"], same, "answer")[1] is None
+
+
+def test_a_paste_is_read_and_a_damaged_one_told():
+    paste = {"file": (), "text": "ValueError: generation_batch_size (4) must be divisible by num_generations (8)."}
+    run = load("own").app.run()[1]["station"].recorded
+    assert "Batch and groups" in own.show_diagnosis(paste, run).text
+    assert "There is no log here" in own.show_diagnosis({"file": (), "text": "hello <b>"}, run).text
+    assert "Learning" in own.show_diagnosis({"file": (), "text": " "}, run).text
+
+
+def test_hostile_rows_are_shown_and_never_run(tmp_path):
+    nasty = "<script>alert(1)</script>"
+    (tmp_path / "a.csv").write_text(f"{nasty},answer\n{nasty} 1 + 1?,2\n{nasty} 1 + 2?,{nasty}\n")
+    data = own.opened_data(opened(), {"file": (), "where": str(tmp_path / "a.csv")})
+    menu = {"asks": nasty, "gives": "answer", "instruction": nasty, "question": nasty, "reply": nasty}
+    made = own.made_prompts(data, menu)
+    text = own.show_data(data, made, "pocket", menu).text + own.show_tries([answer_reward], made, nasty).text
+    assert "<script" not in text and "script" in text
