@@ -687,7 +687,7 @@ def _(asked, keeping, opened, station):
 
     Check answers by value; let bugs raise; choose questions that are sometimes right. Then reward the result, and whatever leads to it spreads, thinking included. A model learns neither what you meant nor what you measure elsewhere, but what makes one reply better than its siblings.
 
-    That was the course: {opened.link("length")}, what a reward does not see · {opened.link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order: *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?*
+    That was the course: {opened.link("length")}, what a reward does not see · {opened.link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order: *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?* Or let `grpo_own.py` ask, on a machine of yours: it takes your data and your reward, and says before a training whether they will teach.
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · rewards that a program checks, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) · several rewards, [GDPO](https://arxiv.org/abs/2601.05242) · `####`, [GSM8K](https://arxiv.org/abs/2110.14168) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
     """,
