@@ -119,7 +119,13 @@ def to_try(row: Mapping, replies: Sequence[str] = (), yours: str = "") -> dict[s
     for shape, (right, wrong) in _pairs(row).items():
         if shape in ("bare", "thought and block"):
             known |= {f"right, {shape}": right, f"wrong, {shape}": wrong}
+    if pair := _pairs(row).get("bare"):
+        known["the right one among others"] = _hedge(*pair)
     return known | HOSTILE
+
+
+def _hedge(right: str, wrong: str) -> str:
+    return f"It is {wrong}, or {right}."
 
 
 def _pairs(row: Mapping) -> dict[str, tuple[str, str]]:
@@ -271,6 +277,10 @@ def _without_answer(reward: Reward, row: Mapping, pairs: Mapping[str, tuple[str,
             False,
             f"A wrong answer ({shape}) earns {max(wrong):.3g}, the right one at most {max(right):.3g}: the model may learn to leave the answer out.",
         )
+    (hedge,) = pay(reward, [_hedge(*pairs["bare"])], row, chat=chat)
+    if (hedge or 0.0) >= max(right):
+        words = f"A reply that names a wrong answer and the right one earns {hedge:.3g}, as much as the right one alone"
+        return Checked(test, False, f"{words}: the model may learn to list.")
     best = [*pairs][right.index(max(right))]
     return Checked(
         test, True, f"The right answer ({best}) earns {max(right):.3g}, a wrong one at most {max(wrong):.3g}."

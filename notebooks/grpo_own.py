@@ -109,7 +109,7 @@ def _(columns, opened):
         lesson.row(*weights.elements.values()),
         lesson.shown_code(opened, my_reward),
         """
-    It needs no model to be tried. **What does each reply earn that should earn nothing?**
+    It needs no model to be tried. **Which reply earns something that should earn nothing?** Give `my_reward` a weight, and look again.
     """,
     )
     return known, weights
@@ -124,7 +124,7 @@ def my_reward(completions, answer, **kwargs):
 @app.cell(hide_code=True)
 def _():
     attempt = mo.ui.text_area(
-        value="It is 95, or 96, or 97.",
+        value="It is 187, or 188, or 189.",
         rows=2,
         debounce=400,
         max_length=20_000,

@@ -1,6 +1,7 @@
 """Your own, walked headless: rows and a reward of one's own, in one line; and what the cells say to a reader's choices."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_in_one_line_it_trains_on_rows_and_a_reward_of_ones_own(mine):
     ],
 )
 def test_a_wrong_word_is_named_and_nothing_is_trained(mine, options, words):
-    done = run(mine, "--data", "rows.csv", "--steps", "2", *options)
+    done = run(mine, *([] if "--data" in options else ["--data", "rows.csv"]), "--steps", "2", *options)
     assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr[-400:], done.stderr[-1500:]
 
 
@@ -100,8 +101,6 @@ def test_the_example_is_two_hundred_rows_whose_answers_are_right_in_both_columns
 
 
 def own_numbers(text: str) -> list[str]:
-    import re
-
     return re.findall(r"\d+", text)
 
 

@@ -72,6 +72,13 @@ def slow(completions, **kwargs):
 
 
 async def judged(completions, answer, **kwargs):
+    return [
+        float(text(each).strip(".<>/answer ").endswith(gold) and " or " not in text(each))
+        for each, gold in zip(completions, answer, strict=True)
+    ]
+
+
+def anywhere(completions, answer, **kwargs):
     return [float(gold in text(each)) for each, gold in zip(completions, answer, strict=True)]
 
 
@@ -92,6 +99,7 @@ async def judged(completions, answer, **kwargs):
         (strict_signature, "can TRL call it?", "Add **kwargs"),
         (asks_for_more, "can TRL call it?", "no such column"),
         (slow, "slower than sampling?", "waiting for the reward"),
+        (anywhere, "paid without the answer?", "may learn to list"),
         (LengthReward(4), "paid without the answer?", "earns"),
         (format_reward, "paid without the answer?", "A wrong answer (thought and block) earns 1"),
     ],
@@ -122,7 +130,13 @@ def test_the_table_has_every_kind_of_reply_and_what_each_is_paid():
     table = tried(answer_reward, to_try(ROW, ["It is 95."], "I would rather not."), ROW)
     paid = {each.what: each.pays for each in table}
     assert paid["the model, 1"] == paid["right, bare"] == paid["right, thought and block"] == 1.0
-    assert paid["wrong, bare"] == paid["wrong, thought and block"] == paid["yours"] == 0.0
+    assert (
+        paid["wrong, bare"]
+        == paid["wrong, thought and block"]
+        == paid["yours"]
+        == paid["the right one among others"]
+        == 0.0
+    )
     assert all(paid[name] == 0.0 for name in HOSTILE) and all(0 <= each.seconds < 5 for each in table)
 
 

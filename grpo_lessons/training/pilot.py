@@ -16,7 +16,7 @@ from grpo_lessons.training.sources import Stopped, is_pocket
 from grpo_lessons.training.watch import NOBODY, Watch
 
 PROMPTS, REPLIES = 16, 16  # of the pocket model; half as many prompts of a larger one
-AT_ONCE = 128  # replies
+AT_ONCE = 128  # replies; a quarter of them of a larger model, which is slow enough to be watched
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,16 @@ def _pilot(plan: Plan, prompts: int, watch: Watch) -> Pilot:
         raise ValueError(refused)
     if opened := templates.opens(tokenizer):
         rows = [row | {"opened_thought": opened} for row in rows]
+    at_once = AT_ONCE if is_pocket(settings.model) else AT_ONCE // 4
     each, ids, texts, began = [row for row in rows for _ in range(replies)], [], [], time.perf_counter()
     with threads_for(model), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        for start in range(0, len(each), AT_ONCE):
+        for start in range(0, len(each), at_once):
             if watch.should_stop():
                 raise Stopped
             watch.say(f"Sampling {len(each)} replies of {settings.model}: {len(ids)} so far")
             said = models.sample(
-                model, tokenizer, each[start : start + AT_ONCE], settings.max_completion_length, settings.temperature
+                model, tokenizer, each[start : start + at_once], settings.max_completion_length, settings.temperature
             )
             ids += said[0]
             texts += said[1]
