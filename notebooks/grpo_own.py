@@ -334,6 +334,7 @@ def _():
     opened = lesson.Opened.now("own")
     _runs = {"in figures": opened.recording("own_learns"), "in words": opened.recording("own_words")}
     station = lesson.Station(own.without_words(opened), DEFAULT, _runs, watch=WATCHED, tags=TAGS)
+    station.settings.longest = 512  # replies of yours may need more room than ours
     get_asked, set_asked = mo.state(None, allow_self_loops=True)  # the button's cell shows what comes of it
     keeping = station.keep_menu()
     return get_asked, keeping, opened, set_asked, station

@@ -1091,6 +1091,17 @@ def constant(completions: list, **kwargs) -> list[float]:
     return [0.5 for _ in completions]
 
 
+def boxed_only(completions: list, **kwargs) -> list[float]:
+    """A reward for what the pocket model does in one reply of twenty."""
+    return [float("boxed" in completion[0]["content"]) for completion in completions]
+
+
+def asked_otherwise(n: int) -> list[dict]:
+    """Sums in words that the pocket model was not taught: What is 12 and 45 and 38?"""
+    rows = [(row["prompt"][0]["content"].replace(" + ", " and "), row["answer"]) for row in sums(n)]
+    return [{"prompt": [{"role": "user", "content": asked}], "answer": answer} for asked, answer in rows]
+
+
 def word_problems(column: str) -> list[dict]:
     """The course's own rows, asked by one of their columns."""
     from grpo_lessons.training.data import open_data, prompts
@@ -1115,6 +1126,8 @@ def cases_of_ones_own() -> dict[str, Plan]:
         "a length of 20 tokens": Plan(
             replace(usual, learning_rate=5e-3, max_completion_length=64), [LengthReward()], texts(512)
         ),
+        "a habit of one reply in twenty": Plan(usual, [boxed_only], sums(512)),
+        "answers, asked otherwise": Plan(answers, [answer_reward], asked_otherwise(512)),
         "always the same": Plan(usual, [constant], sums(512)),
         "our rows, in figures": Plan(answers, [answer_reward], word_problems("question")),
         "our rows, in words": Plan(answers, [answer_reward], word_problems("problem")),
@@ -1135,8 +1148,42 @@ def foretold(name: str) -> dict:
     return {"said": found.verdict.name, "teaches": found.verdict.teaches, "rises": rises, "ends": ends, "took": took}
 
 
+COMPLAINTS = Path(__file__).with_name("data") / "complaints.json"
+
+
+def million_rows() -> dict:
+    """Seconds to open a file of a million rows and to make prompts of it."""
+    import pyarrow
+    from pyarrow import parquet
+
+    from grpo_lessons.training.data import guess, open_data, prompts
+
+    rows = [
+        {"question": f"Ann has {i % 89 + 10} apples, Ben {i}. How many?", "answer": str(i)} for i in range(1_000_000)
+    ]
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        lines, table, columns = (Path(folder) / f"rows.{kind}" for kind in ("jsonl", "csv", "parquet"))
+        lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        table.write_text("question,answer\n" + "".join(f'"{row["question"]}",{row["answer"]}\n' for row in rows))
+        parquet.write_table(pyarrow.Table.from_pylist(rows), columns)
+        for path in (table, lines, columns):
+            began = time.perf_counter()
+            data = open_data(path)
+            prompts(data, *guess(data.columns))
+            found[path.suffix[1:]] = round(time.perf_counter() - began, 1)
+    return found
+
+
 def own_rows() -> None:
-    """A pilot's verdict on constructed cases beside a training of 15 steps; and how soon a verdict is there."""
+    """A pilot's verdict on constructed cases beside a training of 15 steps; a million rows opened; complaints named."""
+    from grpo_lessons.diagnosis import diagnose_text
+
+    for kind, took in in_fresh_process("b.million_rows()").items():
+        row(f"1,000,000 rows of {kind}, seconds until there are prompts", "a few", took)
+    complaints = json.loads(COMPLAINTS.read_text("utf-8"))
+    named = sum(each["name"] in [finding.name for finding in diagnose_text(each["log"])[:2]] for each in complaints)
+    row("complaints named rightly", "17 of 17", f"{named} of {len(complaints)}")
     seen = {name: in_fresh_process(f"b.foretold({name!r})") for name in cases_of_ones_own()}
     for name, each in seen.items():
         row(

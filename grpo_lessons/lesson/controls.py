@@ -76,6 +76,8 @@ def billions(model: str) -> float:
 class Controls:
     """The controls of one opening: how they first stand, and what they say."""
 
+    longest = 64  # tokens of the longest completion that is offered
+
     def __init__(self, opened: Opened, defaults: dict[str, Settings], batch_in_browser: int | None = None):
         self.opened, self.defaults, self.batch_in_browser = opened, defaults, batch_in_browser
 
@@ -100,6 +102,9 @@ class Controls:
         most = self.opened.most_steps
         offered = list(_CHOICES)
         shared = {name: _CHOICES[name](helped(name), getattr(settings, name), most) for name in offered}
+        if self.longest > Controls.longest:
+            length = "max_completion_length"
+            shared[length] = _slider(helped(length), 8, self.longest, settings.max_completion_length)
         return mo.ui.dictionary(own | shared)
 
     def batch(self, settings: Settings, group_size: int, on_change: Callable[[int], None]) -> mo.ui.slider:
