@@ -192,7 +192,9 @@ def _dead(log: Log) -> Finding | None:
             "Nearly every reply earns all there is, from the beginning: there is nothing left to tell apart.",
             "Harder questions, or a stricter reward; if the score is what you wanted, the model can do it already.",
         )
-    if spread and fmean(spread) > 0.01:
+    # What the few groups that are alive can add to the spread of the batch is at most this much.
+    of_the_alive = 0.5 * (1 - share) * max(1.0, *map(abs, reward)) ** 2
+    if spread and fmean(spread) > 0.01 and fmean(spread) ** 2 > of_the_alive:
         seen += f" `reward_std` of {_n(fmean(spread))} is taken over the whole batch."
         cause = "Some prompts are always right and others never: the rewards differ between the groups, and within a group nothing does."
         mend = "Prompts of middling difficulty, a larger `num_generations`, a higher temperature, or a reward with more steps."

@@ -13,7 +13,15 @@ from grpo_lessons.runs import Run
 ROOT = Path(__file__).parents[1]
 # What people complain of, with a log for each: runs of our own (cut off, a tiny rate, abs), others made up in TRL's words.
 COMPLAINTS = json.loads((ROOT / "tests/data/complaints.json").read_text("utf-8"))
-HEALTHY = ["format_learns", "format_smollm2", "length_held", "length_smollm2", "math_learns", "math_smollm2"]
+HEALTHY = [
+    "format_learns",
+    "format_smollm2",
+    "length_held",
+    "length_smollm2",
+    "math_learns",
+    "math_smollm2",
+    "own_learns",
+]
 SICK = {
     "format_never_earned": "dead groups",
     "format_smollm2_zero": "dead groups",
@@ -28,6 +36,7 @@ SICK = {
     "math_smollm2_zero": "cut off",
     "math_too_easy": "dead groups",
     "math_too_hard": "dead groups",
+    "own_words": "dead groups",
 }
 
 
@@ -73,6 +82,13 @@ def test_a_healthy_run_is_called_healthy_however_it_is_pasted(name):
 def test_a_recorded_run_that_fails_is_told_why(name):
     first = diagnose(recorded(name))[0]
     assert first.name == SICK[name] and first.is_fault and any(character.isdigit() for character in first.seen)
+
+
+def test_what_is_never_earned_and_what_differs_between_prompts_only_are_two_causes():
+    assert "what is never earned" in diagnose(recorded("own_words"))[0].cause
+    assert "what is never earned" in diagnose(recorded("format_never_earned"))[0].cause
+    apart = [{"reward": 0.5, "reward_std": 0.48, "frac_reward_zero_std": 0.9}] * 9
+    assert "between the groups" in diagnose(Log(apart))[0].cause
 
 
 def test_the_words_are_those_of_the_exercise():
