@@ -19,7 +19,7 @@ class Verdict:
     """Whether a reward will teach this model on these prompts: a name, what was seen, and what to change.
 
     Args:
-        name: "it will teach", "it teaches slowly", "dead groups", "too easy" or "cut off".
+        name: "it will teach", "it can teach", "dead groups", "too easy" or "cut off".
         seen, mend: in words.
     """
 
@@ -121,7 +121,7 @@ def verdict(
     dead = [group for group in rewards_PG if is_dead(group)]
     at_top = fmean(fmean(each or 0.0 for each in group) > most - 1e-9 for group in dead) if dead and most > 0 else 0.0
     if mean > 0.5 and at_top >= 0.5:
-        name = "too easy" if alive < FEW * 2.5 else "it teaches slowly"
+        name = "too easy" if alive < FEW * 2.5 else "it can teach"
         return Verdict(
             name,
             f"Nearly every reply earns all there is (the mean is {mean:.2g}), and {teach}.",
@@ -140,7 +140,7 @@ def verdict(
             "Put an example into the prompt, pay for parts that do occur, ask easier questions, or begin with a few worked examples (SFT).",
         )
     return Verdict(
-        "it teaches slowly",
+        "it can teach",
         f"{teach[0].upper()}{teach[1:]}; the mean reward is {mean:.2g}.",
-        "Larger groups, an example in the prompt, or a reward with more steps would find more to compare.",
+        "Few at first, and more as it is earned more often. Larger groups, an example in the prompt, or a reward with more steps would find more to compare.",
     )

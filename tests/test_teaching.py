@@ -46,7 +46,7 @@ def test_a_size_that_cannot_be_is_refused(size):
     [
         (groups(0.3), 0.0, "it will teach"),
         (groups(0.85), 0.0, "it will teach"),
-        (groups(0.03), 0.0, "it teaches slowly"),
+        (groups(0.03), 0.0, "it can teach"),
         (groups(0.0), 0.0, "dead groups"),
         (groups(0.0), 0.8, "cut off"),
         (groups(0.3), 0.8, "it will teach"),
