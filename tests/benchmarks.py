@@ -831,7 +831,7 @@ def map_rows() -> None:
         page.evaluate(_GAPS)
         page.evaluate(_LISTEN, [".gl", sign])
         start.click()
-        began, status = time.perf_counter(), page.locator(".output-area .status")
+        began, status = time.perf_counter(), page.locator(".output-area .told")
         slider = page.locator("marimo-slider", has=page.get_by_text(label, exact=True)).get_by_role("slider")
         slider.focus()
         for moves in range(1, 1000):

@@ -223,9 +223,9 @@ class Map:
 
 def _status(live: Progress | None) -> str:
     if live is None:
-        return '<p class="status">A recording. Train sixteen to see them live, in this browser.</p>'
+        return '<p class="told">A recording. Train sixteen to see them live, in this browser.</p>'
     done, total = live.steps
     if live.state == "running":
-        return f'<div class="status">{cards.progress("Sixteen trainings", done, total, live.seconds)}</div>'
+        return f'<div class="told">{cards.progress("Sixteen trainings", done, total, live.seconds)}</div>'
     word = {"finished": "Finished", "stopped": "Stopped", "failed": "Ended with an error"}[live.state]
-    return f'<p class="status"><b>{word}: {done} steps of {total} in {live.seconds:.0f} s.</b></p>'
+    return f'<p class="told"><b>{word}: {done} steps of {total} in {live.seconds:.0f} s.</b></p>'
