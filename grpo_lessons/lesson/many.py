@@ -20,7 +20,7 @@ from grpo_lessons.lesson.words import failed, show, unseen
 from grpo_lessons.runs import Run
 from grpo_lessons.training import Plan, Settings, Watch, explain
 
-BETWEEN = 0.4  # seconds between two looks: each draws every curve anew
+BETWEEN = 0.8  # seconds between two looks: each draws every curve anew
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Progress:
 
 
 class Many:
-    """Trainings side by side. `publish` receives a `Progress` about twice a second, and the last one."""
+    """Trainings side by side. `publish` receives a `Progress` about once a second, and the last one."""
 
     def __init__(self, opened: Opened, engine: Beside | Across | None, publish: Callable[[Progress], None]):
         self.opened, self.engine, self.publish = opened, engine, publish
