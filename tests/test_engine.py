@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -53,8 +54,11 @@ def unsure(completions, **kwargs) -> list[float | None]:
     return [None if i % 3 == 0 or i < 4 else float(len(text) % 7) for i, text in enumerate(texts)]
 
 
-def one_step_of_trl(folder, rewards, steps=1, **changes) -> dict:
-    """A step of TRL on an adapter that has learnt something: the adapter as a file, what TRL saw, and what it made of it."""
+def one_step_of_trl(folder, rewards, steps=1, also=(), **changes) -> dict:
+    """A step of TRL on an adapter that has learnt something: the adapter as a file, what TRL saw, and what it made of it.
+
+    `also`: arguments of GRPOConfig that are no settings of the course.
+    """
     import torch
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model_state_dict
@@ -95,11 +99,11 @@ def one_step_of_trl(folder, rewards, steps=1, **changes) -> dict:
             control.should_training_stop = state.global_step == steps
 
         def on_log(self, args, state, control, logs=None, **kwargs):
-            if "reward" in logs:
+            if "loss" in logs:
                 after = {name: matrix.clone() for name, matrix in get_peft_model_state_dict(trainer.model).items()}
                 found["learnt"].append(found | seen | {"log": dict(logs), "after": after})
 
-    arguments = settings.grpo_arguments() | {"output_dir": str(folder / "trl")}
+    arguments = settings.grpo_arguments() | {"output_dir": str(folder / "trl")} | dict(also)
     trainer = Trainer(
         model=model,
         processing_class=tokenizer,
@@ -169,8 +173,62 @@ def test_a_step_is_that_of_trl(engine, tmp_path, case):
         if name not in ("step", "within_group_std", "completions/std_length"):  # the ledger's, not TRL's
             expected = None if log[name] is None else pytest.approx(log[name], rel=1e-3, abs=2e-5)
             assert value == expected, name
-    unlogged = {name for name in log if name.startswith("clip_ratio/")}  # 0 with one update for each batch
-    assert log.keys() - ours["metrics"].keys() == {"step_time", "epoch", *unlogged}
+    assert log.keys() - ours["metrics"].keys() == {"step_time", "epoch"}
+    assert set(ours["ratios"]) <= {1} and log["clip_ratio/region_mean"] == 0  # one update for each batch
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo"])
+def test_several_updates_from_the_same_replies_and_every_loss_are_those_of_trl(engine, tmp_path, loss_type, beta):
+    """Before each update the engine is given TRL's weights, so that the same sums are compared and not the path to them."""
+    from safetensors.torch import save_file
+
+    also, masked = {"loss_type": loss_type, "num_iterations": 3}, loss_type != "dapo"
+    changes = {"beta": beta, "mask_truncated_completions": masked, "max_completion_length": 24, "temperature": 0.8}
+    trl = one_step_of_trl(tmp_path, [tag_reward], steps=3, also=also, **changes)
+    settings, clipped = trl["settings"], []
+    engine.start(tmp_path / "before.safetensors", **vars(settings), **also)
+    given = [list(map(int, ids)) for ids in trl["learnt"][0]["ids"]]
+    engine.call("sample", prompts=trl["learnt"][0]["prompts"][:: settings.group_size], replies=given)
+    for i, step in enumerate(trl["learnt"]):
+        assert step["ids"] == trl["learnt"][0]["ids"]
+        ours = engine.call("learn", rewards={"tag_reward": step["tag_reward"]} if i == 0 else {})
+        assert apart(matrices(engine.call("save", of="gradient")), step["gradients"]) < 1e-3
+        assert step["log"].keys() - {"step_time", "epoch"} <= ours["metrics"].keys()
+        for name in step["log"].keys() - {"step_time", "epoch"}:
+            assert ours["metrics"][name] == pytest.approx(step["log"][name], rel=1e-3, abs=2e-5), name
+        assert ("reward" in ours["metrics"]) == (i == 0) == (set(ours["ratios"]) == {1})
+        clipped.append(ours["metrics"]["clip_ratio/region_mean"])
+        save_file(step["after"], tmp_path / "after.safetensors", {"r": "16", "alpha": "32"})
+        file = {"file": str(tmp_path / "after.safetensors")}
+        engine.evaluate("(file) => trainer.model.load(readSafetensors(file))", file)
+    assert clipped[0] == 0 and max(clipped) > 0.05
+    with pytest.raises(EngineError, match="call sample first"):
+        engine.call("learn")
+
+
+def test_what_an_update_does_to_each_token_is_what_the_model_then_says(engine):
+    replies = ["The sea is dark.", "The sea is wild and cold.", "A ship.", "The sea is dark and wild. The sea is cold."]
+    engine.start(batch_size=4, group_size=4, beta=0, learning_rate=3e-4)
+    prompts = ["Write about the sea."]
+    logs = """() => { const { replies, chances } = trainer.sampled;
+        return replies.map(({ ids, rows }) => ids.map((id, t) => Math.log(chances.row(rows[t])[id]))); }"""
+    for _ in range(2):  # the second upon the first
+        said = engine.call("sample", prompts=prompts, replies=replies)
+        assert said["texts"] == replies and not any(said["cut"])
+        before = engine.evaluate(logs)
+        pushed = engine.call("push", rewards={"long": [len(each) for each in replies]})
+        engine.call("sample", prompts=prompts, replies=replies)
+        after = engine.evaluate(logs)
+        assert [len(each) for each in pushed["tokens"]] == said["lengths"]
+        for i, tokens in enumerate(pushed["tokens"]):
+            assert "".join(text for (text, *_), *_ in tokens) == replies[i]
+            for t, ((text, was, now), *likeliest) in enumerate(tokens):
+                assert [math.log(was), math.log(now)] == pytest.approx([before[i][t], after[i][t]], abs=1e-5)
+                assert len(likeliest) == 5 and sum(now for _, _, now in likeliest) <= 1 + 1e-6
+                assert sorted(likeliest, key=lambda each: -each[1] - each[2]) == likeliest
+                assert any(each[0] == text for each in likeliest) or was + now <= sum(likeliest[-1][1:])
+    assert pushed["metrics"]["step"] == 2 and len(pushed["advantages"]) == 4
 
 
 @pytest.fixture(scope="module")

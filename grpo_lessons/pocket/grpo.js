@@ -12,7 +12,9 @@ const SETTINGS = {
   max_grad_norm: [0.3, 0, Infinity], temperature: [1, 1e-3, 100], beta: [0.1, 0, 100], max_completion_length: [48, 1, CONTEXT],
   mask_truncated_completions: [false, true], lora_rank: [16, 1, 128], seed: [0, 0, 2 ** 32], reward_weights: [null],
   scale_rewards: ["group", "batch", "none"], multi_objective_aggregation: ["sum_then_normalize", "normalize_then_sum"],
+  loss_type: ["dapo", "grpo", "dr_grpo"], num_iterations: [1, 1, 1e6], // as in GRPOConfig, as is what follows
 };
+const CLIP = 0.2; // epsilon: how far from 1 a ratio may go before its token is pushed no further that way
 
 /** The settings with defaults for the others, if they can be trained with; Python's `Settings.problem` says more. */
 function checked(given) {
@@ -77,21 +79,17 @@ export class Trainer {
   constructor(kernels, weights, tokenizer, settings = {}, adapter = null) {
     const file = adapter && readSafetensors(adapter), own = file && { lora_rank: Number(file.about.r) };
     this.settings = checked({ ...JSON.parse(file?.about.settings ?? "{}"), ...settings, ...own });
-    this.tokenizer = tokenizer;
-    this.random = dice(this.settings.seed);
-    this.memory = new Memory(kernels);
+    Object.assign(this, { tokenizer, random: dice(this.settings.seed), memory: new Memory(kernels), step: 0, tokensSeen: 0 });
     this.model = new Model(this.memory, weights, this.settings.lora_rank, this.random);
     if (file) this.model.load(file);
     this.isFresh = !file; // nothing has been learnt: the model is its own reference
     [this.m, this.v] = [0, 0].map(() => new Float32Array(this.model.values.columns)); // of Adam
-    this.step = 0;
-    this.tokensSeen = 0;
     this.kept = this.memory.used; // what lies behind is of one batch
   }
 
   /** `group` replies to each prompt: { replies: [{ ids, rows }, …], and all that was computed on the way }.
    *
-   * This is the forward pass that is learnt from: with one update for each batch the weights are the same. `rows[t]` of a
+   * This is the forward pass that is learnt from: up to the first update from it the weights are the same. `rows[t]` of a
    * reply is the row of `chances` that its token t was drawn from. `given`: the ids of replies that are not to be drawn.
    */
   rollout(prompts, { group = 1, most, temperature, random, base = false, given = null, tell = null }) {
@@ -122,15 +120,25 @@ export class Trainer {
     return { replies, batch, first, rooms, chances, entropies };
   }
 
-  /** A step's replies, group by group, see `told`. `prompts`: texts or conversations, one for each group. */
+  /** The forward pass of the same rows anew, with the weights as they are now, or as they were at first. */
+  read({ batch, first, rooms, chances, entropies }, base = false) {
+    const { model, settings } = this, rows = (tensor) => tensor.slice(0, batch.size - first);
+    model.forward(batch, 0, batch.size, rooms, base);
+    model.chances(first, batch.size, rooms.at(-1), settings.temperature, rows(chances), rows(entropies));
+  }
+
+  /** A step's replies, group by group, see `told`. `prompts`: texts or conversations, one for each group.
+   *
+   * `given`: the replies, as texts or ids, that are not to be drawn; a text ends with the end token.
+   */
   sample(prompts, given = null) {
     const { batch_size, group_size: group, max_completion_length: most, temperature } = this.settings;
-    if (prompts.length * group !== batch_size || (given && given.length !== batch_size)) {
-      const expected = `expected ${batch_size / group}, for ${batch_size} replies in groups of ${group}`;
-      throw new RangeError(`${prompts.length} prompts: ${expected}`);
-    }
-    const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt));
-    this.sampled = { asked, ...this.rollout(asked, { group, most, temperature, random: this.random, given }) };
+    const isWrong = prompts.length * group !== batch_size || (given && given.length !== batch_size);
+    const expected = `expected ${batch_size / group}, for ${batch_size} replies in groups of ${group}`;
+    if (isWrong) throw new RangeError(`${prompts.length} prompts: ${expected}`);
+    const asked = prompts.map((prompt) => this.tokenizer.prompt(prompt)), { tokenizer, random } = this;
+    const read = (reply) => (typeof reply === "string" ? [...tokenizer.encode(reply), tokenizer.end] : reply);
+    this.sampled = { asked, ...this.rollout(asked, { group, most, temperature, random, given: given?.map(read) }), updates: 0 };
     return this.told(this.sampled.replies);
   }
 
@@ -155,47 +163,86 @@ export class Trainer {
   isCut(ids) { return ids.at(-1) !== this.tokenizer.end; }
 
   /**
-   * One update from the replies of `sample`.
+   * One update from the replies of `sample`; `num_iterations` of them may follow each other, the later ones without rewards.
    * @param {object} rewards { name: [one for each reply; null: no say], … }
-   * @returns {{ metrics: object, advantages: number[] }} the metrics under the names of TRL's log
+   * @returns {{ metrics: object, advantages: number[], ratios: number[] }} the metrics under the names of TRL's log; how many
+   *   times as likely as when it was sampled each token was at the beginning of this update
    */
-  learn(rewards) {
-    if (!this.sampled) throw new Error("nothing was sampled: call sample first");
-    const { settings, model, memory, sampled } = this, { replies, batch, first, rooms, chances, entropies } = sampled;
-    const judged = mapped(rewards, (said, name) => asScores(name, said, replies.length));
-    const compared = compare(Object.values(judged), settings), { vocabulary } = model.sizes, { beta, temperature } = settings;
-    this.sampled = null; // its chances become gradients
+  learn(rewards = {}) {
+    const { settings, model, memory, sampled } = this, { beta, temperature } = settings;
+    if (!sampled) throw new Error("nothing was sampled: call sample first");
+    const { replies, batch, first, rooms, chances, entropies } = sampled, { vocabulary } = model.sizes;
+    const judged = sampled.judged ?? mapped(rewards, (said, name) => asScores(name, said, replies.length));
+    const compared = sampled.compared ?? compare(Object.values(judged), settings);
+    Object.assign(sampled, { judged, compared, updates: sampled.updates + 1 });
+    if (sampled.updates === settings.num_iterations) this.sampled = null;
+    if (sampled.updates > 1) this.read(sampled); // its chances have become gradients
 
-    const learnt = replies.map(({ ids }) => !(settings.mask_truncated_completions && this.isCut(ids)));
-    const tokens = replies.flatMap(({ ids, rows }, i) => (learnt[i] ? ids : []).map((id, t) => (
-      { row: rows[t], at: rows[t] * vocabulary + id, advantage: compared.advantages[i] })));
+    const learnt = replies.map(({ ids }) => (settings.mask_truncated_completions && this.isCut(ids) ? [] : ids));
+    const count = Math.max(1, sum(learnt.map((ids) => ids.length)));
+    const share = { dapo: () => 1 / count, grpo: (ids) => 1 / (replies.length * ids.length),
+      dr_grpo: () => 1 / (replies.length * settings.max_completion_length) }[settings.loss_type];
+    const tokens = learnt.flatMap((ids, reply) => ids.map((id, t) => {
+      const row = replies[reply].rows[t];
+      return { reply, row, at: row * vocabulary + id, advantage: compared.advantages[reply], share: share(ids) };
+    }));
     const logs = ({ data }) => tokens.map(({ at }) => Math.log(data[at]));
-    const [d] = model.rooms(batch, 1), own = logs(chances);
-    let reference = own;
-    if (beta && !this.isFresh) { // one layer's room serves all of them: nothing of this pass is kept
-      model.forward(batch, 0, batch.size, Array(rooms.length).fill(d), true);
+    const own = logs(chances), d = (sampled.d ??= model.rooms(batch, 1)[0]);
+    if (beta && !this.isFresh && !sampled.reference) { // one layer's room serves all of them: nothing of this pass is kept
       const [before, unread] = [vocabulary, 1].map((columns) => memory.tensor(batch.size - first, columns));
-      model.chances(first, batch.size, d, temperature, before, unread);
-      reference = logs(before);
+      this.read({ ...sampled, rooms: Array(rooms.length).fill(d), chances: before, entropies: unread }, true);
+      sampled.reference = logs(before);
     }
+    const old = (sampled.old ??= own), reference = (sampled.reference ??= own), { data: undecided } = entropies;
 
-    // The loss of a token is ratio · (beta · k3 - advantage), where the ratio is 1 but has a slope: that is TRL's
-    // use_bias_correction_kl. Along the token's log p the slope is beta · (log p - log p of the reference) - advantage,
-    // and along the logits of its row that of log p is 1 at the token minus every token's chance.
-    const count = Math.max(1, tokens.length), average = (each) => sum(tokens.map(each)) / count;
-    const slopes = tokens.map(({ advantage }, i) => (beta * (own[i] - reference[i]) - advantage) / count / temperature);
-    const kl = average((_, i) => Math.exp(reference[i] - own[i]) - (reference[i] - own[i]) - 1), spreads = entropies.data;
-    const loss = beta * kl - average(({ advantage }) => advantage), entropy = average(({ row }) => spreads[row]);
+    // The loss of a token is ratio · beta · k3 - min(ratio · advantage, clipped ratio · advantage), the former with TRL's
+    // use_bias_correction_kl. Along the token's log p its slope is ratio · (beta · (log p - log p of the reference) -
+    // advantage), without the advantage where it is clipped; along the logits of its row that of log p is 1 at the token
+    // minus every token's chance.
+    const terms = tokens.map(({ reply, row, advantage, share }, i) => {
+      const ratio = Math.exp(own[i] - old[i]), gap = reference[i] - own[i], kl = ratio * (Math.exp(gap) - gap - 1);
+      const low = ratio < 1 - CLIP && advantage < 0, high = ratio > 1 + CLIP && advantage > 0;
+      const loss = share * (beta * kl - (low ? 1 - CLIP : high ? 1 + CLIP : ratio) * advantage);
+      const slope = (share * ratio * (-beta * gap - (low || high ? 0 : advantage))) / temperature;
+      return { reply, ratio, kl, low, high, loss, slope, entropy: undecided[row] };
+    });
 
     const dlogits = chances.slice(0, batch.size - first), { data } = dlogits, pulls = new Float32Array(dlogits.rows);
-    tokens.forEach(({ row }, i) => (pulls[row] -= slopes[i]));
-    pulls.forEach((pull, row) => {
-      for (let i = row * vocabulary; i < (row + 1) * vocabulary; i++) data[i] *= pull;
-    });
-    tokens.forEach(({ at }, i) => (data[at] += slopes[i]));
+    tokens.forEach(({ row }, i) => (pulls[row] -= terms[i].slope));
+    pulls.forEach((pull, row) => { for (let i = row * vocabulary; i < (row + 1) * vocabulary; i++) data[i] *= pull; });
+    tokens.forEach(({ at }, i) => (data[at] += terms[i].slope));
     model.backward(batch, first, rooms, dlogits, d);
-    const metrics = { ...this.update(), loss, ...(beta && { kl }), entropy, ...this.measured(sampled, compared, judged) };
-    return { metrics: mapped(metrics, (each) => (Number.isNaN(each) ? null : each)), advantages: compared.advantages };
+
+    const total = (name) => sum(terms.map((each) => each[name])), average = (name) => total(name) / count;
+    const clipped = (name, i) => terms.filter((each) => each[name] && each.reply === i).length / learnt[i].length;
+    const inOrder = (name) => known(learnt.map((_, i) => clipped(name, i))).sort((a, b) => a - b);
+    const metrics = {
+      ...this.update(), loss: total("loss"), ...(beta && { kl: average("kl") }), entropy: average("entropy"),
+      "clip_ratio/low_mean": average("low"), "clip_ratio/low_min": inOrder("low")[0] ?? NaN,
+      "clip_ratio/high_mean": average("high"), "clip_ratio/high_max": inOrder("high").at(-1) ?? NaN,
+      "clip_ratio/region_mean": average("low") + average("high"), ...(sampled.updates === 1 && this.measured(sampled)),
+    };
+    const ratios = terms.map(({ ratio }) => ratio), { advantages } = compared;
+    return { metrics: mapped(metrics, (each) => (Number.isNaN(each) ? null : each)), advantages, ratios };
+  }
+
+  /**
+   * An update of `learn`, and what it did to each token of each reply.
+   * @returns {object} besides what `learn` gives, `tokens[reply][place]`: [[text, chance before, chance after], …] of the
+   *   token that stands there, then of the five that are likeliest there
+   */
+  push(rewards) {
+    const { sampled, tokenizer } = this, all = [...tokenizer.pieces.keys()];
+    if (sampled?.updates) this.read(sampled);
+    const before = sampled?.chances.data.slice(), learnt = this.learn(rewards);
+    this.read(sampled);
+    const after = sampled.chances.data;
+    const tokens = sampled.replies.map(({ ids, rows }) => ids.map((id, t) => {
+      const chances = (id) => [before, after].map((each) => each[rows[t] * all.length + id]);
+      const likeliest = all.map((id) => [id, sum(chances(id))]).sort((a, b) => b[1] - a[1]).slice(0, 5);
+      return [id, ...likeliest.map(([id]) => id)].map((each) => [tokenizer.decode([each]), ...chances(each)]);
+    }));
+    return { ...learnt, tokens };
   }
 
   /** AdamW without decay, after the gradient has been clipped to its greatest norm, at a rate that falls to 0. */
@@ -218,7 +265,7 @@ export class Trainer {
   }
 
   /** What TRL logs of a step's replies and rewards, and the course besides. */
-  measured({ asked, replies }, { totals, spreads }, judged) {
+  measured({ asked, replies, judged, compared: { totals, spreads } }) {
     const { group_size } = this.settings, lengths = replies.map(({ ids }) => ids.length);
     const ended = lengths.filter((_, i) => !this.isCut(replies[i].ids)), unscored = totals.filter(Number.isNaN).length;
     this.tokensSeen += sum(lengths) + group_size * sum(asked.map((ids) => ids.length));
@@ -229,14 +276,10 @@ export class Trainer {
       all[`completions/max_${name}`] = Math.max(...some);
     }
     for (const [name, scores] of Object.entries(judged)) {
-      all[`rewards/${name}/mean`] = mean(scores);
-      all[`rewards/${name}/std`] = spread(scores);
+      Object.assign(all, { [`rewards/${name}/mean`]: mean(scores), [`rewards/${name}/std`]: spread(scores) });
     }
     return {
-      ...all,
-      "completions/std_length": spread(lengths),
-      reward: mean(totals),
-      reward_std: spread(totals),
+      ...all, "completions/std_length": spread(lengths), reward: mean(totals), reward_std: spread(totals),
       frac_reward_zero_std: mean(spreads.map((each) => (each <= 1e-8 ? 1 : 0))),
       within_group_std: orZero(mean(inGroups(totals, group_size).map(spread))),
       ...(unscored && { unscored }),

@@ -19,9 +19,8 @@ const PREFIX = "base_model.model."; // of PEFT's names
 export class Batch {
   constructor(memory, prompts, group, most) {
     const lengths = prompts.map((ids) => ids.length), longest = Math.max(...lengths);
-    if (longest + most > CONTEXT + 1) { // a reply's last token is not read
-      throw new RangeError(`a prompt of ${longest} tokens and a reply of ${most}: expected at most ${CONTEXT} in all`);
-    }
+    const isTooLong = longest + most > CONTEXT + 1; // a reply's last token is not read
+    if (isTooLong) throw new RangeError(`a prompt of ${longest} tokens and a reply of ${most}: expected at most ${CONTEXT} in all`);
     this.span = (longest + most + 3) & ~3; // kernels take four at once
     this.capacity = sum(lengths) + prompts.length * group * (most - 1);
     [this.positions, this.starts] = [0, 0].map(() => memory.tensor(1, this.capacity));
@@ -29,9 +28,7 @@ export class Batch {
     this.lengths = Array(prompts.length * group).fill(0); // of the sequences, so far
     this.ids = []; // of the rows
     for (let left = longest; left > 0; left--) {
-      prompts.forEach((ids, p) => {
-        if (left <= ids.length) this.add(p * group, ids.at(-left), group);
-      });
+      prompts.forEach((ids, p) => left <= ids.length && this.add(p * group, ids.at(-left), group));
     }
   }
 
@@ -63,13 +60,11 @@ function activations(memory, { capacity, span }, { width, inner, heads }) {
 class Linear {
   constructor(model, name) {
     const { memory, rank } = model, base = model.weight(name), { rows: outputs, columns: inputs } = base;
-    Object.assign(this, { name, base, baseT: transposed(base) });
-    this.A = model.parameter(rank, inputs);
-    this.B = model.parameter(outputs, rank);
-    this.merged = memory.tensor(outputs, inputs);
-    this.mergedT = memory.tensor(inputs, outputs); // as the forward pass wants it
-    this.scaledAT = memory.tensor(inputs, rank);
-    this.scaledB = memory.tensor(outputs, rank);
+    Object.assign(this, {
+      name, base, baseT: transposed(base), A: model.parameter(rank, inputs), B: model.parameter(outputs, rank),
+      merged: memory.tensor(outputs, inputs), mergedT: memory.tensor(inputs, outputs), // as the forward pass wants it
+      scaledAT: memory.tensor(inputs, rank), scaledB: memory.tensor(outputs, rank),
+    });
   }
 
   /** Once after every change of A and B. */
@@ -158,8 +153,7 @@ class Layer {
   constructor(model, i) {
     const name = (end) => `model.layers.${i}.${end}`, linear = (end) => new Linear(model, name(end));
     this.angles = model.angles;
-    this.norm = model.weight(name("input_layernorm"));
-    this.norm2 = model.weight(name("post_attention_layernorm"));
+    [this.norm, this.norm2] = ["input", "post_attention"].map((each) => model.weight(name(`${each}_layernorm`)));
     this.qkv = ["q", "k", "v"].map((each) => linear(`self_attn.${each}_proj`));
     this.out = linear("self_attn.o_proj");
     this.gates = ["gate", "up"].map((each) => linear(`mlp.${each}_proj`));
@@ -203,15 +197,11 @@ export class Model {
    * @param {() => number} random where A is drawn from; B is 0, so that the adapter changes nothing at first
    */
   constructor(memory, weights, rank, random) {
-    this.memory = memory;
-    this.rank = rank;
-    this.alpha = 2 * rank;
-    this.tensors = readSafetensors(weights).tensors;
+    Object.assign(this, { memory, rank, alpha: 2 * rank, taken: 0, tensors: readSafetensors(weights).tensors });
     const adapted = Object.entries(this.tensors).filter(([name]) => name.endsWith("_proj.weight"));
     const numbers = sum(adapted.map(([, { shape: [outputs, inputs] }]) => rank * (outputs + inputs)));
     [this.values, this.gradients] = [0, 0].map(() => memory.tensor(1, numbers));
     for (const { data } of [this.values, this.gradients]) data.fill(0);
-    this.taken = 0;
     this.angles = memory.tensor(CONTEXT, HEAD); // cosines, then sines
     this.angles.data.forEach((_, i, all) => {
       const j = i % (HEAD / 2), angle = Math.floor(i / HEAD) * THETA ** ((-2 * j) / HEAD);
@@ -225,9 +215,7 @@ export class Model {
     delete this.tensors;
     const { rows: vocabulary, columns: width } = this.embedding, inner = this.layers[0].down.base.columns;
     this.sizes = { vocabulary, width, inner, heads: width / HEAD };
-    for (const { A: { value } } of this.linears) {
-      value.data.set(value.data.map(() => (2 * random() - 1) / Math.sqrt(value.columns)));
-    }
+    for (const { A: { value: a } } of this.linears) a.data.set(a.data.map(() => (2 * random() - 1) / Math.sqrt(a.columns)));
     this.merge();
   }
 
@@ -264,10 +252,8 @@ export class Model {
   load({ tensors, about }) {
     for (const [name, matrix] of this.matrices()) {
       const { shape = [], data = [] } = tensors[name] ?? tensors[name.replace(PREFIX, "")] ?? {};
-      const wanted = [matrix.rows, matrix.columns];
-      if (`${shape}` !== `${wanted}` || !data.every(Number.isFinite)) {
-        throw new RangeError(`${name} is [${shape}]: expected [${wanted}], of finite numbers`);
-      }
+      const wanted = [matrix.rows, matrix.columns], isRight = `${shape}` === `${wanted}` && data.every(Number.isFinite);
+      if (!isRight) throw new RangeError(`${name} is [${shape}]: expected [${wanted}], of finite numbers`);
       matrix.data.set(data);
     }
     if (!(about.alpha > 0)) throw new RangeError(`the adapter's alpha is ${about.alpha}: expected a number in its metadata`);

@@ -10,9 +10,8 @@ export class Memory {
    * Throws an Error named "NoSIMD" where the browser cannot run them.
    */
   constructor(kernels, most = 1 << 30) {
-    if (typeof WebAssembly !== "object" || !WebAssembly.validate(kernels)) {
-      throw Object.assign(new Error("this browser has no WebAssembly SIMD"), { name: "NoSIMD" });
-    }
+    const isAble = typeof WebAssembly === "object" && WebAssembly.validate(kernels);
+    if (!isAble) throw Object.assign(new Error("this browser has no WebAssembly SIMD"), { name: "NoSIMD" });
     this.kernels = new WebAssembly.Instance(new WebAssembly.Module(kernels)).exports;
     this.most = most;
     this.used = (this.kernels.FREE.value + 15) & ~15; // bytes; set back, it gives back what was made since
@@ -24,9 +23,8 @@ export class Memory {
   /** A new tensor; whatever was there before is still in it. Throws a RangeError when there is no memory left. */
   tensor(rows, columns) {
     const at = this.used, used = at + Math.ceil((rows * columns) / 4) * 16; // kernels read four numbers at once
-    if (!Number.isSafeInteger(rows * columns) || used > this.most) {
-      throw new RangeError(`this needs more than ${this.most >> 20} MB of memory: choose fewer or shorter replies`);
-    }
+    const isTooMuch = !Number.isSafeInteger(rows * columns) || used > this.most;
+    if (isTooMuch) throw new RangeError(`this needs more than ${this.most >> 20} MB of memory: choose fewer or shorter replies`);
     const missing = Math.ceil((used - this.bytes) / 65536);
     if (missing > 0) this.kernels.memory.grow(missing); // detaches all views: hence they are made when they are needed
     this.used = used;
@@ -87,8 +85,6 @@ export const sum = (numbers) => numbers.reduce((total, each) => total + each, 0)
 
 /** That tensors have the rows and columns that a kernel takes them to have. */
 export function expect(rows, columns, ...tensors) {
-  for (const each of tensors) {
-    const shape = `[${each.rows}, ${each.columns}]`;
-    if (shape !== `[${rows}, ${columns}]`) throw new RangeError(`${shape}: expected [${rows}, ${columns}]`);
-  }
+  const wrong = tensors.find((each) => each.rows !== rows || each.columns !== columns);
+  if (wrong) throw new RangeError(`[${wrong.rows}, ${wrong.columns}]: expected [${rows}, ${columns}]`);
 }

@@ -26,9 +26,8 @@ export class Tokenizer {
 
   /** The ids of a text; a special token in it is read as the characters it is written with. */
   encode(text) {
-    return Array.from(text.matchAll(WORDS), ([word]) => this.#merge(Array.from(UTF8.encode(word), (byte) => CHARACTERS[byte])))
-      .flat()
-      .map((piece) => this.vocabulary.get(piece));
+    const written = (word) => Array.from(UTF8.encode(word), (byte) => CHARACTERS[byte]);
+    return [...text.matchAll(WORDS)].flatMap(([word]) => this.#merge(written(word)).map((piece) => this.vocabulary.get(piece)));
   }
 
   /** The pair that was learnt first is merged wherever it stands, until none is left. */

@@ -15,6 +15,7 @@ const CALLS = {
   },
   sample: ({ prompts, replies }) => trainer.sample(prompts, replies),
   learn: ({ rewards }) => trainer.learn(rewards),
+  push: ({ rewards }) => trainer.push(rewards),
   generate: ({ prompts, ...choices }, tell) => trainer.generate(prompts, { ...choices, tell: choices.isWatched && tell }),
   save: ({ about, of }) => trainer.model.save(about, of),
   bytes: () => trainer.memory.bytes,
