@@ -7,6 +7,8 @@ SHADES = {  # on a light page, on a dark one
     "dead": ("#5f6570", "#a3a9b3"),
     "held-out": ("#6a4cc7", "#ab97f0"),
     "policy": ("#1f68aa", "#6aaeea"),
+    "more": ("#1259a8", "#5aa9ff"),  # what an update did to a token: two colours that everybody tells apart
+    "less": ("#a34b00", "#f08c3c"),
 }
 
 # What a style, or a fill in SVG, says: the page's shade where `STYLE` is on the page, else the one for light pages.

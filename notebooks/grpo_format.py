@@ -68,9 +68,8 @@ def _(opened, station):
 
 
 @app.cell(hide_code=True)
-def _(QUESTION, REPLIES, opened):
-    _group = scored(REPLIES["think / answer"][:4], format_reward)
-    _picture = cards.loop_picture(QUESTION["think / answer"], _group, THINK, update=opened.numbers("updates")["format"])
+def _(opened, pushed):
+    _picture = cards.loop_picture(pushed.prompt, pushed.group, THINK, update=opened.numbers("updates")["format"])
     lesson.show(
         f"""
     ## 1 · The loop in one picture
@@ -181,6 +180,13 @@ def _(all_zero, scale, successes):
     """,
         ),
     )
+    return
+
+
+@app.cell(hide_code=True)
+async def _(once, opened, pushed):
+    _words = "Advantages belong to replies, and an update moves tokens. Here are the four of station 1: the first two think alike, and one of them is paid. **Which tokens will move, and which way?**"
+    await pushed.show(opened, once, _words)
     return
 
 
@@ -499,13 +505,14 @@ def _(get_drawing, station):
 
 
 @app.cell(hide_code=True)
-def _():
+def _(station):
+    get_minimal, minimal = station.aside(lambda bar: minimal_example(pocket.PATH, [bar]), "Run all of it")
     mo.md("""
     ## 12 · The whole thing in four steps
 
     All of the above in plain TRL, without our library: prompts, a reward, a configuration, a trainer. It runs as it stands.
     """)
-    return
+    return get_minimal, minimal
 
 
 @app.function
@@ -691,7 +698,9 @@ def _():
         "<think></think><answer>95</answer>": "an empty thought",
         "<think>a</think><answer>1</answer><think>b</think><answer>95</answer>": "every tag twice",
     }
-    return BROKEN, QUESTION, REPLIES
+    pushed = lesson.Pushed(QUESTION["think / answer"], scored(REPLIES["think / answer"][:4], format_reward))
+    once = pushed.button()
+    return BROKEN, QUESTION, REPLIES, once, pushed
 
 
 @app.function(hide_code=True)
@@ -751,12 +760,6 @@ def _():
     load, keeping = ask.button(), station.keep_menu()
     many = station.map(plan, MAPS, opened.numbers("format_maps"))
     return ask, keeping, load, many, opened, station
-
-
-@app.cell(hide_code=True)
-def _(station):
-    get_minimal, minimal = station.aside(lambda bar: minimal_example(pocket.PATH, [bar]), "Run all of it")
-    return get_minimal, minimal
 
 
 @app.cell(hide_code=True)

@@ -89,11 +89,9 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(GROUP, PROMPT, opened, stage):
+def _(opened, pushed, stage):
     lesson.show(
-        cards.loop_picture(
-            PROMPT, GROUP(LengthReward(20)), stage=stage.value, update=opened.numbers("updates")["length"]
-        ),
+        cards.loop_picture(pushed.prompt, pushed.group, stage=stage.value, update=opened.numbers("updates")["length"]),
         f"""
     The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference to the group's mean, divided by the spread of the group (station 4). No text hit the target, and still there is one to learn from: nearer than the others is enough. The update then changes the model's weights so that each token of a text becomes a little more or less likely. The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003). The next group is sampled from a model that is a little different.
 
@@ -151,22 +149,15 @@ def _(TEXTS, counted, equal):
 
 
 @app.cell(hide_code=True)
-def _(own):
+def _(PROMPT, opened, own, place, temperature):
     _tokens = pocket.tokens(own.value[:300])
-    lesson.show(
-        own,
-        cards.measured([cards.marked_tokens(_tokens)], [f"{len(own.value)} characters, {len(_tokens)} tokens"]),
-        "**How does it choose the next token?** It has a chance for each of its 600 kinds of token, and throws dice. **Go through a sentence. Where does it know what comes next? Where would two texts part?**",
-    )
-    return
-
-
-@app.cell(hide_code=True)
-def _(PROMPT, opened, place, temperature):
     _at = opened.numbers("next_token")["places"][place.value]
     _chances = chances(_at["logits"], temperature.value)
     _entropy = -sum(_p * math.log(_p) for _p in _chances if _p > 0)
     lesson.show(
+        own,
+        cards.measured([cards.marked_tokens(_tokens)], [f"{len(own.value)} characters, {len(_tokens)} tokens"]),
+        "**How does it choose the next token?** It has a chance for each of its 600 kinds of token, and throws dice. **Go through a sentence. Where does it know what comes next? Where would two texts part?**",
         lesson.row(place, temperature),
         f"*{PROMPT}* → **{_at['so_far'] or '…'}**",
         cards.chances(_at["tokens"], _chances),
@@ -251,6 +242,13 @@ def _(hair, scale):
     (From [DeepSeekMath](https://arxiv.org/abs/2402.03300), 4.1.2; the standard deviation is the one with $G-1$, as in TRL. [Dr. GRPO](https://arxiv.org/abs/2503.20783) leaves it out, because dividing favours prompts that are nearly always right or nearly always wrong.)
     """,
     )
+    return
+
+
+@app.cell(hide_code=True)
+async def _(once, opened, pushed):
+    _words = "Advantages belong to texts, and an update moves tokens. Here are our four: only one of them is better than the mean, and another one begins as it does. **Which tokens will move, and which way?**"
+    await pushed.show(opened, once, _words)
     return
 
 
@@ -695,7 +693,9 @@ def _():
         shown = CURVES | {"length": length}
         return [shown[name] for name in ("reward", "length", "words", "entropy", "cut off", "dead", "kl")]
 
-    return GROUP, PROMPT, TEXTS, target_of, watch
+    pushed = lesson.Pushed(PROMPT, GROUP(LengthReward(20)))
+    once = pushed.button()
+    return GROUP, PROMPT, TEXTS, once, pushed, target_of, watch
 
 
 @app.function(hide_code=True)

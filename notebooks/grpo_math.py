@@ -35,12 +35,8 @@ with app.setup(hide_code=True):
 
     THINK = ("think", "answer")
     GRADERS = ("equal as text", "math-verify", "ours")
-    DIFFICULTIES = {
-        "two numbers": {"terms": 2},
-        "three numbers": {},
-        "four numbers": {"terms": 4},
-        "three numbers of three digits": {"digits": 3},
-    }
+    DIFFICULTIES = {"two numbers": {"terms": 2}, "three numbers": {}, "four numbers": {"terms": 4}}
+    DIFFICULTIES["three numbers of three digits"] = {"digits": 3}
     FAILURES = ("too hard: four numbers", "too easy: any number will do", "too generous: 20 off is fine")
     REWARD, _, DEAD, TOKENS, ENTROPY, KL = CURVES
     RIGHT = Curve("judges/answer_reward/mean", "right answers", "reward", (0, 1), held_out="answer_reward")
@@ -77,9 +73,9 @@ def _(opened, station):
 
 
 @app.cell(hide_code=True)
-def _(GOLD, QUESTION, REPLIES, opened):
-    _group = scored(REPLIES[:4], answer_reward, answer=[GOLD] * 4)
-    _picture = cards.loop_picture(QUESTION, _group, THINK, update=opened.numbers("updates")["math"])
+async def _(once, opened, pushed):
+    _words = "One update from these four, and only their answers were looked at: **which tokens will move, and which way? Those of the thoughts, for which nobody pays, too?**"
+    _picture = cards.loop_picture(pushed.prompt, pushed.group, THINK, update=opened.numbers("updates")["math"])
     lesson.show(
         f"""
     ## 1 · The loop in one picture
@@ -88,6 +84,7 @@ def _(GOLD, QUESTION, REPLIES, opened):
     Here the reward is **verifiable**: a program checks the answer, so no human and no second model has to judge. **Two of these four replies are right. What else tells them apart?**
     """,
         lesson.fold("The loop, with four replies", _picture),
+        await pushed.show(opened, once, _words),
         "Keep that in mind. First, the check itself: it sounds simple, and is where most such runs go wrong.",
     )
     return
@@ -566,9 +563,8 @@ def _(get_drawing, station):
 
 @app.cell(hide_code=True)
 def _():
-    attempt = mo.ui.text_area(
-        value="I would rather not say.", rows=3, debounce=400, max_length=2000, full_width=True, label="Your reply"
-    )
+    _text = "I would rather not say."
+    attempt = mo.ui.text_area(_text, rows=3, debounce=400, max_length=2000, full_width=True, label="Your reply")
     generous = mo.ui.slider(0, 30, value=10, show_value=True, label="tolerance of the third grader")
     lesson.show(
         """
@@ -709,7 +705,9 @@ def _():
     _four = [f"{_sum}The answer is 95.", "The answer is 85.", f"{_sum}<answer>95</answer>", "<answer>105</answer>"]
     REPLIES = [*_four, "97", "12 + 45 + 38 = 93", "#### 90", "<think></think><answer>118</answer>"]
     PLACES = lesson.table("places")  # where an answer may stand, and why
-    return GOLD, PLACES, QUESTION, REPLIES
+    pushed = lesson.Pushed(QUESTION, scored(_four, answer_reward, answer=[GOLD] * 4))
+    once = pushed.button()
+    return GOLD, PLACES, QUESTION, REPLIES, once, pushed
 
 
 @app.function(hide_code=True)

@@ -69,11 +69,12 @@ ADAPTERS = tuple(
 )
 
 
-def one_update(prompt: str, group: Sequence[Completion], settings: Settings) -> list[float]:
-    """How many times as likely the pocket model finds each completion of a group after one update from it.
+def one_update(prompt: str, group: Sequence[Completion], settings: Settings, likeliest: int = 5) -> list[list[list]]:
+    """What one update from a group does to each token of each completion: [reply][place] of [[text, chance, chance after], …].
 
-    The loss is that of TRL before anything is clipped, the mean over all tokens of minus the advantage times log p
-    (DAPO, equation 8, with a ratio of 1); adapter, optimizer and learning rate are those of the settings.
+    The first is the token that stands there, the others are those that are likeliest there. The loss is that of TRL before
+    anything is clipped, the mean over all tokens of minus the advantage times log p (DAPO, equation 8, with a ratio of 1);
+    adapter, optimizer and learning rate are those of the settings. It is what `push` of the page's engine does.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -88,20 +89,36 @@ def one_update(prompt: str, group: Sequence[Completion], settings: Settings) -> 
     ]
     replies = [tokenizer(each.text)["input_ids"] + [tokenizer.eos_token_id] for each in group]
 
-    def log_p() -> list:
+    def chances() -> list:
         ids = [torch.tensor([asked + reply]) for reply in replies]
-        scores = [model(each).logits[0, len(asked) - 1 : -1].log_softmax(-1) for each in ids]
-        return [each.gather(1, torch.tensor(reply)[:, None]).sum() for each, reply in zip(scores, replies, strict=True)]
+        return [model(each).logits[0, len(asked) - 1 : -1].softmax(-1) for each in ids]
+
+    def log_p(shares, reply):
+        return shares.gather(1, torch.tensor(reply)[:, None]).log().sum()
 
     optimizer = torch.optim.AdamW((w for w in model.parameters() if w.requires_grad), settings.learning_rate)
-    before = log_p()
-    loss = -sum(each.advantage * p for each, p in zip(group, before, strict=True)) / sum(map(len, replies))
-    loss.backward()
+    before = chances()
+    pushes = [each.advantage * log_p(shares, ids) for each, shares, ids in zip(group, before, replies, strict=True)]
+    (-sum(pushes) / sum(map(len, replies))).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
     optimizer.step()
     with torch.no_grad():
-        after = log_p()
-    return [round(math.exp(float(now) - float(then)), 3) for now, then in zip(after, before, strict=True)]
+        after = chances()
+
+    def told(then, now, id) -> list[list]:
+        named = [id, *(then + now).topk(likeliest).indices.tolist()]
+        chances = ((float(f"{each[i]:.6g}") for each in (then, now)) for i in named)
+        return [
+            [tokenizer.decode([i], skip_special_tokens=True), *pair] for i, pair in zip(named, chances, strict=True)
+        ]
+
+    places = [[*zip(*each, strict=True)] for each in zip(before, after, replies, strict=True)]
+    return [[told(*place) for place in reply] for reply in places]
+
+
+def times(reply: list[list[list]]) -> float:
+    """How many times as likely a reply is after the update, by what `one_update` says of its tokens."""
+    return round(math.exp(sum(math.log(after / before) for (_, before, after), *_ in reply)), 3)
 
 
 def running_example(lesson) -> tuple[str, list[Completion]]:
@@ -119,14 +136,21 @@ SMALL = Settings(learning_rate=3e-4)
 
 
 def record_updates() -> None:
-    """What one small update makes of each lesson's running example, in `updates.json`."""
+    """What one small update makes of each lesson's running example, in `updates.json`, and of its tokens, in `pushed.json`."""
     lessons = {"length": grpo_length, "format": grpo_format, "math": grpo_math}
     path = FOLDER / "updates.json"
     if not path.exists():
         path.write_text(json.dumps({name: [] for name in lessons}), encoding="utf-8")  # the pictures ask for it
-    said = {name: one_update(*running_example(each), SMALL) for name, each in lessons.items()}
-    said["provenance"] = provenance("pocket", "ships with the course", "cpu")
-    path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    examples = {name: running_example(each) for name, each in lessons.items()}
+    tokens = {name: one_update(*example, SMALL) for name, example in examples.items()}
+    by = {"provenance": provenance("pocket", "ships with the course", "cpu")}
+    said = {name: [times(reply) for reply in replies] for name, replies in tokens.items()}
+    path.write_text(json.dumps(said | by, indent=1) + "\n", encoding="utf-8")
+    pushed = {
+        name: {"advantages": [each.advantage for each in group], "tokens": tokens[name]}
+        for name, (_, group) in examples.items()
+    }
+    (FOLDER / "pushed.json").write_text(json.dumps(pushed | by) + "\n", encoding="utf-8")
 
 
 SENTENCE = "The sea is cold."  # along which the length lesson shows the chances of the next token

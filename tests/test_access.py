@@ -33,6 +33,8 @@ def test_axe_finds_nothing_serious_in_light_or_dark(axe, name, tmp_path):
         page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         page.locator(".cards .card").first.wait_for()
+        page.get_by_role("button", name="One update").click()
+        page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
         page.evaluate(axe)
         for theme in ("light", "dark"):
             page.evaluate(THEME, theme)

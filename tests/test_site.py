@@ -352,6 +352,15 @@ def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
     assert sum("<answer>" in row for row in after) >= 2  # 96 % of its replies have the format: all but never fewer
 
 
+def test_an_update_is_made_in_the_page_and_its_tokens_are_coloured(lesson):
+    page, _ = lesson
+    page.get_by_role("button", name="One update").click()
+    page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
+    page.get_by_role("button", name="One more update").click()
+    page.get_by_text("Update 2, made here").wait_for(timeout=10_000)
+    assert page.get_by_role("listbox").count() == 4 and page.locator("[data-step]").count() > 10
+
+
 def test_the_variant_with_code_shows_it_and_runs(address):
     with visit(f"{address}/math-code.html") as (page, _):
         wakes(page)

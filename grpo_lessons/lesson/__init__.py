@@ -5,6 +5,7 @@ from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.notes import furniture
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.practice import Exercises, before_you_begin, shown_code, source, table
+from grpo_lessons.lesson.pushed import Pushed
 from grpo_lessons.lesson.questions import Question
 from grpo_lessons.lesson.station import REAL, Station
 from grpo_lessons.lesson.tryout import show_scores
@@ -14,6 +15,7 @@ __all__ = [
     "REAL",
     "Exercises",
     "Opened",
+    "Pushed",
     "Question",
     "Station",
     "before_you_begin",

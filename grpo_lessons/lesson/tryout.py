@@ -5,6 +5,7 @@ The model runs in a worker of the page (`pocket/ask.js`), so that it does where 
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import marimo as mo
 
@@ -53,56 +54,54 @@ class Tryout:
         """
         if not pressed:
             return None
-        try:
-            if not self.opened.has_disk:
-                import pyodide_js
+        learnt = self.learnt()
+        files = {"adapter": learnt or f"{self.adapter}.safetensors"}
+        return await engine_widget("ask", self.opened, self.location, files, question=self.question, replies={})
 
-                with mo.status.spinner("Fetching what the widget needs", remove_on_exit=True):
-                    await pyodide_js.loadPackage("anywidget")
-            source, assets, given = self._from_disk() if self.opened.has_disk else self._in_page()
-            if learnt := self.learnt():
-                assets, given = assets | {"adapter": ""}, given | {"adapter": learnt}
-            return _widget(self.question, source, assets, given)
-        except Exception as error:  # no network, a missing file, no anywidget: it must be said, whatever it is
-            return failed(f"The model could not be loaded: {error}")
 
-    def _from_disk(self) -> tuple[str, dict, dict]:
-        given = {
-            "weights": (pocket.PATH / "model.safetensors").read_bytes(),
-            "tokenizer": (pocket.PATH / "tokenizer.json").read_text(encoding="utf-8"),
-            "adapter": (here.NOTEBOOKS / f"public/{self.adapter}.safetensors").read_bytes(),
-        }
-        return scripts.widget("ask"), dict.fromkeys(given, ""), given
+async def engine_widget(
+    name: str, opened: Opened, location: object, files: dict[str, str | bytes], **traits: str | dict | list
+) -> mo.Html:
+    """A widget of `pocket` that has the model: its files from a disk, or where there is none, fetched by the page itself.
 
-    def _in_page(self) -> tuple[str, dict, dict]:
-        public = self.location / "public"
-        assets = {
-            "weights": f"{public}/pocket/model.safetensors",
-            "tokenizer": f"{public}/pocket/tokenizer.json",
-            "adapter": f"{public}/{self.adapter}.safetensors",
-        }
-        # Its address, for marimo makes one of data: for a text, which a strict policy refuses.
-        return f"{public}/pocket/ask.js", assets, {}
+    `files`: what it needs besides, by the name that it has there: a file of `notebooks/public`, or bytes. A sentence where
+    it cannot be made.
+    """
+    try:
+        if not opened.has_disk:
+            import pyodide_js
+
+            with mo.status.spinner("Fetching what the widget needs", remove_on_exit=True):
+                await pyodide_js.loadPackage("anywidget")
+        own = {each: file for each, file in files.items() if isinstance(file, bytes)}
+        named = {"weights": "pocket/model.safetensors", "tokenizer": "pocket/tokenizer.json"} | files
+        assets = {each: "" if each in own else f"{location}/public/{file}" for each, file in named.items()}
+        if opened.has_disk:
+            own |= {each: _on_disk(file).read_bytes() for each, file in named.items() if each not in own}
+            assets = dict.fromkeys(own, "")
+        # In a page its address, for marimo makes one of data: for a text, which a strict policy refuses.
+        source = scripts.widget(name) if opened.has_disk else f"{location}/public/pocket/{name}.js"
+        return _widget(source, {"assets": assets} | own | traits)
+    except Exception as error:  # no network, a missing file, no anywidget: it must be said, whatever it is
+        return failed(f"The model could not be loaded: {error}")
+
+
+def _on_disk(file: str) -> Path:
+    """A file of a page's public folder, where the course lies on a disk."""
+    return pocket.PATH / Path(file).name if file.startswith("pocket/") else here.NOTEBOOKS / "public" / file
 
 
 _ASK = "**Ask it yourself.** The model before and after your last training, or until there is one, that of the recorded run; it is small enough to run in your browser"
 
 
-def _widget(question: str, source: str, assets: dict, given: dict):
+def _widget(source: str, traits: dict):
+    """The trait `assets` has the addresses of files; "" where a file is in the trait of its name."""
     import anywidget
-    from traitlets import Bytes, Dict, Unicode
+    from traitlets import Bytes, Dict, List, Unicode
 
-    class Widget(anywidget.AnyWidget):
-        _esm = source
-
-        question = Unicode().tag(sync=True)
-        replies = Dict().tag(sync=True)
-        assets = Dict().tag(sync=True)  # addresses of the three files; "": the file is in the trait of that name
-        weights = Bytes().tag(sync=True)
-        tokenizer = Unicode().tag(sync=True)
-        adapter = Bytes().tag(sync=True)
-
-    return mo.ui.anywidget(Widget(question=question, assets=assets, **given))
+    kinds = {bytes: Bytes, str: Unicode, dict: Dict, list: List}
+    synced = {name: kinds[type(value)]().tag(sync=True) for name, value in traits.items()}
+    return mo.ui.anywidget(type("Widget", (anywidget.AnyWidget,), {"_esm": source} | synced)(**traits))
 
 
 def show_scores(tried: mo.Html | None, judges: dict[str, Reward], tags: Sequence[str] = ()) -> mo.Html | None:

@@ -1,6 +1,6 @@
 // The widget of `grpo_lessons.lesson.tryout`: a question, and replies before and after GRPO, sampled in a worker.
 
-import { Engine } from "./client.js";
+import { element, load } from "./parts.js";
 
 const REPLIES = 4; // on each side
 const LONGEST = 200; // characters of a question
@@ -15,37 +15,6 @@ padding:.35rem .65rem;min-width:0;width:100%}.tryout button{width:auto;cursor:po
 .tryout li{border:1px solid var(--line);border-radius:.5rem;padding:.4rem .6rem;min-height:3.6rem}
 .tryout .text{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.82rem;white-space:pre-wrap;
 overflow-wrap:anywhere}.tryout .name{opacity:.75;font-size:.8rem}.tryout p{margin:.35rem 0;min-height:1.3em}`;
-
-function element(name, parent, words = "", kind = "") {
-  const made = document.createElement(name);
-  made.textContent = words;
-  if (kind) made.className = kind;
-  parent.append(made);
-  return made;
-}
-
-/** A worker with the model and its adapter, of the files that the trait `assets` names, else of the bytes in the traits. */
-async function load(model) {
-  const assets = model.get("assets");
-  const bytes = async (name) => {
-    if (assets[name]) {
-      const answer = await fetch(assets[name]);
-      if (!answer.ok) throw new Error(`${assets[name]}: ${answer.status}`);
-      return answer.arrayBuffer();
-    }
-    const view = model.get(name); // a DataView
-    if (!view?.byteLength) throw new Error(`${name}: missing`);
-    return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-  };
-  const [weights, adapter, text] = await Promise.all([
-    bytes("weights"),
-    bytes("adapter"),
-    assets.tokenizer ? bytes("tokenizer").then((buffer) => new TextDecoder().decode(buffer)) : model.get("tokenizer"),
-  ]);
-  const engine = new Engine(ENGINE);
-  await engine.call("start", { weights, adapter, tokenizer: JSON.parse(text) });
-  return engine;
-}
 
 /** A question, and under it replies before and after GRPO; all there, they become the trait `replies`. */
 function render({ model, el }) {
@@ -71,7 +40,7 @@ function render({ model, el }) {
   }
 
   let loaded = null, latest = 0;
-  const ready = () => (loaded ??= load(model).catch((error) => ((loaded = null), Promise.reject(error))));
+  const ready = () => (loaded ??= load(model, {}, ["adapter"]).catch((error) => ((loaded = null), Promise.reject(error))));
 
   /** Four replies into a list, while they grow: null if another question was asked meanwhile. */
   async function answer(engine, question, when, isOver) {

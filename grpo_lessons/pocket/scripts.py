@@ -20,13 +20,23 @@ def engine() -> str:
 
 
 def widget(name: str) -> str:
-    """The source of a widget for anywidget, such as "ask": its file, that of the client, and the engine as a text."""
-    return f"const ENGINE = {json.dumps(engine())};\n{_joined('client', name)}"
+    """The source of a widget for anywidget, such as "ask": its file, all that it imports, and the engine as a text."""
+    return f"const ENGINE = {json.dumps(engine())};\n{_joined(*_imported(name))}"
 
 
 def first() -> str:
     """The source of the training on the site's first page, which fetches engine and model by itself."""
     return _joined("client", "first")
+
+
+def _imported(name: str) -> list[str]:
+    """A file of JavaScript by its name, behind those that it imports.
+
+    >>> _imported("ask")
+    ['client', 'parts', 'ask']
+    """
+    needed = re.findall(r'^import .* from "\./(\w+)\.js"', (HERE / f"{name}.js").read_text("utf-8"), re.MULTILINE)
+    return [*dict.fromkeys(each for other in needed for each in _imported(other)), name]
 
 
 def _joined(*names: str) -> str:

@@ -406,7 +406,8 @@ def write_pages(out: Path, base: str = "", hosts: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "tokenizer.json"):
         shutil.copy(pocket.PATH / name, folder)
-    made = {"ask.js": scripts.widget("ask"), "engine.js": scripts.engine(), "first.js": scripts.first()}
+    made = {"engine.js": scripts.engine(), "first.js": scripts.first()}
+    made |= {f"{name}.js": scripts.widget(name) for name in ("ask", "pushed")}
     for name, script in made.items():
         (folder / name).write_text(script, encoding="utf-8")
     shutil.copy(NOTEBOOKS / "public" / "format.png", out / "preview.png")  # what a link to the site shows
