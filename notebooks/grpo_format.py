@@ -68,7 +68,8 @@ def _(opened, station):
 
 
 @app.cell(hide_code=True)
-def _(opened, pushed):
+async def _(alive, live, opened, pushed):
+    _words = "Eight replies to one question, paid for their shape: **how many rounds until most of them have it?**"
     _picture = cards.loop_picture(pushed.prompt, pushed.group, THINK, update=opened.numbers("updates")["format"])
     lesson.show(
         f"""
@@ -77,6 +78,7 @@ def _(opened, pushed):
     The method is **GRPO**, Group Relative Policy Optimization. Take one prompt and let the model write several completions: a **group**. A {word("reward")} function gives each one a number. Then compare *within the group*, where all had the same prompt, easy or hard: what did better than its siblings is made {word("up", "more likely")}, what did worse {word("down", "less likely")}. That difference, scaled (station 3), is the **advantage**. Repeat.
     """,
         lesson.fold("The loop, with four replies", _picture),
+        await alive.show(opened, live, _words),
         """
     Nobody corrected a reply. The model tried; what happened to be better than the rest will come more often, what was worse less often.
     """,
@@ -699,8 +701,9 @@ def _():
         "<think>a</think><answer>1</answer><think>b</think><answer>95</answer>": "every tag twice",
     }
     pushed = lesson.Pushed(QUESTION["think / answer"], scored(REPLIES["think / answer"][:4], format_reward))
-    once = pushed.button()
-    return BROKEN, QUESTION, REPLIES, once, pushed
+    alive = lesson.Alive(QUESTION["think / answer"], lambda texts, ids: scored(texts, format_reward))
+    once, live = pushed.button(), alive.button()
+    return BROKEN, QUESTION, REPLIES, alive, live, once, pushed
 
 
 @app.function(hide_code=True)

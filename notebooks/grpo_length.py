@@ -102,6 +102,13 @@ def _(opened, pushed, stage):
 
 
 @app.cell(hide_code=True)
+async def _(alive, live, opened):
+    _words = "The picture stood still; here it runs. Eight texts each round: **how many rounds until they come near 20 tokens?**"
+    await alive.show(opened, live, _words)
+    return
+
+
+@app.cell(hide_code=True)
 def _(opened):
     _ways = ["tokens: len(completion_ids[i])", "characters: len(text)", "messages: len(completion), in a conversation"]
     counted = mo.ui.radio(_ways, value=_ways[0], inline=True, label="What is counted")
@@ -636,7 +643,7 @@ def my_combined_reward(length, words):
 
 
 @app.cell(hide_code=True)
-def _(exercises, keeping, station):
+def _(exercises, keep, station):
     lesson.show(
         exercises.verdict(my_combined_reward, lambda reward: lambda better, worse: reward(*better) > reward(*worse)),
         """
@@ -644,15 +651,15 @@ def _(exercises, keeping, station):
 
     What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it; the code that runs is the code you see.
     """,
-        station.keep(keeping),
+        station.keep(keep),
     )
     return
 
 
 @app.cell(hide_code=True)
-def _(asked, keeping, opened, station):
+def _(asked, keep, opened, station):
     lesson.show(
-        station.kept(keeping, asked),
+        station.kept(keep, asked),
         f"""
     ## What you now know
 
@@ -694,8 +701,14 @@ def _():
         return [shown[name] for name in ("reward", "length", "words", "entropy", "cut off", "dead", "kl")]
 
     pushed = lesson.Pushed(PROMPT, GROUP(LengthReward(20)))
-    once = pushed.button()
-    return GROUP, PROMPT, TEXTS, once, pushed, target_of, watch
+    alive = lesson.Alive(
+        PROMPT,
+        lambda texts, ids: scored(texts, LengthReward(20), completion_ids=ids),
+        learning_rate=3e-3,
+        max_completion_length=64,
+    )
+    once, live = pushed.button(), alive.button()
+    return GROUP, PROMPT, TEXTS, alive, live, once, pushed, target_of, watch
 
 
 @app.function(hide_code=True)
@@ -741,22 +754,9 @@ def _(watch):
     }
     station = lesson.Station(opened, DEFAULT, _runs, watch)
     ask = station.tryout("Write about the sea.", "length_learns")
-    load, keeping = ask.button(), station.keep_menu()
+    load, keep = ask.button(), station.keep_menu()
     get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
-    return (
-        ask,
-        get_at,
-        get_busy,
-        get_cost,
-        get_drawing,
-        get_ended,
-        get_report,
-        get_suited,
-        keeping,
-        load,
-        opened,
-        station,
-    )
+    return ask, get_at, get_busy, get_cost, get_drawing, get_ended, get_report, get_suited, keep, load, opened, station
 
 
 @app.cell(hide_code=True)

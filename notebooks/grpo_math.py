@@ -73,7 +73,7 @@ def _(opened, station):
 
 
 @app.cell(hide_code=True)
-async def _(once, opened, pushed):
+async def _(alive, live, once, opened, pushed):
     _words = "One update from these four, and only their answers were looked at: **which tokens will move, and which way? Those of the thoughts, for which nobody pays, too?**"
     _picture = cards.loop_picture(pushed.prompt, pushed.group, THINK, update=opened.numbers("updates")["math"])
     lesson.show(
@@ -84,6 +84,7 @@ async def _(once, opened, pushed):
     Here the reward is **verifiable**: a program checks the answer, so no human and no second model has to judge. **Two of these four replies are right. What else tells them apart?**
     """,
         lesson.fold("The loop, with four replies", _picture),
+        await alive.show(opened, live, "Right answers only are paid. **Watch what else spreads.**"),
         await pushed.show(opened, once, _words),
         "Keep that in mind. First, the check itself: it sounds simple, and is where most such runs go wrong.",
     )
@@ -706,8 +707,9 @@ def _():
     REPLIES = [*_four, "97", "12 + 45 + 38 = 93", "#### 90", "<think></think><answer>118</answer>"]
     PLACES = lesson.table("places")  # where an answer may stand, and why
     pushed = lesson.Pushed(QUESTION, scored(_four, answer_reward, answer=[GOLD] * 4))
-    once = pushed.button()
-    return GOLD, PLACES, QUESTION, REPLIES, once, pushed
+    alive = lesson.Alive(QUESTION, lambda texts, ids: scored(texts, answer_reward, answer=[GOLD] * len(texts)))
+    once, live = pushed.button(), alive.button()
+    return GOLD, PLACES, QUESTION, REPLIES, alive, live, once, pushed
 
 
 @app.function(hide_code=True)

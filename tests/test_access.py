@@ -35,6 +35,10 @@ def test_axe_finds_nothing_serious_in_light_or_dark(axe, name, tmp_path):
         page.locator(".cards .card").first.wait_for()
         page.get_by_role("button", name="One update").click()
         page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
+        page.get_by_role("button", name="Bring it to life").click()
+        for stage in ("8 sampled replies", "a reward each", "compare within the group", "update"):
+            page.get_by_role("button", name="Next stage").click()
+            page.get_by_role("status").filter(has_text=f"Round 1, {stage}").wait_for(timeout=30_000)
         page.evaluate(axe)
         for theme in ("light", "dark"):
             page.evaluate(THEME, theme)

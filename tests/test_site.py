@@ -361,6 +361,14 @@ def test_an_update_is_made_in_the_page_and_its_tokens_are_coloured(lesson):
     assert page.get_by_role("listbox").count() == 4 and page.locator("[data-step]").count() > 10
 
 
+def test_the_loop_runs_in_the_page_and_python_says_what_is_paid(lesson):
+    page, _ = lesson
+    page.get_by_role("button", name="Bring it to life").click()
+    for stage in ("8 sampled replies", "a reward each", "compare within the group", "update"):
+        page.get_by_role("button", name="Next stage").click()
+        page.get_by_role("status").filter(has_text=f"Round 1, {stage}").wait_for(timeout=30_000)
+
+
 def test_the_variant_with_code_shows_it_and_runs(address):
     with visit(f"{address}/math-code.html") as (page, _):
         wakes(page)

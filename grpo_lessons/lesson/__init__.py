@@ -1,5 +1,6 @@
 """All that knows marimo: what lessons are made of, the training station first."""
 
+from grpo_lessons.lesson.alive import Alive
 from grpo_lessons.lesson.datacheck import data_file, show_check
 from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.notes import furniture
@@ -13,6 +14,7 @@ from grpo_lessons.lesson.words import fold, row, show, unseen
 
 __all__ = [
     "REAL",
+    "Alive",
     "Exercises",
     "Opened",
     "Pushed",

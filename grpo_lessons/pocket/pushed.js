@@ -1,12 +1,10 @@
 // The widget of `grpo_lessons.lesson.pushed`: one update from a given group, and what it does to each token.
 
 import { element, file, json, load } from "./parts.js";
-import { TOKENS_STYLE, chances, legend, tokenList } from "./tokens.js";
+import { TOKENS_STYLE, chances, legend, signedNumber, times, tokenList } from "./tokens.js";
 
 // A single group's first update with AdamW is a step in every weight: at a lesson's own learning rate it would go too far to be read.
 const SMALL = { beta: 0, learning_rate: 3e-4, steps: 1e6, max_completion_length: 128 };
-
-const minus = (text) => text.replace("-", "−");
 
 function render({ model, el }) {
   const root = element("div", el, "", "pushed"), replies = model.get("replies"), rewards = model.get("rewards");
@@ -39,10 +37,9 @@ function render({ model, el }) {
     tokens.forEach((reply, i) => {
       const item = element("li", list), way = advantages[i] > 0 ? "up" : "down";
       const spans = tokenList(item, reply, `tokens of reply ${i + 1}, pushed ${way}`, point);
-      const facts = element("div", item, "", "facts"), score = minus(`${advantages[i] > 0 ? "+" : ""}${advantages[i].toFixed(2)}`);
-      const times = Math.exp(reply.reduce((sum, [[, was, is]]) => sum + Math.log(is / was), 0));
-      element("span", element("span", facts, "advantage ", "name"), `${way === "up" ? "↑" : "↓"} ${score}`).style.fontWeight = 700;
-      element("span", facts, `the whole reply: × ${times.toFixed(2)} as likely`, "name");
+      const facts = element("div", item, "", "facts");
+      element("b", element("span", facts, "advantage ", "name"), signedNumber(advantages[i]));
+      element("span", facts, `the whole reply: × ${times(reply)} as likely`, "name");
       reply.forEach(([[, was, is]], t) => {
         const size = Math.abs(Math.log(is / was));
         if (!most || size > most.size) most = { size, span: spans[t], token: reply[t], before: reply.slice(0, t).map(([[text]]) => text).join("") };

@@ -51,6 +51,15 @@ export function told([text, was, is]) {
   return `${text.trim() || named(text)}: ${percent(was)}, then ${percent(is)}, ${moved}`;
 }
 
+/** How many times as likely a reply is after the update, of its tokens. */
+export const times = (reply) => Math.exp(reply.reduce((sum, [[, was, is]]) => sum + Math.log(is / was), 0)).toFixed(2);
+
+/** An advantage with an arrow and its sign. */
+export function signedNumber(number) {
+  if (Math.abs(number) < 1e-3) return "· 0.00";
+  return `${number > 0 ? "↑ +" : "↓ −"}${Math.abs(number).toFixed(2)}`;
+}
+
 /** The scale, in words, which is the same for every update. */
 export function legend(parent) {
   const all = element("div", parent, "", "legend");
