@@ -752,11 +752,11 @@ def _(many, station):
 def _():
     opened = lesson.Opened.now("format")
     _runs = {
-        "this lesson's run": opened.recording("format_learns"),
-        "without beta": opened.recording("format_unheld"),
-        "code / explanation": opened.recording("format_never_earned"),
-        lesson.REAL: opened.recording("format_smollm2"),
-        f"{lesson.REAL}, no example": opened.recording("format_smollm2_zero"),
+        "this lesson's run": "format_learns",
+        "without beta": "format_unheld",
+        "code / explanation": "format_never_earned",
+        lesson.REAL: "format_smollm2",
+        f"{lesson.REAL}, no example": "format_smollm2_zero",
     }
     station = lesson.Station(opened, DEFAULT, _runs, tags=sum(TAGS.values(), ()), batch_in_browser=32)
     ask = station.tryout("What is 12 + 45 + 38?", "format_learns")

@@ -743,14 +743,14 @@ def plan(settings, target=20, shape="distance", second="none", mask=False, examp
 def _(watch):
     opened = lesson.Opened.now("length")
     _runs = {
-        "beta = 0": opened.recording("length_learns"),
-        "beta = 0.1": opened.recording("length_held"),
-        "a second reward": opened.recording("length_words"),
-        "longer is better": opened.recording("length_longer"),
-        "longer, cut-off texts left out": opened.recording("length_longer_masked"),
-        "signed": opened.recording("length_signed"),
-        lesson.REAL: opened.recording("length_smollm2"),
-        f"{lesson.REAL}, no example": opened.recording("length_smollm2_zero"),
+        "beta = 0": "length_learns",
+        "beta = 0.1": "length_held",
+        "a second reward": "length_words",
+        "longer is better": "length_longer",
+        "longer, cut-off texts left out": "length_longer_masked",
+        "signed": "length_signed",
+        lesson.REAL: "length_smollm2",
+        f"{lesson.REAL}, no example": "length_smollm2_zero",
     }
     station = lesson.Station(opened, DEFAULT, _runs, watch)
     ask = station.tryout("Write about the sea.", "length_learns")

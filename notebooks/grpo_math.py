@@ -746,12 +746,12 @@ def _(station):
 def _():
     opened = lesson.Opened.now("math")
     _runs = {
-        "this lesson's run": opened.recording("math_learns"),
-        "too hard: four numbers": opened.recording("math_too_hard"),
-        "too easy: any number will do": opened.recording("math_too_easy"),
-        "too generous: 20 off is fine": opened.recording("math_generous"),
-        lesson.REAL: opened.recording("math_smollm2"),
-        f"{lesson.REAL}, no example": opened.recording("math_smollm2_zero"),
+        "this lesson's run": "math_learns",
+        "too hard: four numbers": "math_too_hard",
+        "too easy: any number will do": "math_too_easy",
+        "too generous: 20 off is fine": "math_generous",
+        lesson.REAL: "math_smollm2",
+        f"{lesson.REAL}, no example": "math_smollm2_zero",
     }
     _watch = [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL]
     station = lesson.Station(opened, DEFAULT, _runs, _watch, tags=THINK, batch_in_browser=48)

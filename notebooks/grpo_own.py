@@ -332,7 +332,7 @@ def _(columns, data, known, made, opened, weights):
 @app.cell(hide_code=True)
 def _():
     opened = lesson.Opened.now("own")
-    _runs = {"in figures": opened.recording("own_learns"), "in words": opened.recording("own_words")}
+    _runs = {"in figures": "own_learns", "in words": "own_words"}
     station = lesson.Station(own.without_words(opened), DEFAULT, _runs, watch=WATCHED, tags=TAGS)
     station.settings.longest = 512  # replies of yours may need more room than ours
     get_asked, set_asked = mo.state(None, allow_self_loops=True)  # the button's cell shows what comes of it

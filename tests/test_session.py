@@ -111,7 +111,7 @@ def test_a_session_that_nobody_holds_any_more_ends():
 
 
 def test_a_measuring_holds_no_station_that_nobody_holds_any_more():
-    station = Station(opened(is_watched=True), {"pocket": Settings()}, {"a run": Run({})})
+    station = Station(opened(is_watched=True), {"pocket": Settings()}, {"a run": "format_learns"})
     given = []
     station.measurer.measure = lambda plan, suit: given.append(suit)  # what its thread is given
     question = Question(opened(), "Which?", {"a": "Because."}, right="a")

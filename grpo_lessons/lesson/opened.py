@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -111,9 +112,9 @@ class Opened:
         """Another lesson, in Markdown: a link where one leads there, else the name of its file."""
         return self.home.format(lesson)
 
-    def recording(self, name: str) -> Run:
-        """A run of `notebooks/public`, recorded once and shown until one of the reader's own is there."""
-        return Run.from_json(here.read(f"public/{name}.json"))
+    def recordings(self, files: dict[str, str]) -> "Recordings":
+        """Runs of `notebooks/public`, recorded once and shown until one of the reader's own is there: by name, their files."""
+        return Recordings(files)
 
     def numbers(self, name: str) -> dict:
         """What else was measured and recorded once, of `notebooks/public`: `record.py` says what stands in it."""
@@ -138,6 +139,24 @@ class Opened:
     def who(self) -> str:
         """Whose trainings these are, for the others in the line for the device."""
         return self.seat.name if self.seat else ""
+
+
+class Recordings(Mapping[str, Run]):
+    """Recorded runs by name, each read when it is first looked at: in a page reading is a request, and some are never asked for."""
+
+    def __init__(self, files: dict[str, str]):
+        self.files, self.read = files, {}
+
+    def __getitem__(self, name: str) -> Run:
+        if name not in self.read:
+            self.read[name] = Run.from_json(here.read(f"public/{self.files[name]}.json"))
+        return self.read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Recorded runs of a lesson, replayed where none can be trained: step by step, through the panel of a live session."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +27,7 @@ class Replay:
 
     def __init__(
         self,
-        runs: dict[str, Run],
+        runs: Mapping[str, Run],
         publish: Callable[[Report], None],
         ended: Callable[[Report], None],
         at: Callable[[int], None],

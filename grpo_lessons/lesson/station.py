@@ -41,8 +41,8 @@ class Station:
     Args:
         opened: how the lesson was opened.
         defaults: the lesson's settings by model, for "pocket" and for `SMOLLM2`.
-        runs: recordings by the name under which a reader can choose them; the first is the lesson's, `REAL` that of a real
-            model.
+        runs: the files of recordings, by the name under which a reader can choose them; the first is the lesson's, `REAL` that
+            of a real model.
         watch: the curves of the panel; a function of the run that is shown, if they depend on it.
         tags: those that are marked in completions.
         batch_in_browser: completions of a step in the reader's browser, if fewer are enough there and better to watch.
@@ -52,12 +52,12 @@ class Station:
         self,
         opened: Opened,
         defaults: dict[str, Settings],
-        runs: dict[str, Run],
+        runs: dict[str, str],
         watch: Sequence[curves.Curve] | Callable[[Run], Sequence[curves.Curve]] = curves.CURVES,
         tags: Sequence[str] = (),
         batch_in_browser: int | None = None,
     ):
-        self.opened, self.runs, self.watch, self.tags = opened, runs, watch, tags
+        self.opened, self.runs, self.watch, self.tags = opened, opened.recordings(runs), watch, tags
         self.plan: Callable[..., Plan] | None = None
         self.settings = Controls(opened, defaults, batch_in_browser)
         last = kept(opened)
@@ -74,7 +74,7 @@ class Station:
         self.drawing, drawing = state("ready" if opened.has_disk else "loading")
         self.session = Session(opened, publish, ended, busy)
         self.measurer = Measurer(opened, cost)
-        self.replay = Replay(runs, publish, ended, at, busy)
+        self.replay = Replay(self.runs, publish, ended, at, busy)
         self.left, self.own, self._publish, self._ended = left_over(opened), None, publish, ended
         self.batches: dict[str, int] = {}
         self.engine = opened.engines[0]

@@ -43,6 +43,7 @@ from grpo_lessons.runs import Run
 from grpo_lessons.text import question
 from grpo_lessons.training.settings import Settings
 from grpo_lessons.web.render import render
+from grpo_lessons.web.thin import READ
 
 ROOT = NOTEBOOKS.parent
 STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:"
@@ -124,11 +125,11 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     _pack(out / "grpo-lessons.zip")
     (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
     shutil.copytree(NOTEBOOKS / "cases", out / "cases")
-    add_python(out, offline, index)
-    for page in out.glob("*.html"):
-        _send_ahead(page)
+    lessons, read = [*out.glob("*.html")], add_python(out, offline, index)
     far = "" if offline else urlsplit(index if "://" in index else INDEX)
     write_pages(out, base, f"; connect-src 'self' {far.scheme}://{far.netloc}" if far else "")
+    for page in lessons:
+        _send_ahead(page, read.get(page.stem.removesuffix("-code"), []))
 
 
 @cache
@@ -227,8 +228,11 @@ def _pack(path: Path) -> None:
 # Python and its packages ---------------------------------------------------------------------------------------------
 
 
-def add_python(out: Path, offline: bool, index: str) -> None:
-    """Pyodide's core, the wheels, and the lock file that lists them, each package by its name."""
+def add_python(out: Path, offline: bool, index: str) -> dict[str, list[str]]:
+    """Pyodide's core, the wheels, and the lock file that lists them, each package by its name.
+
+    Returns the files that each lesson reads as it opens; without Node nobody knows.
+    """
     here = out / "pyodide"
     here.mkdir()
     index = index.rstrip("/") + "/"
@@ -252,22 +256,25 @@ def add_python(out: Path, offline: bool, index: str) -> None:
     ours["name"] = "grpo_lessons"  # as the page asks for it
     lock = {"info": theirs["info"], "packages": packages}
     (here / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
-    if NODE:
-        _thin(out)
+    return _thin(out) if NODE else {}
 
 
-def _thin(out: Path) -> None:
-    """Have a visit load what the lessons import, compiled; see `grpo_lessons.web.thin`."""
+def _thin(out: Path) -> dict[str, list[str]]:
+    """Have a visit load what the lessons import, compiled; see `grpo_lessons.web.thin`. The files that each reads at once."""
     command = [NODE, BESIDE / "pages" / "thin.mjs", out, BESIDE / "thin.py", BESIDE / "later.py"]
     notebooks = [NOTEBOOKS / f"grpo_{name}.py" for name in LESSONS]
     done = subprocess.run([*command, *notebooks], capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise CannotBuild(f"{NODE}: the lessons did not run in a page's Python:\n{done.stderr[-2000:]}")
+    read = out / "pyodide" / READ
+    files = json.loads(read.read_text(encoding="utf-8"))
+    read.unlink()
+    return dict(zip(LESSONS, files, strict=True))
 
 
-def _send_ahead(page: Path) -> None:
+def _send_ahead(page: Path, read: list[str]) -> None:
     """Have a page ask at once for what its Python will need when marimo has started, and for no ornament of marimo's;
-    in a frame, as soon as that is in sight.
+    in a frame, as soon as that is in sight. `read`: the files that the lesson reads as it opens.
 
     Of its fonts only those come unasked in which the first text is set.
     """
@@ -276,8 +283,7 @@ def _send_ahead(page: Path) -> None:
     asked = _closure(("marimo-base", *WITH_MARIMO), packages)
     files = [f"pyodide/{name}" for name in ("lessons.json", *CORE[1:])]
     files += sorted(os.path.normpath(f"pyodide/{packages[name]['file_name']}") for name in asked)
-    lesson = page.stem.removesuffix("-code")
-    files += sorted(f"public/{file.name}" for file in (here / "public").glob(f"{lesson}_*.json"))
+    files += read
     sizes = {f"./{file}": (here / file).stat().st_size for file in files}
     html = ORNAMENT.sub("", page.read_text(encoding="utf-8"))
     scripts, started = PRELOADED.findall(html), STARTED.findall(html)

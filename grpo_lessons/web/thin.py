@@ -24,6 +24,7 @@ IN_BROWSERS = {
 INFO = ("METADATA", "WHEEL", "entry_points.txt")
 NOT_READ = (".pyi", ".typed", ".md")
 STDLIB, WHOLE = "python_stdlib.zip", "python_whole.zip"
+READ = "read.json"  # which files of the site each lesson reads as it opens
 
 
 async def thin(site: Path, lessons: list[str], finder: str) -> None:
@@ -42,8 +43,8 @@ async def thin(site: Path, lessons: list[str], finder: str) -> None:
     booted = {name.partition(".")[0] for name in {*sys.modules} | listener.asked}  # with what unpacks a package
     for name in LAZY:
         sys.modules[name] = types.ModuleType(name)
-    for code in lessons:
-        await _run(code, site)
+    read = [await _run(code, site) for code in lessons]
+    (here / READ).write_text(json.dumps(read), "utf-8")
     needed = ({*sys.modules} | listener.asked | IN_BROWSERS) - {*LAZY}
     lock = json.loads((here / "lessons.json").read_text("utf-8"))
     packages, later = lock["packages"], {}
@@ -86,8 +87,8 @@ class _Listener:
         self.asked.add(name)
 
 
-async def _run(code: str, site: Path) -> None:
-    """Run a lesson, which finds its files in the site."""
+async def _run(code: str, site: Path) -> list[str]:
+    """Run a lesson, which finds its files in the site; which of them it has read."""
     import pyodide.http
     import pyodide_js
 
@@ -97,9 +98,16 @@ async def _run(code: str, site: Path) -> None:
     await pyodide_js.loadPackage("grpo-lessons")
     from grpo_lessons.lesson.marimo_inside import run_as_a_page_does
 
-    pyodide.http.open_url = lambda url: io.StringIO((site / url.rpartition("/../")[2]).read_text("utf-8"))
+    read = {}
+
+    def open_url(url: str) -> io.StringIO:
+        read[name := url.rpartition("/../")[2]] = None
+        return io.StringIO((site / name).read_text("utf-8"))
+
+    pyodide.http.open_url = open_url
     Path("notebook.py").write_text(code, "utf-8")
     await run_as_a_page_does("notebook.py", load)
+    return [*read]
 
 
 def _sorted_out(archive: Path, needed: set[str]) -> tuple[dict[str, bytes], list[str]]:
