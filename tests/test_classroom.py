@@ -9,10 +9,14 @@ from contextlib import ExitStack
 
 import httpx2 as httpx
 import pytest
+import websockets
+from marimo._server.api.router import build_routes
+from starlette.routing import Mount
 
 from grpo_lessons.runs import Run
 from grpo_lessons.training import line
-from tests.support.browser import CHROMIUM, browse, failures, press, settle
+from grpo_lessons.web.classroom import create_app
+from tests.support.browser import CHROMIUM, ROOT, browse, failures, press, settle
 from tests.support.classmates import Learner, classroom, run
 from tests.support.engine import Engine, node
 from tests.support.pages import outside
@@ -215,6 +219,167 @@ def test_all_train_at_once_each_in_their_own_browser(host, runs, browsers):
     begun = []
     together(*[train(Learner(host, trainer=browser)) for browser in browsers])
     assert line.line(runs / line.FOLDER.name) == []
+
+
+def routes_of(routes, above=""):
+    """Every route of marimo's, as its method and path."""
+    for route in routes:
+        if isinstance(route, Mount) and route.routes:
+            yield from routes_of(route.routes, above + route.path)
+        else:
+            methods = getattr(route, "methods", None) or {"GET" if isinstance(route, Mount) else "websocket"}
+            yield from ((method, above + route.path) for method in sorted(methods - {"HEAD"}))
+
+
+# What a lesson's page asks for, an example for each route, and what it hears where there is nothing; all others are closed.
+OPEN = {
+    ("GET", "/"): ("/", 200),
+    ("GET", "/assets"): ("/assets/nothing.js", 404),
+    ("GET", "/@file/{filename_and_length:path}"): ("/@file/5-nothing.js", 404),
+    ("GET", "/public-files-sw.js"): ("/public-files-sw.js", 200),
+    ("GET", "/{path:path}"): ("/favicon.ico", 200),
+    ("POST", "/api/kernel/set_ui_element_value"): ("/api/kernel/set_ui_element_value", 400),
+    ("POST", "/api/kernel/set_model_value"): ("/api/kernel/set_model_value", 400),
+    ("POST", "/api/export/html"): ("/api/export/html", 400),
+    ("websocket", "/ws"): ("/ws", 101),
+}
+NAMED = {"filepath": "format_learns.json", "path": "nothing.txt"}
+
+
+def test_of_all_that_marimo_answers_a_class_hears_what_its_pages_need_and_no_more(tmp_path):
+    routes = [*routes_of(build_routes())]
+    assert len(routes) > 80 and OPEN.keys() <= set(routes), "marimo has moved: see grpo_lessons/web/seats.py"
+    asked = [(*route, *OPEN.get(route, (None, 403))) for route in routes]
+    asked += [("GET", "/{path:path}", "/nothing.txt", 403), ("GET", "/public", "/public/format_learns.json", 403)]
+    asked += [
+        ("GET", "/sse", "/sse?session_id=x", 403),
+        ("DELETE", "/", "/", 403),
+        ("GET", "/", "/?file=/etc/passwd", 200),
+    ]
+    asked += [
+        ("GET", "/@file", f"/@file/{odd}", 404)
+        for odd in ("%C2%B2-x", "5", "5-", "-5-x", "5-../../etc/passwd", "9" * 99)
+    ]
+
+    async def all_of_them(host, cookie, inside):
+        headers = {"Cookie": cookie} if cookie else {}
+        learner = Learner(host, cookie=cookie)
+        if inside:
+            await learner.open()
+            headers["Marimo-Session-Id"] = learner.name
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(base_url=f"http://{host}", headers=headers, timeout=10, limits=fresh) as browser:
+            for method, route, path, expected in asked:
+                path = path or re.sub(r"\{(\w+)[^}]*\}", lambda found: NAMED[found[1]], route)
+                expected = expected if inside else 401
+                if method == "websocket":
+                    try:
+                        address = f"ws://{host}/format{path}?session_id=other&tab=other"
+                        socket = await websockets.connect(address, additional_headers=headers)
+                        answer = 101
+                        await socket.close()
+                    except websockets.InvalidStatus as error:
+                        answer = error.response.status_code
+                    expected = expected if inside else 403
+                else:
+                    sent = await browser.request(method, f"/format{path}", **({"json": {}} if method == "POST" else {}))
+                    answer = sent.status_code
+                    assert str(tmp_path) not in sent.text and str(ROOT) not in sent.text, path
+                    assert "data-notes=" not in sent.text, path
+                assert answer == expected, (method, path, answer)
+        if inside:
+            body = {"download": True, "files": [], "includeCode": True}
+            export = await learner.http.post("/format/api/export/html", json=body, headers=headers)
+            assert export.status_code == 200 and str(ROOT) not in export.text and "def _(opened" not in export.text
+            assert not any(str(ROOT) in message for message in learner.received)
+            await learner.close()
+        return learner
+
+    async def ask(host, log):
+        word = re.search(r"/teacher/(\w+)", log.read_text())[1]
+        async with (
+            httpx.AsyncClient(base_url=f"http://{host}") as pupil,
+            httpx.AsyncClient(base_url=f"http://{host}") as teacher,
+        ):
+            await pupil.post("/enter", data={"password": "open sesame"})
+            await teacher.get(f"/teacher/{word}")
+            cookies = [f"grpo_class={each.cookies['grpo_class']}" for each in (pupil, teacher)]
+        await all_of_them(host, "", inside=False)
+        await all_of_them(host, "grpo_class=forged", inside=False)
+        assert "gl-notes" not in (await all_of_them(host, cookies[0], inside=True)).text
+        assert "gl-notes" in (await all_of_them(host, cookies[1], inside=True)).text
+
+    with classroom(tmp_path, "--password", "open sesame") as host:
+        run(ask(host, tmp_path / "server.log"))
+    assert "Traceback" not in (tmp_path / "server.log").read_text()
+
+
+def test_a_request_that_says_no_session_has_none(host):
+    async def ask():
+        learner = Learner(host)
+        await learner.open()
+        body = {"objectIds": [learner.find("replies out of 8")], "values": [7]}
+        path = "/format/api/kernel/set_ui_element_value"
+        assert (await learner.http.post(path, json=body, headers={"Cookie": learner.cookie})).status_code == 403
+        await learner.close()
+
+    run(ask())
+
+
+def test_no_more_is_trained_than_the_controls_offer(host, runs, browsers):
+    async def ask():
+        learner = Learner(host, trainer=browsers[0])
+        await learner.open()
+        settings = {
+            "num_generations": 256,
+            "max_completion_length": 9000,
+            "u003etemperature": ["7.5"],
+            "u003eseed": [],
+        }
+        for label, value in settings.items():
+            await learner.set(label, value)
+        await learner.train()
+        await learner.sees("Finished: 3 steps", 120)
+        record = Run.load(runs / f"class/seat-{learner.seat}/format/run.json").settings
+        await learner.close()
+        return record
+
+    record = run(ask())
+    asked = [record[name] for name in ("group_size", "batch_size", "max_completion_length", "temperature", "seed")]
+    assert asked[0] == 16 and asked[1] <= 96 and asked[2:] == [64, 1.0, 0]
+
+
+def test_wrong_passwords_are_heard_ten_times_a_minute(tmp_path):
+    app = create_app(tmp_path, "open sesame", "word")
+
+    async def guess():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://class") as browser:
+            said = [await browser.post("/enter", data={"password": str(number)}) for number in range(9)]
+            said.append(await browser.get("/teacher/wrong"))
+            right = await browser.post("/enter", data={"password": "open sesame"})
+        elsewhere = httpx.ASGITransport(app, client=("10.0.0.7", 1))
+        async with httpx.AsyncClient(transport=elsewhere, base_url="http://class") as other:
+            return said, right, await other.post("/enter", data={"password": "open sesame"})
+
+    said, right, other = run(guess())
+    assert {each.status_code for each in said} == {401}
+    assert right.status_code == 429 and "Wait a minute" in right.text and right.headers["retry-after"] == "60"
+    assert other.status_code == 303
+
+
+def test_a_cookie_has_one_seat_however_much_it_asks_for_at_once(tmp_path):
+    app = create_app(tmp_path, "open sesame", "word")
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://class") as browser:
+            await browser.post("/enter", data={"password": "open sesame"})
+            cookie = {"Cookie": f"grpo_class={browser.cookies['grpo_class']}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://class") as browser:
+            paths = ["/", "/line", "/format/assets/nothing.js", "/format/sse", "/math/@file/5-x"] * 2
+            return await asyncio.gather(*[browser.get(path, headers=cookie) for path in paths])
+
+    run(ask())
+    assert [path.name for path in tmp_path.glob("seat-*")] == ["seat-1"]
 
 
 class Liar(Engine):

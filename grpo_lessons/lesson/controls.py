@@ -19,9 +19,41 @@ from grpo_lessons.training.sources import is_here
 MOST_COMPLETIONS = 96  # of a step
 
 
+class _Firm:
+    """A control that takes nothing but what it offers, and else stays as it is: a page can be made to send anything."""
+
+    def _convert_value(self, value):
+        try:
+            return self._offered(value)
+        except (TypeError, ValueError, LookupError, AssertionError, OverflowError):
+            return self._value
+
+
+class Slider(_Firm, mo.ui.slider):
+    """A slider that ends where it ends; marimo's takes any number. `steps`, where it has them, it does look up."""
+
+    def _offered(self, value):
+        return min(max(mo.ui.slider._convert_value(self, value), self.start), self.stop)
+
+
+class Dropdown(_Firm, mo.ui.dropdown):
+    """A menu of which something is always chosen."""
+
+    def _offered(self, value):
+        (name,) = value
+        return mo.ui.dropdown._convert_value(self, [name])
+
+
+class Checkbox(_Firm, mo.ui.checkbox):
+    """Yes or no, and no third."""
+
+    def _offered(self, value):
+        return {True: True, False: False}[value]
+
+
 def model_menu(opened: Opened) -> mo.ui.dictionary:
     """The models to choose from, that of the command line or of this device first; see `chosen_model`."""
-    menu = {"preset": mo.ui.dropdown(opened.models, value=opened.model, label="model")}
+    menu = {"preset": Dropdown(opened.models, value=opened.model, label="model")}
     if opened.is_own:  # a visitor of a server shall not fill its disk
         menu["other"] = mo.ui.text(label="or a Hub id, or a folder", max_length=200, full_width=False)
     return mo.ui.dictionary(menu)
@@ -115,7 +147,7 @@ class Controls:
         ):  # a command line may ask for anything, and is told what is wrong with it
             steps = sorted({*steps, settings.batch_size})
         near = min(steps, key=lambda n: (abs(n - settings.batch_size), n))
-        return mo.ui.slider(steps=steps, value=near, show_value=True, label=helped("batch_size"), on_change=on_change)
+        return Slider(steps=steps, value=near, show_value=True, label=helped("batch_size"), on_change=on_change)
 
     def chosen(self, model: str, values: dict, batch_size: int) -> Settings:
         """The settings with what the controls say, within what the class allows."""
@@ -129,16 +161,16 @@ class Controls:
 
     def choice(self, name: str, options: Sequence, default, label: str = "") -> mo.ui.dropdown:
         """A choice of a lesson's own, as the command line has it, else its default."""
-        return mo.ui.dropdown(options, value=self.given(default, name, options), label=label or name)
+        return Dropdown(options, value=self.given(default, name, options), label=label or name)
 
     def number(self, name: str, low: int, high: int, default: int, label: str) -> mo.ui.slider:
         """A whole number of a lesson's own, as `choice`."""
         value = self.given(default, name, range(low, high + 1))
-        return mo.ui.slider(low, high, value=value, show_value=True, label=label)
+        return Slider(low, high, value=value, show_value=True, label=label)
 
     def box(self, name: str, default: bool, label: str) -> mo.ui.checkbox:
         """A yes or no of a lesson's own, as `choice`."""
-        return mo.ui.checkbox(value=self.given(default, name), label=label)
+        return Checkbox(value=self.given(default, name), label=label)
 
     def example_box(self, model: str) -> dict[str, mo.ui.checkbox]:
         """The choice of an example in the prompt, ticked; none for the pocket model, which reads nothing but a question."""
@@ -164,12 +196,12 @@ class Controls:
 
 def _slider(label: str, low: int, high: int, value: int) -> mo.ui.slider:
     low, high = min(low, value), max(high, value)  # a command line may ask for more
-    return mo.ui.slider(low, high, value=value, show_value=True, label=label)
+    return Slider(low, high, value=value, show_value=True, label=label)
 
 
 def _dropdown(label: str, values: Sequence, value: object) -> mo.ui.dropdown:
     names = {each: f"{each:g}".replace("e-0", "e-") for each in sorted({*values, value})}
-    return mo.ui.dropdown({name: each for each, name in names.items()}, value=names[value], label=label)
+    return Dropdown({name: each for each, name in names.items()}, value=names[value], label=label)
 
 
 # By the name of the setting: its control, made of its label, its value and the most steps that are allowed.
@@ -185,7 +217,7 @@ _CHOICES = {
     "lora_rank": lambda label, value, most: _dropdown(label, [1, 4, 16, 64], value),
     "beta": lambda label, value, most: _dropdown(label, [0.0, 0.04, 0.1, 0.5], value),
     "seed": lambda label, value, most: _dropdown(label, range(5), value),
-    "gradient_checkpointing": lambda label, value, most: mo.ui.checkbox(value=value, label=label),
+    "gradient_checkpointing": lambda label, value, most: Checkbox(value=value, label=label),
 }
 
 

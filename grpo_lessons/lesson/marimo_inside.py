@@ -11,6 +11,7 @@ from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 __all__ = [
     "PAGE_FOLDER",
     "PYODIDE_VERSION",
+    "has_file",
     "keep_page_folder",
     "let_sessions_start_together",
     "resume_with_all_outputs",
@@ -57,6 +58,14 @@ def resume_with_all_outputs() -> None:
         return session, ConnectionType.RESUME
 
     SessionConnector._reconnect_session = reconnect
+
+
+def has_file(name: str) -> bool:
+    """Whether a lesson of this process has put such a file beside its page; marimo answers 200 before it looks, and then raises."""
+    from marimo._runtime.virtual_file.storage import VirtualFileStorageManager
+
+    storage = VirtualFileStorageManager().storage
+    return storage is not None and storage.has(name)
 
 
 async def run_as_a_page_does(notebook: str, load: Callable[[], Awaitable], rest: float = 2) -> None:

@@ -1,17 +1,18 @@
-"""A learner's seat in a class: whose session this is, what the teacher allows, and whether anybody still sits there."""
+"""A learner's seat in a class: whose sessions these are, what the teacher allows, and whether anybody still sits there."""
 
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-AWAY = (
-    8.0  # seconds without a connection after which a tab counts as closed; a page that is loaded anew takes about one
-)
+# Seconds without a sign of life after which nobody sits there any more: a phone may sleep, and a page be left for another of
+# the class's. Where the last page was closed, and none other asked for since: it takes about one to load one anew.
+AWAY, CLOSED = 300.0, 8.0
 
 
 @dataclass
 class Seat:
-    """One learner's tab with one lesson.
+    """One learner, with all their pages.
 
     Args:
         number: the learner's, the same in every tab of their browser.
@@ -26,29 +27,34 @@ class Seat:
     most_minutes: float | None = None
     is_teacher: bool = False
     connections: int = 0
-    left: float = 0.0  # when the last connection ended, on time.monotonic's clock
+    until: float = 0.0  # when nobody sits there any more, on time.monotonic's clock, if there is no connection
+    device: threading.Lock = field(default_factory=threading.Lock)  # a learner has one place in the line for it
 
     @property
     def name(self) -> str:
         """What the others in the line are told of whose training it is."""
         return f"seat {self.number}"
 
+    def look(self) -> None:
+        """A sign of life: some page of the class has asked for something."""
+        self.until = time.monotonic() + AWAY
+
     def come(self) -> None:
-        """A page of this tab has connected."""
+        """A lesson's page has connected."""
         self.connections += 1
 
-    def go(self) -> None:
-        """A page of this tab has gone: closed, or about to be loaded anew."""
+    def go(self, is_closed: bool = False) -> None:
+        """A lesson's page has gone: closed, to be loaded anew, or for another page; else lost from sight, as a phone that sleeps."""
         self.connections -= 1
-        self.left = time.monotonic()
+        self.until = time.monotonic() + (CLOSED if is_closed else AWAY)
 
     @property
     def is_away(self) -> bool:
-        """Whether the tab is closed.
+        """Whether nobody sits there any more.
 
         >>> seat = Seat(7, Path("runs/class/seat-7"))
         >>> seat.come()
         >>> seat.is_away
         False
         """
-        return self.connections < 1 and time.monotonic() - self.left > AWAY
+        return self.connections < 1 and time.monotonic() > self.until

@@ -6,7 +6,6 @@ Trainings take turns; what a learner types is never executed, for lessons opened
 """
 
 import argparse
-import asyncio
 import ctypes
 import gc
 import os
@@ -14,6 +13,7 @@ import re
 import secrets
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -52,6 +52,10 @@ TAB = """<script>
   }; }
 </script>"""
 
+MOST_GUESSES = 10  # wrong passwords of one address in a minute; behind a router a whole class has one
+WRONG = "That is not the password. Your teacher has it."
+TOO_MANY = "Too many wrong passwords came from your address. Wait a minute, then try again."
+
 
 def create_app(
     folder: Path,
@@ -77,30 +81,38 @@ def create_app(
     resume_with_all_outputs()
     lessons = live_lessons(include_code=show_code, session_ttl=ASLEEP, html_head=TAB)
     seats = Seats(lessons, folder, most_steps, most_minutes, all_teach=teacher is None)
-    door = render("door.html", refused=False)
+    door = render("door.html", refused="")
+
+    guesses = Guesses()
 
     def course(request: Request) -> Response:
-        return HTMLResponse(render("class.html", seat=seats.number(request.session), lessons=LESSONS))
+        return HTMLResponse(render("class.html", seat=seats.seat(request.session).number, lessons=LESSONS))
 
     def waiting(request: Request) -> Response:
+        if "seat" in request.session:
+            seats.seat(request.session)  # whoever looks at the line has not left it
         tickets = line.line()
         return JSONResponse([{"who": ticket.who, "seconds": ticket.seconds} for ticket in tickets])
+
+    def come_in(request: Request, given: str, expected: str | None, to: str, wrong: str, **coming) -> Response:
+        """Whoever says the word gets a seat at once: a browser asks for much at a time, and its cookie shall have one."""
+        address = request.client.host if request.client else ""
+        if guesses.are_too_many(address):
+            return HTMLResponse(render("door.html", refused=TOO_MANY), 429, {"Retry-After": "60"})
+        if expected and secrets.compare_digest(given.encode(), expected.strip().encode()):
+            request.session.update({"in": True} | coming)
+            seats.seat(request.session)
+            return RedirectResponse(to, 303)
+        guesses.note(address)
+        return HTMLResponse(render("door.html", refused=wrong), 401)
 
     async def enter(request: Request) -> Response:
         said = parse_qs((await body_of(request, 1000)).decode("utf-8", "replace"))
         given, to = (said.get(name, [""])[0].strip() for name in ("password", "to"))
-        if password and secrets.compare_digest(given.encode(), password.strip().encode()):
-            request.session["in"] = True
-            return RedirectResponse(to if re.match(r"/(?![/\\])", to) else "/", 303)  # of this server
-        await asyncio.sleep(1)  # whoever guesses shall guess slowly
-        return HTMLResponse(render("door.html", refused=True), 401)
+        return come_in(request, given, password, to if re.match(r"/(?![/\\])", to) else "/", WRONG)  # of this server
 
     async def teach(request: Request) -> Response:
-        if teacher and secrets.compare_digest(request.path_params["word"].encode(), teacher.encode()):
-            request.session.update({"in": True, "teaches": True})
-            return RedirectResponse("..", 303)
-        await asyncio.sleep(1)
-        return HTMLResponse(door, 401)
+        return come_in(request, request.path_params["word"], teacher, "..", "", teaches=True)
 
     class Door:
         """Lets in who has said the password once."""
@@ -111,7 +123,7 @@ def create_app(
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             path = scope.get("path", "")
             asks = path == "/enter" or path.startswith("/teacher/")
-            if not password or scope["type"] == "lifespan" or asks or scope["session"].get("in"):
+            if not password or scope["type"] == "lifespan" or asks or {"in", "seat"} <= scope["session"].keys():
                 await self.app(scope, receive, send)
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
@@ -133,6 +145,22 @@ def create_app(
             Middleware(Door),
         ],
     )
+
+
+class Guesses:
+    """The wrong passwords of the last minute, and the addresses they came from: whoever guesses shall guess slowly."""
+
+    def __init__(self):
+        self.wrong: list[tuple[float, str]] = []
+
+    def note(self, address: str) -> None:
+        """One more."""
+        self.wrong.append((time.monotonic(), address))
+
+    def are_too_many(self, address: str) -> bool:
+        """Whether nobody there is listened to for a while, right or wrong."""
+        self.wrong = [(when, who) for when, who in self.wrong if time.monotonic() - when < 60]
+        return sum(who == address for _, who in self.wrong) >= MOST_GUESSES
 
 
 def _secret(folder: Path) -> str:

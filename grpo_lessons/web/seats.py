@@ -2,16 +2,28 @@
 
 import asyncio
 import json
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from grpo_lessons.here import NOTEBOOKS
+from grpo_lessons.lesson.marimo_inside import has_file
 from grpo_lessons.lesson.seat import Seat
+
+# All that a lesson's page asks of marimo. The rest is closed, whatever marimo may add: some of it knows no seats, as `/sse`,
+# and some names this machine's files. A class's test asks every route that marimo has.
+OF_A_PAGE = {
+    "GET": r"/|/assets/.+|/@file/.+|/public-files-sw\.js|/favicon\.ico|/manifest\.json|/logo\.png"
+    r"|/apple-touch-icon\.png|/android-chrome-(192x192|512x512)\.png",
+    "POST": r"/api/kernel/(set_ui_element_value|set_model_value)|/api/export/html",
+    "websocket": r"/ws",
+}
 
 
 class Seats:
@@ -32,7 +44,7 @@ class Seats:
     ):
         self.app, self.folder = app, folder
         self.limits, self.all_teach = (most_steps, most_minutes), all_teach
-        self.seats: dict[tuple, Seat] = {}  # by learner, lesson and tab
+        self.seats: dict[int, Seat] = {}
         self.sessions: dict[tuple, str] = {}  # marimo's name for a session: by the same, and by the names pages give it
         self.opening = asyncio.Lock()
 
@@ -48,50 +60,71 @@ class Seats:
             session["seat"] = number
         return session["seat"]
 
+    def seat(self, session: dict) -> Seat:
+        """The seat of a browser that has a number; it is there, whichever page of the class it asks for."""
+        number = self.number(session)
+        seat = self.seats.setdefault(number, Seat(number, self.folder / f"seat-{number}", *self.limits))
+        seat.is_teacher = self.all_teach or session.get("teaches", False)
+        seat.look()
+        return seat
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a lesson's requests on to marimo, each with the session that belongs to it."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        number = self.number(scope["session"])
-        lesson = scope["path"].removeprefix(scope.get("root_path", "")).strip("/").split("/")[0]
-        if scope["type"] == "websocket":
-            if not scope["path"].endswith(f"/{lesson}/ws"):
-                return await send({"type": "websocket.close", "code": 1008})
-            return await self._page(scope, receive, send, number, lesson)
-        headers = []
+        lesson, _, path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/").partition("/")
+        path, method = f"/{path}", scope.get("method", "websocket").replace("HEAD", "GET")
+        asks = path == "/" and method == "GET"  # only a page gives a seat: what it asks for next brings it along
+        if not re.fullmatch(OF_A_PAGE.get(method, ""), path) or not (asks or "seat" in scope["session"]):
+            return await _refuse("No page of a lesson asks for this.", 403)(scope, receive, send)
+        if path.startswith("/@file/") and not re.fullmatch(r"/@file/[0-9]{1,12}-(.+)", path):
+            return await _refuse("There is no such file.", 404)(scope, receive, send)
+        if path.startswith("/@file/") and not has_file(path.partition("-")[2]):
+            return await _refuse("There is no such file.", 404)(scope, receive, send)
+        seat = self.seat(scope["session"])
+        if method == "websocket":
+            return await self._page(scope, receive, send, seat, lesson)
+        headers, owned = [], None
         for name, value in scope["headers"]:
             if name == b"marimo-session-id":
-                owned = self.sessions.get((number, lesson, "named", value.decode("latin-1")))
+                owned = self.sessions.get((seat.number, lesson, "named", value.decode("latin-1")))
                 if owned is None:
-                    return await JSONResponse({"error": "This session is not yours."}, 403)(scope, receive, send)
+                    return await _refuse("This session is not yours.", 403)(scope, receive, send)
                 value = owned.encode()
             headers.append((name, value))
-        if scope["method"] == "POST":
-            limits = OF_AN_ENGINE if scope["path"].endswith("/set_model_value") else OF_A_CONTROL
+        if method == "POST":
+            if owned is None:
+                return await _refuse("A page of a lesson says which session it means.", 403)(scope, receive, send)
+            limits = OF_AN_ENGINE if path.endswith("/set_model_value") else OF_A_CONTROL
             body = await body_of(Request(scope, receive), limits[0])
             if problem := _unfit(body, *limits):
-                return await JSONResponse({"error": problem}, 413)(scope, receive, send)
+                return await _refuse(problem, 413)(scope, receive, send)
             receive = _again(body, receive)
+        elif asks:
+            scope = scope | {"query_string": b""}  # marimo would look for a file that it names; a page reads its own
+        if asks or path == "/api/export/html":
+            send = _without_paths(send)
         await self.app(scope | {"headers": headers}, receive, send)
 
-    async def _page(self, scope: Scope, receive: Receive, send: Send, number: int, lesson: str) -> None:
+    async def _page(self, scope: Scope, receive: Receive, send: Send, seat: Seat, lesson: str) -> None:
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         name = query.get("session_id", "")
-        key = (number, lesson, "tab", query.pop("tab", name))
-        teaches = self.all_teach or scope["session"].get("teaches", False)
-        seat = self.seats.setdefault(key, Seat(number, self.folder / f"seat-{number}", *self.limits, teaches))
+        key = (seat.number, lesson, "tab", query.pop("tab", name))
         own = self.sessions.setdefault(key, f"s_{secrets.token_hex(8)}")  # a name that nobody else can know
-        query["session_id"] = self.sessions[number, lesson, "named", name] = own
+        query["session_id"] = self.sessions[seat.number, lesson, "named", name] = own
+        for word in ("file", "kiosk", "access_token"):  # marimo's own, and no page's of a class
+            query.pop(word, None)
         scope = scope | {"query_string": urlencode(query).encode(), "meta": {"seat": seat}}
         first = await receive()
         await send({"type": "websocket.accept"})  # at once: it may be some seconds before it is this one's turn
         seat.come()
-        opened = asyncio.Event()
+        opened, is_closed = asyncio.Event(), False
 
         async def hear() -> dict:
-            nonlocal first
-            message, first = first, None
-            return message or await receive()
+            nonlocal first, is_closed
+            message, first = first or await receive(), None
+            is_closed |= message["type"] == "websocket.disconnect" and message.get("code") in (1000, 1001)
+            return message
 
         async def say(message: dict) -> None:
             text = message.get("text") or ""
@@ -114,7 +147,7 @@ class Seats:
                     await asyncio.wait_for(opened.wait(), 15)
             await serving
         finally:
-            seat.go()
+            seat.go(is_closed)
 
 
 # Bytes of a request, and the largest number in it: a lesson's largest are far below. An engine in a learner's browser tells how
@@ -143,6 +176,42 @@ def _unfit(body: bytes, most_bytes: int, most: int) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def _refuse(why: str, status: int):
+    """An answer, to whatever was asked: a websocket that is not accepted hears 403."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        await JSONResponse({"error": why}, status)(scope, receive, send)
+
+    return answer
+
+
+def _without_paths(send: Send) -> Send:
+    """A send that leaves out of a page where the course lies on this machine: marimo tells it an editor."""
+    place = str(NOTEBOOKS.parent)
+    told = sorted(
+        {place, place.replace("\\", "\\\\"), NOTEBOOKS.parent.as_posix(), quote(place), quote(place, "")}, key=len
+    )
+    start, page = {}, b""
+
+    async def say(message: dict) -> None:
+        nonlocal start, page
+        if message["type"] == "http.response.start":
+            start = message
+            return
+        page += message.get("body", b"")
+        if not message.get("more_body"):
+            for each in reversed(told):
+                page = page.replace(each.encode(), b"")
+            headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+            length = [(b"content-length", str(len(page)).encode())] if page else []
+            await send(start | {"headers": headers + length})
+            await send({"type": "http.response.body", "body": page})
+
+    return say
 
 
 async def body_of(request: Request, most: int) -> bytes:
