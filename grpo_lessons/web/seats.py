@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode
 
+from msgspec import MsgspecError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -104,7 +105,8 @@ class Seats:
             scope = scope | {"query_string": b""}  # marimo would look for a file that it names; a page reads its own
         if asks or path == "/api/export/html":
             send = _without_paths(send)
-        await self.app(scope | {"headers": headers}, receive, send)
+        with suppress(MsgspecError):  # marimo has answered that the body is none, and would fill the log with it
+            await self.app(scope | {"headers": headers}, receive, send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send, seat: Seat, lesson: str) -> None:
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
