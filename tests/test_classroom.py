@@ -201,6 +201,37 @@ def test_all_who_queue_train_once_and_a_closed_tab_frees_its_place(host, runs):
     assert {Run.load(record).steps_done for record in records if record.exists()} == {3}
 
 
+def test_who_looks_at_the_line_or_at_another_lesson_stays_in_it(host, runs):
+    line_of_the_class = runs / line.FOLDER.name
+
+    async def look_away():
+        gone, other = Learner(host), Learner(host)
+        with line.turn(lambda in_front: None, lambda: False, line_of_the_class):
+            await gone.open()
+            await gone.train(by_trl=True)
+            await gone.sees("yours comes after it")
+            twice = Learner(host, lesson="math", cookie=gone.cookie, tab="second")
+            await twice.open()
+            await twice.train(by_trl=True)
+            await twice.sees("Another page of yours is in the line")
+            await twice.close()
+            await gone.close()  # the house: the class's page asks for the line
+            for path, seconds in (("/", 1), ("/line", 11)):
+                answer = await gone.http.get(path, headers={"Cookie": gone.cookie})
+                assert answer.status_code == 200
+                await asyncio.sleep(seconds)
+            assert [ticket.who for ticket in line.line(line_of_the_class)] == ["", f"seat {gone.seat}"]
+        await asyncio.sleep(1)
+        back = Learner(host, cookie=gone.cookie)
+        await back.open()
+        await back.sees("Finished: 3 steps")
+        await back.close()
+        await other.http.aclose()
+        return gone.seat
+
+    assert Run.load(runs / f"class/seat-{run(look_away())}/format/run.json").steps_done == 3
+
+
 def test_all_train_at_once_each_in_their_own_browser(host, runs, browsers):
     async def train(learner):
         await learner.open()
@@ -338,6 +369,9 @@ def test_no_more_is_trained_than_the_controls_offer(host, runs, browsers):
         }
         for label, value in settings.items():
             await learner.set(label, value)
+        await learner.sees("samples 32 completions")  # two groups of the most that there may be
+        await learner.until(lambda: re.search(r"max_completion_length=64\b", re.sub("<[^>]*>", "", learner.text)))
+        await asyncio.sleep(1)  # the buttons come after the code
         await learner.train()
         await learner.sees("Finished: 3 steps", 120)
         record = Run.load(runs / f"class/seat-{learner.seat}/format/run.json").settings

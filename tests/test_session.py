@@ -3,6 +3,7 @@
 import gc
 import time
 import weakref
+from pathlib import Path
 
 from grpo_lessons import curves
 from grpo_lessons.lesson import Question, Station
@@ -137,6 +138,52 @@ def test_in_a_class_a_stopped_training_takes_no_finished_one_away(tmp_path):
     assert Run.load(tmp_path / "run.json").steps_done == 2
 
 
+def test_a_learner_has_one_place_in_the_line_and_gets_it_back(tmp_path):
+    seat = Seat(1, tmp_path)
+    seat.come()
+    first, second = (Listener(seat=seat, folder=tmp_path / name, is_own=False) for name in ("one", "other"))
+    first.start(100)
+    first.wait(lambda: first.said[-1].run.steps_done >= 1)
+    second.start(2)
+    assert second.said[-1].phase.startswith("Another page of yours") and not second.session.is_on
+    first.session.stop()
+    first.wait(lambda: first.endings)
+    assert first.endings[0].phase.startswith("Stopped: ")  # its model is not kept, and nobody says so
+    second.start(2)
+    second.wait(lambda: second.endings)
+    assert second.endings[0].run.steps_done == 2
+
+
+def test_a_learner_is_there_for_minutes_after_any_sign_of_life_and_for_seconds_after_the_last_page_is_closed(
+    monkeypatch,
+):
+    now = 1000.0
+    monkeypatch.setattr("grpo_lessons.lesson.seat.time.monotonic", lambda: now)
+    seat = Seat(1, Path("seat-1"))
+    seat.come()
+    now += 9999
+    assert not seat.is_away
+    seat.come()
+    seat.go(is_closed=True)  # one of two
+    now += 60
+    assert not seat.is_away
+    seat.go()  # a phone sleeps
+    now += 280
+    assert not seat.is_away
+    now += 30
+    assert seat.is_away
+    seat.come()
+    seat.go(is_closed=True)
+    now += 5
+    seat.look()  # the class's page
+    now += 280
+    assert not seat.is_away
+    seat.come()
+    seat.go(is_closed=True)
+    now += 9
+    assert seat.is_away
+
+
 def test_a_finished_run_is_there_again_when_the_lesson_is_opened_anew(tmp_path):
     listener = Listener(folder=tmp_path)
     assert kept(listener.session.opened) is None
@@ -162,9 +209,10 @@ def test_a_prediction_is_there_again_when_the_lesson_is_opened_anew_where_it_may
 
 def test_stopped_before_the_first_step_nothing_was_learnt():
     run = Run({"steps": 9}, state="stopped")
-    assert ending(run, "") == "Stopped before the first step: nothing was learnt"
+    assert ending(run, "", is_kept=False) == "Stopped before the first step: nothing was learnt"
     run.metrics = [{"step": 1}]
-    assert ending(run, "").startswith("Stopped; what was learnt is kept: 1 step in ")
+    assert ending(run, "", is_kept=True).startswith("Stopped; what was learnt is kept: 1 step in ")
+    assert ending(run, "", is_kept=False).startswith("Stopped: 1 step in ")  # on a server, which keeps nobody's model
 
 
 def test_every_choice_of_a_prediction_has_its_answer():

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -45,12 +46,16 @@ def in_background(opened: Opened, function: Callable[[object], list[float]], pub
         return done >= opened.most_steps or not opened.in_time(seconds)
 
     def work() -> None:
+        device = opened.seat.device if opened.seat else nullcontext()
         try:
-            with line.turn(
-                waiting=lambda in_front: publish(Progress(line.in_words(in_front))),
-                should_stop=lambda: not opened.in_time(0.0),
-                who=opened.who,
-            ) as tell:
+            with (
+                device,
+                line.turn(  # a learner has one place in the line
+                    waiting=lambda in_front: publish(Progress(line.in_words(in_front))),
+                    should_stop=lambda: not opened.in_time(0.0),
+                    who=opened.who,
+                ) as tell,
+            ):
                 if tell:
                     publish(Progress())
                     load_libraries()

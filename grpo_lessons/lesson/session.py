@@ -24,6 +24,7 @@ from grpo_lessons.training.exchange import from_page, to_page
 from grpo_lessons.training.sources import is_pocket
 
 STOPPING = "Stopping after this step"
+ELSEWHERE = "Another page of yours is in the line, or trains on this machine: wait for it, or stop it there"
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,20 @@ class Session:
         return to_page(self._left) if self._left and is_pocket(self._left.run.settings["model"]) else None
 
     def stop(self) -> None:
-        """End the training after the step under way, or a download; what was learnt is kept."""
+        """End the training after the step under way, or a download."""
         self.halt.set()
         if self.is_on and self.last:
             self.publish(replace(self.last, phase=STOPPING))
 
     def start(self, plan: Plan, resume: bool = False, in_browser: bool = False) -> None:
-        """Start afresh, or from a checkpoint, see `training.train`; or in the reader's browser, see `in_browser`."""
+        """Start afresh, or from a checkpoint, see `training.train`; or in the reader's browser, see `in_browser`.
+
+        In a class nobody has two places in the line for the device.
+        """
         if self.is_on:
             return
+        if not in_browser and self.opened.seat and not self.opened.seat.device.acquire(blocking=False):
+            return self.publish(Report(ELSEWHERE, plan.new_run(), self.last.run if self.last else None))
         self.is_on, self.halt = True, threading.Event()
         before = self.last.run if self.last and self.last.run.metrics else None
         self.busy(True)
@@ -134,6 +140,8 @@ def _told(
             PACE.learn(plan, run)
         if opened.is_late(run.seconds):
             limit = f" at the class's limit of {opened.seat.most_minutes:g} min"
+        elif opened.seat and opened.seat.is_away:
+            limit = " because nobody was there"
         say(STOPPING if halt.is_set() and run.state == "running" else phase, run)
 
     def should_stop() -> bool:
@@ -141,7 +149,7 @@ def _told(
 
     def done(run: Run, left: Trained | tuple[Run, bytes] | None = None) -> None:
         lost = keep_record(run, opened)
-        say(f"{ending(run, limit)}{lost}", run, left=left, is_last=True)
+        say(f"{ending(run, limit, left is not None)}{lost}", run, left=left, is_last=True)
 
     try:
         yield Watch(should_stop=should_stop, update=update, who=opened.who, seconds=lambda: PACE.expected(plan)), done
@@ -154,7 +162,11 @@ def _told(
 def _by_trl(told, opened: Opened, plan: Plan, resume: bool) -> None:
     with told as (watch, done):
         checkpoints = opened.folder / "unfinished" if opened.folder and opened.is_own else None
-        trained = train(plan, watch, checkpoints, resume)
+        try:
+            trained = train(plan, watch, checkpoints, resume)
+        finally:
+            if opened.seat:
+                opened.seat.device.release()
         run, left = trained.run, trained if trained.model else None
         if not opened.is_own and left:  # a server's visitor cannot save it; twenty of them took 4 GB
             left = trained = None
@@ -175,11 +187,11 @@ def _to_its_end(told, engine: Across, plan: Plan) -> None:
     asyncio.run(_in_browser(told, engine, plan))
 
 
-def ending(run: Run, limit: str) -> str:
-    """How a training ended, in words; `limit`: what ended it, if it was no reader."""
+def ending(run: Run, limit: str, is_kept: bool) -> str:
+    """How a training ended, in words; `limit`: what ended it, if it was no reader; `is_kept`: whether the model is still there."""
     if not run.steps_done:
         return f"Stopped{limit} before the first step: nothing was learnt"
-    word = "Finished" if run.state == "finished" else f"Stopped{limit}; what was learnt is kept"
+    word = "Finished" if run.state == "finished" else f"Stopped{limit}{'; what was learnt is kept' if is_kept else ''}"
     return f"{word}: {counted(run.steps_done, 'step')} in {run.seconds:.0f} s"
 
 
