@@ -5,6 +5,9 @@ import base64
 import json
 import os
 import re
+import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import httpx2 as httpx
@@ -29,7 +32,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def host(runs):
-    with classroom(runs, "--steps", "3") as host:
+    with classroom(runs, "--steps", "3", "--site", "https://example.org/course/") as host:
         yield host
 
 
@@ -63,6 +66,7 @@ async def see_it_whole(learner):
     await learner.sees("What you now know")
     assert "NameError" not in learner.text and "ancestor" not in learner.text
     assert re.search(r"max_steps=3\b", re.sub("<[^>]*>", "", learner.text))
+    assert "marimo edit grpo_format.py" in learner.text and "https://example.org/course/format.html" in learner.text
     await learner.close()
 
 
@@ -210,6 +214,7 @@ def test_who_looks_at_the_line_or_at_another_lesson_stays_in_it(host, runs):
             await gone.open()
             await gone.train(by_trl=True)
             await gone.sees("yours comes after it")
+            await gone.sees("From a recording, until yours begins:")  # the group under the curves, which say so, too
             twice = Learner(host, lesson="math", cookie=gone.cookie, tab="second")
             await twice.open()
             await twice.train(by_trl=True)
@@ -520,6 +525,30 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
         run(teach(host, re.search(r"/teacher/(\w+)", (tmp_path / "server.log").read_text())[1]))
     with classroom(tmp_path, *options) as host:
         run(come_back(host, cookie))
+
+
+def test_a_taken_port_is_said_before_anything_is_loaded_and_no_password_is_told(tmp_path):
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        command = [sys.executable, "-m", "grpo_lessons", "class", "--host", "0.0.0.0", "--port", str(port)]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    told = f"--port {port}: another server has this port. End it, or take another: --port {port + 1}.\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", told)
+
+
+@pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")
+def test_pages_say_that_the_server_is_gone(tmp_path):
+    with ExitStack() as stack:
+        host = stack.enter_context(classroom(tmp_path))
+        with browse(f"http://{host}/", 1280, 720) as page:
+            lesson = page.context.new_page()
+            lesson.goto(f"http://{host}/format/")
+            lesson.get_by_role("heading", name="1 · The loop in one picture").wait_for(timeout=60_000)
+            told = [each.get_by_text("server does not answer") for each in (page, lesson)]
+            assert [each.count() and each.is_visible() for each in told] == [False, 0]
+            stack.close()
+            for each in told:
+                each.wait_for(timeout=20_000)
 
 
 @pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")

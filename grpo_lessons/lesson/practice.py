@@ -66,10 +66,13 @@ class Exercises(mo.ui.dictionary):
     @property
     def where(self) -> str:
         """How the exercises are done, in this way of opening the lesson."""
+        nowhere = f"A server runs nobody's code: find what is wrong by reading, and mend it on your own machine, with `marimo edit grpo_{self.opened.lesson}.py`"
+        if self.opened.seat and self.opened.seat.site:
+            nowhere += f", or at once in [this lesson's web page]({self.opened.seat.site}/{self.opened.lesson}.html)"
         return {
             "box": "Write your answer in the box, click beside it, and the verdict stands below. It runs here, in your browser. What you wrote is there again when you come back; empty the box and load the page anew for the code as it was.",
             "cell": "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it, and marimo saves what you wrote in the notebook. (Ctrl + . shows the cells, if you do not see them.)",
-            "nowhere": "A server runs nobody's code: find what is wrong by reading, and mend it in `marimo edit`, or in the course's web page.",
+            "nowhere": f"{nowhere}.",
         }[self.opened.writes]
 
     def ask(self, function: Callable, words: str) -> mo.Html:

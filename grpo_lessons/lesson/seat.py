@@ -18,6 +18,7 @@ class Seat:
         number: the learner's, the same in every tab of their browser.
         folder: where the records of this learner's trainings are kept.
         most_steps, most_minutes: how long a training may be; None for as long as the lesson allows.
+        site: where the course stands as a web page, in which exercises can be written; "" for nowhere.
         is_teacher: whether the speaker's notes, which have all the answers, are theirs to see.
     """
 
@@ -25,6 +26,7 @@ class Seat:
     folder: Path
     most_steps: int | None = None
     most_minutes: float | None = None
+    site: str = ""
     is_teacher: bool = False
     connections: int = 0
     until: float = 0.0  # when nobody sits there any more, on time.monotonic's clock, if there is no connection

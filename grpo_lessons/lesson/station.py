@@ -253,6 +253,9 @@ class Station:
         status = f'<div class="status" aria-live="polite">{curves.status(report.phase, run, report.speed)}</div>'
         groups = run.groups or (report.before.groups if report.before and not run.metrics else [])
         shown = curves.panel(run, report.before, watch, report.names)
+        if groups and not run.groups:
+            whose = report.names[1] or "your run before, until this one begins"
+            shown += f'<p class="note">From {escape(whose)}:</p>'
         shown += cards.group_panel(groups[-1], self.tags) if groups else ""
         failure = failed(report.error) if report.error else None
         return show(*self._above(cost, plan), *self._row(buttons, scrub, status), failure, shown, curves_explained())

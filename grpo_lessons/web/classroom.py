@@ -7,6 +7,7 @@ Trainings take turns; what a learner types is never executed, for lessons opened
 
 import argparse
 import ctypes
+import errno
 import gc
 import os
 import re
@@ -40,18 +41,6 @@ from grpo_lessons.web.server import live_lessons
 
 ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone: a phone may sleep in between
 
-# Tells the server which of a browser's tabs it is, and the lesson that it is in a class. A tab keeps its name when the
-# page is loaded anew.
-TAB = """<script>
-{ window.grpoClass = "../"; let kept = {};
-  try { kept = sessionStorage; } catch { /* a frame that may keep nothing */ }
-  const tab = kept.grpoTab ??= Math.random().toString(36).slice(2);
-  const Plain = WebSocket;
-  window.WebSocket = class extends Plain {
-    constructor(url, ...more) { const to = new URL(url, location.href); to.searchParams.set("tab", tab); super(to, ...more); }
-  }; }
-</script>"""
-
 MOST_GUESSES = 10  # wrong passwords of one address in a minute; behind a router a whole class has one
 WRONG = "That is not the password. Your teacher has it."
 TOO_MANY = "Too many wrong passwords came from your address. Wait a minute, then try again."
@@ -64,6 +53,7 @@ def create_app(
     show_code: bool = False,
     most_steps: int | None = None,
     most_minutes: float | None = None,
+    site: str = "",
 ) -> Starlette:
     """The application: the course's page at `/`, a live lesson at `/NAME/`, the line for the device at `/line`.
 
@@ -73,14 +63,15 @@ def create_app(
         teacher: whoever opens `/teacher/` and this word once may come in, and sees the speaker's notes; None: all see them.
         show_code: whether the lessons' menu offers their code.
         most_steps, most_minutes: the most that one training may take.
+        site: where the course stands as a web page, for the exercises, which a server does not run.
 
     >>> from tempfile import mkdtemp
     >>> [route.path for route in create_app(Path(mkdtemp())).routes]
     ['/', '/line', '/enter', '/teacher/{word}', '']
     """
     resume_with_all_outputs()
-    lessons = live_lessons(include_code=show_code, session_ttl=ASLEEP, html_head=TAB)
-    seats = Seats(lessons, folder, most_steps, most_minutes, all_teach=teacher is None)
+    lessons = live_lessons(include_code=show_code, session_ttl=ASLEEP, html_head=render("tab.html"))
+    seats = Seats(lessons, folder, most_steps, most_minutes, all_teach=teacher is None, site=site.rstrip("/"))
     door = render("door.html", refused="")
 
     guesses = Guesses()
@@ -180,6 +171,23 @@ def _share_the_heap() -> None:
             ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """The port, taken before half a minute goes into loading; nobody is answered before the server listens."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    if os.name == "posix":  # elsewhere it would let two servers have it
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    return listener
+
+
+def _why_not(error: Exception, host: str, port: int) -> str:
+    """Why a class cannot be served there, and what to change."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"--port {port}: another server has this port. End it, or take another: --port {port + 1}."
+    return f"--host {host} --port {port}: a class cannot be served there ({error})."
+
+
 def _on_the_network(host: str) -> str:
     """What to type on another machine to come to this one."""
     if host not in ("0.0.0.0", "::"):
@@ -205,16 +213,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--show-code", action="store_true", help="the lessons' menu offers their code")
     parser.add_argument("--steps", type=int, help="the most steps a training may have")
     parser.add_argument("--minutes", type=float, help="the most minutes a training may take")
+    parser.add_argument(
+        "--site",
+        default="",
+        help="where the course stands as a web page, for the exercises, as in https://…/grpo-lessons",
+    )
     options = parser.parse_args(argv)
-    _share_the_heap()
+    if options.site and not re.match(r"https?://[^\s()<>]+$", options.site):
+        parser.error(f"--site {options.site}: expected an address that begins with https:// or http://")
     for name in ("steps", "minutes"):
         if (value := getattr(options, name)) is not None and value <= 0:
             parser.error(f"--{name} {value}: expected more than 0; leave it out for no limit")
+    try:
+        listener = _listen(options.host, options.port)
+    except (OSError, OverflowError) as error:
+        parser.exit(2, f"{_why_not(error, options.host, options.port)}\n")
+    _share_the_heap()
     alone = options.host in ("127.0.0.1", "localhost", "::1")
     password = options.password or (None if alone else secrets.token_hex(4))
     folder = runs_folder() / "class"
     teacher = secrets.token_hex(4) if password else None
-    app = create_app(folder, password, teacher, options.show_code, options.steps, options.minutes)
+    app = create_app(folder, password, teacher, options.show_code, options.steps, options.minutes, options.site)
     ready = Plan(Settings(), [format_reward], sums(512), held_out=sums(96))
     print("Loading torch and TRL, and measuring the pocket model …", flush=True)
     PACE.get_ready(ready)
@@ -223,4 +242,5 @@ def main(argv: list[str] | None = None) -> None:
     print(f"The class is at {address}" + (f", its password: {password}" if password else ""), flush=True)
     if teacher:
         print(f"Yours, with the speaker's notes: {address}/teacher/{teacher}", flush=True)
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

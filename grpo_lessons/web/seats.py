@@ -42,9 +42,10 @@ class Seats:
         most_steps: int | None = None,
         most_minutes: float | None = None,
         all_teach: bool = False,
+        site: str = "",
     ):
         self.app, self.folder = app, folder
-        self.limits, self.all_teach = (most_steps, most_minutes), all_teach
+        self.limits, self.all_teach = (most_steps, most_minutes, site), all_teach
         self.seats: dict[int, Seat] = {}
         self.sessions: dict[tuple, str] = {}  # marimo's name for a session: by the same, and by the names pages give it
         self.opening = asyncio.Lock()
