@@ -214,7 +214,7 @@ def test_who_looks_at_the_line_or_at_another_lesson_stays_in_it(host, runs):
             await gone.open()
             await gone.train(by_trl=True)
             await gone.sees("yours comes after it")
-            await gone.sees("From a recording, until yours begins:")  # the group under the curves, which say so, too
+            await gone.sees("From a recording, until yours begins:", 15)  # the group under the curves, which say so, too
             twice = Learner(host, lesson="math", cookie=gone.cookie, tab="second")
             await twice.open()
             await twice.train(by_trl=True)
@@ -270,6 +270,7 @@ def routes_of(routes, above=""):
 # What a lesson's page asks for, an example for each route, and what it hears where there is nothing; all others are closed.
 OPEN = {
     ("GET", "/"): ("/", 200),
+    ("GET", "/health"): ("/health", 200),
     ("GET", "/assets"): ("/assets/nothing.js", 404),
     ("GET", "/@file/{filename_and_length:path}"): ("/@file/5-nothing.js", 404),
     ("GET", "/public-files-sw.js"): ("/public-files-sw.js", 200),

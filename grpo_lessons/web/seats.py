@@ -20,7 +20,7 @@ from grpo_lessons.lesson.seat import Seat
 # All that a lesson's page asks of marimo. The rest is closed, whatever marimo may add: some of it knows no seats, as `/sse`,
 # and some names this machine's files. A class's test asks every route that marimo has.
 OF_A_PAGE = {
-    "GET": r"/|/assets/.+|/@file/.+|/public-files-sw\.js|/favicon\.ico|/manifest\.json|/logo\.png"
+    "GET": r"/|/health|/assets/.+|/@file/.+|/public-files-sw\.js|/favicon\.ico|/manifest\.json|/logo\.png"
     r"|/apple-touch-icon\.png|/android-chrome-(192x192|512x512)\.png",
     "POST": r"/api/kernel/(set_ui_element_value|set_model_value)|/api/export/html",
     "websocket": r"/ws",
