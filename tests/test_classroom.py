@@ -214,7 +214,9 @@ def test_who_looks_at_the_line_or_at_another_lesson_stays_in_it(host, runs):
             await gone.open()
             await gone.train(by_trl=True)
             await gone.sees("yours comes after it")
-            await gone.sees("From a recording, until yours begins:", 15)  # the group under the curves, which say so, too
+            await gone.sees(
+                "From a recording, until yours begins:", 15
+            )  # the group under the curves, which say so, too
             twice = Learner(host, lesson="math", cookie=gone.cookie, tab="second")
             await twice.open()
             await twice.train(by_trl=True)

@@ -179,4 +179,7 @@ class Learner:
         """Press Train; `by_trl`: on the class's machine, which a teacher may choose."""
         if by_trl:
             await self.set("by TRL, on this machine", "by TRL, on this machine")
+            await self.until(
+                lambda: "Trained here, in your browser" not in self.text
+            )  # marimo does what comes at once at once
         await self.set("Train", 1)
