@@ -287,7 +287,7 @@ def test_a_server_started_with_settings_has_them_and_writes_the_record(visited):
         assert page.get_by_text("def my_format_reward").count() == 1  # to be read:
         assert page.locator("marimo-code-editor").count() == 0  # nothing that a visitor types is run
         train_button(page, disabled=False).click()
-        shown(page, "a recording, until yours begins").wait_for(timeout=10_000)
+        shown(page, "a recording, until yours begins").first.wait_for(timeout=10_000)
         shown(page, "Finished: 3 steps").wait_for(timeout=60_000)
         assert Run.load(runs / "format/run.json").settings["batch_size"] == 16
         page.reload()
