@@ -1,12 +1,10 @@
 """How TRL calls a reward, and what it takes for an answer: numbers of any library, None, NaN; functions, objects, coroutines."""
 
-import asyncio
 import functools
 import inspect
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -69,6 +67,9 @@ def ask(reward: Reward, **columns) -> list[float | None]:
     passed = {name: value for name, value in nowhere.items() if _takes(reward, name)} | columns
     if not is_async(reward):
         return as_scores(reward(**passed))
+    import asyncio  # a tenth of a second, which few rewards need
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own running in this one
         return as_scores(thread.submit(lambda: asyncio.run(reward(**passed))).result())
 
