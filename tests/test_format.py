@@ -6,10 +6,10 @@ import pytest
 
 from grpo_lessons import pocket
 from grpo_lessons.groups import interval, p_dead
-from grpo_lessons.lesson import REAL
+from grpo_lessons.lesson import REAL, Exercises
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.training import Settings
-from tests.support.lessons import alone, load, refusal, verdicts
+from tests.support.lessons import alone, load, opened, refusal, verdicts
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,3 +118,20 @@ def test_right_answers_to_the_exercises_pass(lesson):
     said = verdicts(lesson, **right)
     assert len(said) == 3 and all("All cases pass" in text for text in said)
     assert refusal(lesson, my_format_reward) is None
+
+
+def test_a_verdict_is_worked_out_once_for_what_stands_there():
+    """Its cell shows a training as well, and runs at every step of it."""
+    calls = []
+
+    def my_advantages(rewards):
+        calls.append(rewards)
+        return [0.0 for _ in rewards]
+
+    exercises = Exercises(opened(), my_advantages)
+    first = exercises.verdict(my_advantages)
+    tried = len(calls)
+    assert tried and "Not yet" in first.text
+    assert exercises.verdict(my_advantages) is first and len(calls) == tried
+    Exercises(opened(), my_advantages).verdict(my_advantages)  # marimo makes them anew when a function has changed
+    assert len(calls) == 2 * tried

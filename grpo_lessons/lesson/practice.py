@@ -49,6 +49,7 @@ class Exercises(mo.ui.dictionary):
         self, opened: Opened, *functions: Callable, trained: Callable | None = None, train: Callable = lambda _: None
     ):
         self.opened, self.trained = opened, trained
+        self._verdicts: dict[str, tuple[str | None, mo.Html]] = {}  # by the function's name: what was judged, and how
         here = functions if opened.writes == "box" else ()
         boxes = {each.__name__: self._box(each) for each in here}
         if trained and opened.writes != "nowhere":
@@ -90,17 +91,24 @@ class Exercises(mo.ui.dictionary):
         if self.opened.writes == "nowhere":
             return None
         name = function.__name__
-        theirs = written(function, self.value.get(name))
-        mistake = first_mistake(asked(theirs), cases(self.opened.lesson, name))
-        if name in self.elements:  # not before: code that never ends would be there again when the page is loaded anew
-            is_changed = self.value[name] != code_of(function, self.opened)
-            keep(self.opened, name, self.value[name] if is_changed else None)
-        said = mo.callout(mo.md("**Right.** All cases pass."), kind="success")
-        if mistake is not None:
-            said = mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
+        code = self.value.get(name)
+        if (
+            name not in self._verdicts or self._verdicts[name][0] != code
+        ):  # its cell runs at every step of a training, too
+            self._verdicts[name] = code, self._judged(function, code, asked)
+        said = self._verdicts[name][1]
         if function is not self.trained or "train" not in self.elements:
             return said
         return show(said, self["train"], "Right or not: **what does the model make of it?**")
+
+    def _judged(self, function: Callable, code: str | None, asked: Callable[[Callable], Callable]) -> mo.Html:
+        name = function.__name__
+        mistake = first_mistake(asked(written(function, code)), cases(self.opened.lesson, name))
+        if name in self.elements:  # not before: code that never ends would be there again when the page is loaded anew
+            keep(self.opened, name, code if code != code_of(function, self.opened) else None)
+        if mistake is not None:
+            return mo.callout(mo.md("**Not yet.** " + mistake.replace("<", "&lt;")), kind="warn")
+        return mo.callout(mo.md("**Right.** All cases pass."), kind="success")
 
 
 def shown_code(opened: Opened, *things: object) -> mo.Html | None:
