@@ -86,9 +86,7 @@ def test_training_on_answers_only_teaches_to_think(page):
     shown(page, re.compile("max_steps=25")).first.wait_for(state="attached", timeout=10_000)
     shown(page, re.compile("At most .*: 25 steps|Loading torch|Measuring")).first.wait_for(timeout=30_000)
     page.get_by_role("button", name="Train", exact=True).click()
-    shown(page, re.compile("Starting|Loading")).first.wait_for(
-        timeout=10_000
-    )  # torch may be loading: the first sign of life is timed in the other lessons
+    shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, "Finished: 25 steps").wait_for(timeout=240_000)
     assert reading(page, "replies that think") > 0.9
