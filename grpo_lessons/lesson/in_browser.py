@@ -4,6 +4,7 @@ The engine of `pocket` runs in a worker. `course` is what is asked of it, one ca
 server: it yields each call and is sent the answer; what carries them stands in `engines`.
 """
 
+import asyncio
 import json
 import math
 import random
@@ -11,8 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from datetime import date
 
+import marimo as mo
+
 from grpo_lessons.calling import columns, evaluated
 from grpo_lessons.lesson.engines import EngineError
+from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.runs import Evaluation, Run
 from grpo_lessons.training import Plan, Watch
 from grpo_lessons.training.ledger import Ledger
@@ -102,3 +106,8 @@ def _completions(rows: list[dict], texts: list[str]) -> list:
     """Texts as TRL has them: in a conversation a completion is a list of one message."""
     talks = isinstance(rows[0]["prompt"], list)
     return [[{"role": "assistant", "content": text}] for text in texts] if talks else texts
+
+
+def in_thread(opened: Opened, work: Callable[[], Awaitable]) -> None:
+    """Have something awaited while the notebook goes on: in a page by the page's own loop, elsewhere in a thread with one of its own."""
+    mo.Thread(target=(lambda: asyncio.run(work())) if opened.has_disk else work, daemon=True).start()

@@ -14,7 +14,7 @@ import marimo as mo
 
 from grpo_lessons import cards, maps
 from grpo_lessons.lesson.engines import Across, Beside
-from grpo_lessons.lesson.in_browser import carried_out, course
+from grpo_lessons.lesson.in_browser import carried_out, course, in_thread
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import failed, show, unseen
 from grpo_lessons.runs import Run
@@ -65,8 +65,7 @@ class Many:
         self.is_on, self.halt = True, threading.Event()
         told = _Told(weakref.ref(self), self.halt, {name: plan.new_run() for name, plan in plans.items()})
         told.say("running")
-        work = partial(_all, told, self.engine, list(plans.items()))
-        mo.Thread(target=work if not self.opened.has_disk else partial(_to_its_end, work), daemon=True).start()
+        in_thread(self.opened, partial(_all, told, self.engine, list(plans.items())))
 
 
 class _Told:
@@ -119,10 +118,6 @@ async def _one_after_the_other(told: _Told, engine: Beside | Across, left: list[
             told.update(name, run)
     finally:
         engine.end()
-
-
-def _to_its_end(work: Callable) -> None:
-    asyncio.run(work())
 
 
 STEPS, BATCH = 15, 32  # of each training of a map
@@ -211,7 +206,7 @@ class Map:
         if live and live.state != "running":
             below = {where: controls[f"look {place}"].text for place, where in enumerate(runs) if runs[where].groups}
         engine = self.many.engine
-        carrier = engine.element if progress and engine is not None and engine.element is not None else None
+        carrier = engine.element if progress and engine is not None else None
         return show(
             controls["map"],
             f'<div class="train"><span>{controls["start"]}</span><span>{controls["stop"]}</span>{_status(live)}</div>',

@@ -1,6 +1,5 @@
 """The training of one notebook, in a thread: started by Train, ended by Stop, or with the notebook itself."""
 
-import asyncio
 import gc
 import threading
 import traceback
@@ -14,7 +13,7 @@ from pathlib import Path
 import marimo as mo
 
 from grpo_lessons.lesson.engines import Across, Beside
-from grpo_lessons.lesson.in_browser import carried_out, course
+from grpo_lessons.lesson.in_browser import carried_out, course, in_thread
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import PACE
 from grpo_lessons.runs import Run
@@ -103,13 +102,10 @@ class Session:
         self.busy(True)
         self._say(Report("Starting", plan.new_run(), before))
         told = _told(weakref.ref(self), self.opened, self.halt, plan, before, in_browser)
-        if not in_browser:
-            work = partial(_by_trl, told, self.opened, plan, resume)
-        elif self.opened.has_disk:
-            work = partial(_to_its_end, told, self.engine, plan)
+        if in_browser:
+            in_thread(self.opened, partial(_in_browser, told, self.engine, plan))
         else:
-            work = partial(_in_browser, told, self.engine, plan)
-        mo.Thread(target=work, daemon=True).start()
+            mo.Thread(target=partial(_by_trl, told, self.opened, plan, resume), daemon=True).start()
 
     def _say(self, report: Report, left: Trained | tuple[Run, bytes] | None = None, is_last: bool = False) -> None:
         self.last = replace(report, run=report.run.snapshot())
@@ -181,10 +177,6 @@ async def _in_browser(told, engine: Beside | Across, plan: Plan) -> None:
         finally:
             engine.end()  # it gives its memory back
         done(run, (run, adapter) if run.steps_done else None)
-
-
-def _to_its_end(told, engine: Across, plan: Plan) -> None:
-    asyncio.run(_in_browser(told, engine, plan))
 
 
 def ending(run: Run, limit: str, is_kept: bool) -> str:
