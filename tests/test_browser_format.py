@@ -18,6 +18,7 @@ from tests.support.browser import (
     serve,
     settle,
     shown,
+    start,
 )
 from tests.support.lessons import load
 
@@ -131,8 +132,17 @@ def test_a_killed_training_is_offered_again_and_goes_on(page):
 
 
 def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt(page):
-    page.get_by_role("button", name="Train", exact=True).click()
-    page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    held = []
+    page.route("**/set_ui_element_value", held.append)  # Python hears nothing yet
+    start(page)
+    assert "Starting" in page.locator(".train .status").evaluate(
+        "status => getComputedStyle(status, '::before').content"
+    )
+    page.unroute("**/set_ui_element_value")
+    for press_of_train in held:
+        press_of_train.continue_()
+    shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=10_000)
+    assert page.locator(".train[data-heard]").count() == 0  # Python's words stand in its place
     train_button(page, disabled=True).wait_for(timeout=5_000)  # a second press throws no run away
     at_step(page, 3).wait_for(timeout=60_000)
     curve = page.locator("[data-step] polyline").first
@@ -224,8 +234,7 @@ def test_it_trains_in_the_page_too_over_what_trl_has_done(page):
     settle(page)
     page.get_by_role("radio", name="here, in this page").click()
     shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
-    page.get_by_role("button", name="Train", exact=True).click()
-    page.locator(".train .status").get_by_text(re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    start(page)
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, re.compile("this run .*this browser")).wait_for(timeout=10_000)
     assert re.search(r"the run before \(.*CPU", shown(page, re.compile("the run before")).first.text_content())

@@ -16,6 +16,7 @@ from tests.support.browser import (
     settle,
     shown,
     slide,
+    start,
 )
 
 if not CHROMIUM and not os.environ.get("CI"):
@@ -89,8 +90,10 @@ def test_training_arrives_at_the_target_that_the_reader_set(page):
     shown(page, "samples 24 completions").wait_for(timeout=10_000)  # enough to learn it, in half the time
     shown(page, "First the sentences break; only then is the length held", exact=True).click()
     shown(page, "Noted.").wait_for(timeout=10_000)
-    page.get_by_role("button", name="Train", exact=True).click()
-    shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    settle(page)
+    page.get_by_role("radio", name="here, in this page").click()
+    shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
+    start(page)
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, "Finished: 50 steps").wait_for(timeout=180_000)
     assert abs(reading(page, "length ± spread (tokens)") - 10) <= 1

@@ -5,7 +5,19 @@ import re
 
 import pytest
 
-from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, reading, shown, slide
+from tests.support.browser import (
+    CHROMIUM,
+    at_step,
+    check_untouched,
+    failures,
+    lesson,
+    press,
+    reading,
+    settle,
+    shown,
+    slide,
+    start,
+)
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -84,9 +96,10 @@ def test_training_on_answers_only_teaches_to_think(page):
     shown(page, "Noted.").wait_for(timeout=10_000)
     slide(page, "steps", 25)
     shown(page, re.compile("max_steps=25")).first.wait_for(state="attached", timeout=10_000)
-    shown(page, re.compile("At most .*: 25 steps|Loading torch|Measuring")).first.wait_for(timeout=30_000)
-    page.get_by_role("button", name="Train", exact=True).click()
-    shown(page, re.compile("Starting|Loading")).first.wait_for(timeout=1_000)
+    settle(page)
+    page.get_by_role("radio", name="here, in this page").click()
+    shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
+    start(page)
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, "Finished: 25 steps").wait_for(timeout=240_000)
     assert reading(page, "replies that think") > 0.9

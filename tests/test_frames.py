@@ -80,7 +80,7 @@ def test_without_scripts_it_is_read_and_leads_to_a_tab_of_its_own(root, tmp_path
         assert not frame.locator("#waking").is_visible()
         with page.expect_popup() as opened:
             frame.locator("#unscripted a").click()
-        wakes(opened.value)
+        opened.value.get_by_text("the controls wake").wait_for(timeout=20_000)  # scripts run there
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +116,6 @@ def test_speakers_notes_are_not_in_a_page_that_everybody_reads(only):
     assert len(only.context.pages) == 1
 
 
-def test_a_link_to_another_lesson_keeps_how_this_one_is_shown(address):
-    with visit(f"{address}/length.html?embed=true&theme=dark&step=15") as (page, _):
-        page.get_by_role("link", name="math.html").last.click()
-        page.wait_for_url("**/math.html?embed=true&theme=dark", timeout=20_000)
-
-
 LINES = """() => [...document.querySelectorAll('.line code')].map(code => {
     const frame = new DOMParser().parseFromString(code.textContent, 'text/html').querySelector('iframe');
     return frame && Object.fromEntries([...frame.attributes].map(each => [each.name, each.value]));
@@ -150,14 +144,12 @@ def tall(address, root):
     with visit(f"{address}/index.html") as (page, _):
         line, script = page.locator("code[data-name=format]").inner_text(), page.locator("#tall").inner_text()
     line = line.replace("https://example.org/grpo", address)
-    step = line.replace("embed=true", "embed=true&step=2")
-    below = line.replace("format.html", "length.html").replace(
-        'loading="lazy"', ""
-    )  # for browsers that know no such thing
+    below = line.replace("format.html", "length.html")
+    below = below.replace('loading="lazy"', "")  # for browsers that know no such thing
     folder = root / "hosts"
     folder.mkdir(exist_ok=True)
     (folder / "tall.html").write_text(
-        f"<!doctype html><title>host</title><p>Words.</p>{step}<p style='height: 3000px'>More.</p>{below}{script}",
+        f"<!doctype html><title>host</title><p>Words.</p>{line}<p style='height: 3000px'>More.</p>{below}{script}",
         "utf-8",
     )
     with serve_folder(folder) as host, profile({}) as page:
@@ -172,10 +164,22 @@ def in_sight(page, locator):
     return box["y"] > -1 and box["y"] + box["height"] < page.viewport_size["height"] + 1
 
 
+def test_a_frame_becomes_as_tall_as_its_lesson(tall):
+    page, frame, _ = tall
+    page.wait_for_function("document.querySelector('iframe').clientHeight > 4000", timeout=READY)
+    page.wait_for_timeout(1500)
+    app = "document.getElementById('App')"
+    assert (
+        frame.locator("body").evaluate(f"() => {app}.scrollHeight - {app}.clientHeight") < 60
+    )  # nothing scrolls in it
+
+
 def test_the_bar_stays_in_sight_in_a_frame_that_is_taller_than_the_window(tall):
     page, frame, _ = tall
+    frame.get_by_role("button", name="Step by step").click()
+    frame.get_by_role("button", name="Next").click()
     page.set_viewport_size({"width": 1100, "height": 500})
-    page.wait_for_function("document.querySelector('iframe').style.height", timeout=READY)
+    page.wait_for_function("document.querySelector('iframe').clientHeight < 4000", timeout=READY)
     page.wait_for_timeout(1000)
     assert page.locator("iframe").first.bounding_box()["height"] > 600
     for top in (0, 200, 100):
@@ -194,7 +198,6 @@ def test_a_frame_that_is_not_in_sight_has_its_text_and_starts_no_python(tall):
     assert below.locator("#App").count() == 0
     page.locator("iframe").last.scroll_into_view_if_needed()
     below.locator("#App").wait_for(timeout=READY)
-    wakes(below)
 
 
 COVERED = """() => {
@@ -239,17 +242,29 @@ def covered_at(page, width: int) -> list[str]:
     return found
 
 
-def test_nothing_that_is_fixed_covers_text_at_any_width(address):
+@pytest.fixture(scope="module")
+def still(address):
+    """A lesson that has just been asked for."""
     with visit("about:blank") as (page, _):
-        page.goto(f"{address}/length.html?embed=true", wait_until="commit")
-        page.locator("#waking").wait_for(timeout=20_000)
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(100)
-            assert page.evaluate(COVERED)[1] == [], width
-        wakes(page)
-        page.locator("#waking").wait_for(state="detached", timeout=READY)
-        assert not {width: found for width in WIDTHS if (found := covered_at(page, width))}
-        page.evaluate("document.getElementById('App').scrollTop = 0")
-        page.get_by_role("button", name="Step by step").click()
-        assert not {width: found for width in WIDTHS if (found := covered_at(page, width))}
+        page.goto(f"{address}/length.html?embed=true&theme=dark", wait_until="commit")
+        yield page
+
+
+def test_nothing_that_is_fixed_covers_text_at_any_width(still):
+    still.locator("#waking").wait_for(timeout=20_000)
+    for width in WIDTHS:
+        still.set_viewport_size({"width": width, "height": 900})
+        still.wait_for_timeout(100)
+        assert still.evaluate(COVERED)[1] == [], width
+    wakes(still)
+    still.locator("#waking").wait_for(state="detached", timeout=READY)
+    assert not {width: found for width in WIDTHS if (found := covered_at(still, width))}
+    still.evaluate("document.getElementById('App').scrollTop = 0")
+    still.get_by_role("button", name="Step by step").click()
+    assert not {width: found for width in WIDTHS if (found := covered_at(still, width))}
+
+
+def test_a_link_to_another_lesson_keeps_how_this_one_is_shown(still):
+    still.get_by_label("Station", exact=True).select_option("15")
+    still.get_by_role("link", name="math.html").last.click()
+    still.wait_for_url("**/math.html?embed=true&theme=dark", timeout=20_000)

@@ -138,14 +138,15 @@ def trl(folder: str, command: str, cwd: Path) -> list[float]:
 
 
 def test_the_written_folder_trains_the_same_on_one_process_and_on_two(tmp_path):
-    plan = Plan(Settings(steps=8, batch_size=64, beta=0.0), [format_reward], sums(512))
+    settings = Settings(steps=8, batch_size=64, beta=0.0, reward_weights=(1.0, 0.5))
+    plan = Plan(settings, [format_reward, TutorialReward()], sums(512))
     here = [row["reward"] for row in train(plan).run.metrics]
 
     def there(more):
         place = tmp_path / str(len(more))
         command = keep.hand_over(plan, place, "runs/format") + more
         config = yaml.safe_load((place / "runs/format/config.yaml").read_text())
-        assert config["reward_funcs"] == ["grpo_lessons.rewards.format_reward"]
+        assert config["reward_funcs"] == ["grpo_lessons.rewards.format_reward", "runs.format.rewards.reward_2"]
         assert command in (place / "runs/format/README.md").read_text()
         return trl("runs/format", command, place)
 
@@ -244,9 +245,3 @@ def test_an_adapter_whose_model_has_moved_says_where_it_was_and_one_of_the_pocke
         Exception, match="belongs to the model in `/models/mine`, and that folder is not there any more"
     ):
         keep.load(tmp_path / "adapter")
-
-
-def test_a_training_with_rewards_of_a_module_runs_as_written(tmp_path):
-    settings = Settings(steps=1, batch_size=16, reward_weights=(1.0, 0.5))
-    command = keep.hand_over(Plan(settings, [LengthReward(40), TutorialReward()], texts(64)), tmp_path, "runs/length")
-    assert len(trl("runs/length", command, tmp_path)) == 1

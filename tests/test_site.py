@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from grpo_lessons.web import site as builder
-from tests.support.browser import CHROMIUM, at_step, failures, press, workers
+from tests.support.browser import CHROMIUM, at_step, failures, press, start, workers
 from tests.support.firefox import FIREFOX, FIREFOXS_OWN, firefox
 from tests.support.pages import NPM, READY, hosting, outside, serve_folder, visit, wakes
 
@@ -197,8 +197,7 @@ def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     press(page, "steps", "Home")
     page.get_by_text("samples 32 completions").first.wait_for(timeout=5_000)
     asleep = workers(page)  # Python's
-    train.click()
-    page.locator(".train .status").get_by_text(re.compile("Starting|Loading|Answering")).first.wait_for(timeout=1_000)
+    start(page)
     page.get_by_text("Finished: 5 steps").wait_for(timeout=READY)
     page.locator("[data-step='5'] .curve").first.wait_for(timeout=5_000)
     assert page.get_by_text("this browser").count() >= 1 and page.locator("[data-step='5'] .card, .card").count() >= 8
@@ -422,29 +421,14 @@ def test_a_lesson_tells_those_who_link_to_it_what_it_is(root):
 
 @pytest.fixture(scope="module")
 def to_copy(address):
-    """The line of the format lesson, at this address, and the script beside it, as a site's author copies them."""
+    """The line of the format lesson, at this address, as a site's author copies it."""
     with visit(f"{address}/index.html") as (page, _):
-        line = page.locator("code[data-name=format]").inner_text().replace("https://example.org/grpo", address)
-        return line, page.locator("#tall").inner_text()
-
-
-def test_a_frame_becomes_as_tall_as_its_lesson(to_copy, root):
-    host = root / "host.html"
-    host.write_text(f"<!doctype html><title>host</title>{''.join(to_copy)}", encoding="utf-8")
-    with serve_folder(root) as server, visit(f"{server}/host.html") as (page, _):
-        page.wait_for_function("document.querySelector('iframe').clientHeight > 4000", timeout=READY)
-        frame = page.locator("iframe").content_frame
-        wakes(frame)  # it lives in its sandbox
-        page.wait_for_timeout(1500)
-        app = "document.getElementById('App')"
-        assert (
-            frame.locator("body").evaluate(f"() => {app}.scrollHeight - {app}.clientHeight") < 60
-        )  # nothing scrolls in it
+        return page.locator("code[data-name=format]").inner_text().replace("https://example.org/grpo", address)
 
 
 def test_mkdocs_takes_the_line_as_it_stands(to_copy, tmp_path):
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/index.md").write_text(f"# A lesson\n\n{to_copy[0]}\n\nText.\n", encoding="utf-8")
+    (tmp_path / "docs/index.md").write_text(f"# A lesson\n\n{to_copy}\n\nText.\n", encoding="utf-8")
     (tmp_path / "mkdocs.yml").write_text("site_name: mine\ntheme: {name: null}\n", encoding="utf-8")
     (tmp_path / "theme").mkdir()
     (tmp_path / "theme/main.html").write_text("<body>{{ page.content }}</body>", encoding="utf-8")
@@ -452,7 +436,7 @@ def test_mkdocs_takes_the_line_as_it_stands(to_copy, tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert to_copy[0] in (tmp_path / "site/index.html").read_text(encoding="utf-8").replace("&amp;", "&")
+    assert to_copy in (tmp_path / "site/index.html").read_text(encoding="utf-8").replace("&amp;", "&")
 
 
 MDX = """import { evaluate } from "@mdx-js/mdx";
@@ -469,10 +453,10 @@ def test_mdx_the_markdown_of_docusaurus_takes_the_line_as_it_stands(to_copy, tmp
     install = [NPM, "install", "--silent", "--prefix", tmp_path, "@mdx-js/mdx@3", "react@19", "react-dom@19"]
     subprocess.run(install, check=True, capture_output=True)
     (tmp_path / "page.mjs").write_text(MDX, encoding="utf-8")
-    page = f"# A lesson\n\n{to_copy[0]}\n\nText.\n"
+    page = f"# A lesson\n\n{to_copy}\n\nText.\n"
     done = subprocess.run([builder.NODE, tmp_path / "page.mjs", page], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert to_copy[0] in done.stdout.replace("&amp;", "&")
+    assert to_copy in done.stdout.replace("&amp;", "&")
 
 
 def test_a_lesson_needs_no_more_than_the_policy_that_the_site_names(lesson):

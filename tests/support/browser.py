@@ -147,6 +147,16 @@ def shown(page, text, exact: bool = False):
     return page.locator(".output-area").get_by_text(text, exact=exact)
 
 
+def start(page) -> None:
+    """Press Train, and see at once that it was heard."""
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('.train')].some(beside => beside.dataset.heard
+        || /^(Starting|Loading|Answering|Step)/.test(beside.querySelector('.status')?.textContent.trim()))""",
+        timeout=1_000,
+    )
+
+
 def at_step(page, least: int):
     """The panel of a session that has come to a step at least: on a busy machine a page may skip some."""
     steps = "|".join(map(str, range(least, 61)))
