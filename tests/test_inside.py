@@ -21,6 +21,20 @@ def test_marimo_still_has_what_we_use_of_its_inside():
     assert marimo_inside.PYODIDE_VERSION[0].isdigit(), told
 
 
+def test_marimo_looks_once_into_all_packages_for_plugins(monkeypatch):
+    from marimo._entrypoints import registry
+    from marimo._runtime.executor.evaluator import resolve_executor
+
+    told = "marimo has moved: mend ask_once_for_plugins in grpo_lessons/lesson/marimo_inside.py"
+    asked, entry_points = [], registry.entry_points
+    monkeypatch.setattr(registry, "entry_points", lambda: asked.append(1) or entry_points())
+    monkeypatch.setattr(registry, "get_entry_points", inspect.unwrap(registry.get_entry_points))
+    before = [type(resolve_executor()), type(resolve_executor())]
+    assert len(asked) == 2, told
+    marimo_inside.ask_once_for_plugins()
+    assert [type(resolve_executor()), type(resolve_executor())] == before and len(asked) == 3, told
+
+
 def test_trl_still_has_what_we_use_of_its_inside():
     from trl.kernels import chunked_logprob
     from trl.trainer import utils

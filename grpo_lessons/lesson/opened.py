@@ -13,7 +13,7 @@ from typing import Literal
 import marimo as mo
 
 from grpo_lessons import here
-from grpo_lessons.lesson.marimo_inside import PAGE_FOLDER, let_sessions_start_together
+from grpo_lessons.lesson.marimo_inside import PAGE_FOLDER, ask_once_for_plugins, let_sessions_start_together
 from grpo_lessons.lesson.seat import Seat
 from grpo_lessons.runs import Run
 from grpo_lessons.training import PRESETS, SMOLLM2
@@ -73,6 +73,7 @@ class Opened:
     def now(cls, lesson: str) -> "Opened":
         """As it is in the cell that asks."""
         mode, seat = _mode(), _seat()
+        ask_once_for_plugins()
         if not here.IN_PAGE:
             let_sessions_start_together()
         is_script = mode == "script" and Path(sys.argv[0]).name.startswith(f"grpo_{lesson}")

@@ -6,6 +6,7 @@ them in some ten short cells.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from html import escape
 
 import marimo as mo
@@ -266,7 +267,7 @@ class Station:
 
     def _above(self, cost: Measured | None, plan: Plan) -> list[mo.Html]:
         if self.opened.trains and self._in_browser(plan):
-            return [mo.md(IN_BROWSER)]
+            return [_said(IN_BROWSER)]
         if self.opened.trains:
             return [show_cost(cost, plan)]
         awake = mo.Html('<i class="gl-awake"></i>')  # tells the page around the lesson that its controls now answer
@@ -377,6 +378,12 @@ class Station:
     def kept(self, menu: mo.ui.dictionary, plan: Plan) -> mo.Html | None:
         """What came of it, in a cell of its own: some of it takes seconds."""
         return keeping.kept(self.opened, menu, lambda: self.session.trained, plan)
+
+
+@cache
+def _said(words: str) -> mo.Html:
+    """Words that stand over every step of a training: made once."""
+    return mo.md(words)
 
 
 def _beside(buttons: Sequence[mo.Html], status: str) -> mo.Html:
