@@ -88,11 +88,11 @@ def test_training_arrives_at_the_target_that_the_reader_set(page):
     shown(page, "LengthReward(target=10").first.wait_for(timeout=10_000)
     press(page, "completions a step", " ".join(["ArrowLeft"] * 5))
     shown(page, "samples 24 completions").wait_for(timeout=10_000)  # enough to learn it, in half the time
-    shown(page, "First the sentences break; only then is the length held", exact=True).click()
-    shown(page, "Noted.").wait_for(timeout=10_000)
     settle(page)
     page.get_by_role("radio", name="here, in this page").click()
     shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
+    shown(page, "First the sentences break; only then is the length held", exact=True).click()
+    shown(page, "Noted.").wait_for(timeout=10_000)
     start(page)
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, "Finished: 50 steps").wait_for(timeout=180_000)

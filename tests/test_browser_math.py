@@ -92,13 +92,13 @@ def test_a_run_that_fails_is_chosen_and_explained(page):
 
 
 def test_training_on_answers_only_teaches_to_think(page):
+    settle(page)
+    page.get_by_role("radio", name="here, in this page").click()
+    shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
     shown(page, "A thought stands in front of right answers, and is pushed up with them", exact=True).click()
     shown(page, "Noted.").wait_for(timeout=10_000)
     slide(page, "steps", 25)
     shown(page, re.compile("max_steps=25")).first.wait_for(state="attached", timeout=10_000)
-    settle(page)
-    page.get_by_role("radio", name="here, in this page").click()
-    shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
     start(page)
     at_step(page, 3).wait_for(timeout=60_000)
     shown(page, "Finished: 25 steps").wait_for(timeout=240_000)

@@ -6,7 +6,7 @@ them in some ten short cells.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from html import escape
 
 import marimo as mo
@@ -79,6 +79,7 @@ class Station:
         self.left, self.own, self._publish, self._ended = left_over(opened), None, publish, ended
         self.batches: dict[str, int] = {}
         self.engine = opened.engines[0]
+        self._measure: Callable[[], None] = lambda: None  # what was last asked to be measured, once more
         if not opened.has_disk:
             load_drawing(drawing)
 
@@ -140,10 +141,11 @@ class Station:
 
         A model that is not here is fetched by Train and by nothing else; what can be no model's name is told at once.
         """
+        self._measure = partial(self.measure, plan, menu, question)
         model, suit = chosen_model(menu), self._suit  # the thread must not hold the station: it ends with it
-        if self.opened.engines[0] == "browser" and is_pocket(model):
-            return  # it costs this machine nothing
-        if question.value if is_pocket(model) else is_here(model) or not is_name(model):
+        if self.engine == "browser" and is_pocket(model):
+            self.measurer.stop()  # it costs this machine nothing
+        elif question.value if is_pocket(model) else is_here(model) or not is_name(model):
             first = plan(self.settings.first(model))
             self.measurer.measure(first, lambda better: suit({model: better.settings}))
         else:
@@ -180,6 +182,7 @@ class Station:
 
     def _by(self, engine: str) -> None:
         self.engine = engine
+        self._measure()
 
     def _in_browser(self, plan: Plan) -> bool:
         """Whether a plan would be trained in the reader's browser."""

@@ -117,7 +117,7 @@ def slide(page, label: str, value: int) -> None:
     for _ in range(200):
         off = value - int(slider.get_attribute("aria-valuenow"))
         if off:
-            slider.press("ArrowRight" if off > 0 else "ArrowLeft")
+            slider.press(("Arrow" if abs(off) < 10 else "Shift+Arrow") + ("Right" if off > 0 else "Left"))  # ten steps
         else:
             page.wait_for_timeout(300)  # it stays there
             if int(slider.get_attribute("aria-valuenow")) == value:
