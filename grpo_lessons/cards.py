@@ -59,7 +59,8 @@ var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;
 .gl .share{height:.7rem}.gl .share i{display:block;height:100%;border-radius:2px;background:var(--gl-policy)}
 .gl .adapter{display:block;height:9rem;max-width:100%}
 .gl .train{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center}.gl .train .status,.gl .train .told{flex:1 1 16rem}
-.gl .train[data-heard] .status::before{content:attr(data-heard);font-weight:700}.gl .train[data-heard] .status>*{display:none}
+.gl .train[data-heard] :is(.status,.told){font-size:0}.gl .train[data-heard] :is(.status,.told)>*{display:none}
+.gl .train[data-heard] :is(.status,.told)::before{content:"Starting";font-size:1rem;font-weight:700}
 .gl .dots{position:relative;height:1.6rem;border-bottom:1px solid var(--line);margin:.6rem .4rem .2rem}
 .gl .dots i{position:absolute;bottom:.3rem;width:.7rem;height:.7rem;margin-left:-.35rem;border-radius:50%;background:var(--gl-policy);opacity:.65}
 .gl .dots b{position:absolute;bottom:0;height:100%;border-left:2px dashed var(--gl-reward)}

@@ -251,8 +251,8 @@ def test_sixteen_trainings_stand_on_a_map_and_each_can_be_looked_into(page):
     shown(page, "Wherever the temperature is low", exact=True).click()
     shown(page, "A recording. Train sixteen").wait_for(timeout=10_000)
     assert page.locator("table.map svg").count() == 16 and shown(page, "dead", exact=True).count() >= 3
-    page.get_by_role("button", name="Train sixteen").click()
-    shown(page, "Sixteen trainings").wait_for(timeout=1_000)
+    start(page, "Train sixteen")
+    shown(page, "Sixteen trainings").wait_for(timeout=10_000)
     page.wait_for_function(
         "() => document.querySelectorAll('table.map [aria-label=\"not begun\"]').length < 15", timeout=60_000
     )

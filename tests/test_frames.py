@@ -35,14 +35,13 @@ def framed(root, tmp_path, storage, site, sandbox, query="", server=hosting):
     ("storage", "site", "sandbox", "query"),
     [
         (ALLOWED, OTHER, None, "&theme=dark"),
-        (ALLOWED, OTHER, "allow-scripts", "&step=2"),
         (BLOCKED, OWN, None, "&step=2&theme=dark"),
         (BLOCKED, OTHER, USUAL, "&theme=dark&step=2"),
-        (BLOCKED, OTHER, "allow-scripts allow-same-origin", ""),
         (NOWHERE, OWN, "allow-scripts allow-same-origin", "&theme=light"),
     ],
 )
 def test_a_lesson_wakes_in_a_frame(root, tmp_path, storage, site, sandbox, query):
+    """A frame without an origin has no storage whatever is allowed: the next test has that case."""
     with framed(root, tmp_path, storage, site, sandbox, query) as (_, frame):
         wakes(frame)
         dark = frame.locator("body").evaluate("body => body.classList.contains('dark')")
@@ -55,6 +54,7 @@ def test_a_lesson_wakes_in_a_frame(root, tmp_path, storage, site, sandbox, query
 def test_it_trains_where_a_browser_keeps_nothing_and_the_frame_has_no_origin(root, tmp_path):
     with framed(root, tmp_path, NOWHERE, OTHER, "allow-scripts") as (_, frame):
         wakes(frame)
+        assert failures(frame.locator("body").page.frames[1]) == []
         frame.get_by_text("Nothing at all", exact=True).click()  # nor does it mind that this cannot be kept
         frame.get_by_text("No reply is better than its siblings").wait_for(timeout=10_000)
         press(frame, "steps", "Home")

@@ -30,9 +30,15 @@ def policy(root, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(root):
-    with serve_folder(root, policy(root, "policy")) as server:  # whatever a lesson does, it does under that
-        yield f"{server}/course/grpo"
+def served(root):
+    """The site's address, and what it has sent; whatever a lesson does, it does under the policy that the site names."""
+    with hosting(root, policy=policy(root, "policy")) as (server, sent):
+        yield f"{server}/course/grpo", sent
+
+
+@pytest.fixture(scope="module")
+def address(served):
+    return served[0]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +68,18 @@ def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls
     assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
 
 
+@pytest.mark.skipif(builder.NODE is None, reason="needs Node")
+def test_a_visit_loads_what_its_lesson_needs_once_and_in_ten_megabytes(asleep, served):
+    wakes(asleep[0])
+    loaded = [*served[1]]
+    files = [each.path.rpartition("/grpo/")[2] for each in loaded]
+    assert sum(each.wire for each in loaded) < 10e6
+    assert len(files) == len(set(files))
+    whole = [file for file in files if file.endswith((".whl", "python_whole.zip"))]
+    assert whole == []  # parts came, and none was missed
+    assert {"pyodide/first/marimo-base.tar", "pyodide/first/grpo-lessons.tar", "public/format_learns.json"} <= {*files}
+
+
 _FRAMES = """(() => {
     window.places = [];
     const seen = (h1) => h1.checkVisibility({ opacityProperty: true, visibilityProperty: true });
@@ -87,20 +105,6 @@ def test_the_first_text_stays_where_it_is_when_marimo_takes_over(address, width)
         x, y, wide = places[0]
         assert [place for place in places if abs(place[0] - x) > 1 or abs(place[1] - y) > 1] == []
         assert abs(places[-1][2] - wide) < 1  # so that its lines break as they did
-
-
-@pytest.mark.skipif(builder.NODE is None, reason="needs Node")
-def test_a_visit_loads_what_its_lesson_needs_once_and_in_ten_megabytes(root):
-    with hosting(root) as (server, sent), visit(f"{server}/course/grpo/length.html") as (page, _):
-        page.locator(".gl-awake").first.wait_for(state="attached", timeout=READY)
-        files = [each.path.rpartition("/grpo/")[2] for each in [*sent]]
-        assert sum(each.wire for each in [*sent]) < 10e6
-        assert len(files) == len(set(files))
-        whole = [file for file in files if file.endswith((".whl", "python_whole.zip"))]
-        assert whole == []  # parts came, and none was missed
-        assert {"pyodide/first/marimo-base.tar", "pyodide/first/grpo-lessons.tar", "public/length_learns.json"} <= {
-            *files
-        }
 
 
 def test_a_slow_line_is_counted_and_is_no_failure(root):
@@ -226,8 +230,10 @@ def test_firefox_wakes_a_lesson_and_trains_in_it(address, tmp_path):
         assert {host for host in asked if not FIREFOXS_OWN.search(host)} <= {MATPLOTLIB}
 
 
-def test_where_no_model_can_be_trained_a_sentence_says_why_and_the_recording_stays(root, tmp_path):
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def too_old(root, tmp_path_factory):
+    """The format lesson, alive, in a browser without WebAssembly SIMD."""
+    site = tmp_path_factory.mktemp("old") / "site"
     shutil.copytree(root / "course" / "grpo", site, copy_function=os.link)
     for file in (site / "public/pocket" / name for name in ("engine.js", "ask.js")):
         text = file.read_text(encoding="utf-8").replace(
@@ -236,23 +242,41 @@ def test_where_no_model_can_be_trained_a_sentence_says_why_and_the_recording_sta
         file.unlink()  # the other site's stays
         file.write_text(text, encoding="utf-8")
     with serve_folder(site) as address, visit(f"{address}/format.html") as (page, _):
+        page.context.set_default_timeout(READY)
         wakes(page)
-        train = page.get_by_role("button", name="Train", exact=True)
-        train.click()
-        page.get_by_text("This browser is too old to train the model, which needs WebAssembly SIMD").wait_for(
-            timeout=READY
-        )
-        assert page.get_by_text("a recording, until yours begins").count() >= 1
-        assert page.locator(".curve").filter(has_text="spread within a group").first.is_visible()
-        page.get_by_role("button", name="Load the model into this page").click()
-        page.get_by_role("textbox", name="Your question").fill("What is 21 + 34 + 40?")
-        page.get_by_role("button", name="Ask").click()
-        page.get_by_text("too old for the model, which needs WebAssembly SIMD").wait_for(timeout=READY)
-        page.get_by_text("Recorded runs, replayed").click()
-        page.get_by_role("button", name="Play", exact=True).click()
-        page.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for(timeout=10_000)
-        assert train.is_enabled() or page.get_by_role("button", name="Pause").count()  # nothing hangs
-        assert failures(page) == []
+        yield page
+
+
+def test_what_was_written_and_predicted_is_there_again_and_code_that_never_ends_is_not(too_old):
+    too_old.get_by_text("Nothing at all", exact=True).click()
+    too_old.get_by_text("No reply is better than its siblings").wait_for()
+    write(too_old, "def my_format_reward(completions, **kwargs):\n    return format_reward(completions)  # mine\n")
+    too_old.get_by_text("All cases pass.").first.wait_for()
+    too_old.wait_for_timeout(1000)
+    write(too_old, "import re\ndef my_format_reward(completions, **kwargs):\n    re.match('(a+)+b', 'a' * 99)\n")
+    too_old.wait_for_timeout(1000)
+    too_old.reload()
+    wakes(too_old)
+    too_old.get_by_text("No reply is better than its siblings").wait_for()
+    too_old.locator(".cm-content").filter(has_text="# mine").first.wait_for()
+    too_old.get_by_text("All cases pass.").first.wait_for()
+
+
+def test_where_no_model_can_be_trained_a_sentence_says_why_and_the_recording_stays(too_old):
+    start(too_old)
+    too_old.get_by_text("This browser is too old to train the model, which needs WebAssembly SIMD").wait_for()
+    assert too_old.get_by_text("a recording, until yours begins").count() >= 1
+    assert too_old.locator(".curve").filter(has_text="spread within a group").first.is_visible()
+    too_old.get_by_role("button", name="Load the model into this page").click()
+    too_old.get_by_role("textbox", name="Your question").fill("What is 21 + 34 + 40?")
+    too_old.get_by_role("button", name="Ask").click()
+    too_old.get_by_text("too old for the model, which needs WebAssembly SIMD").wait_for()
+    too_old.get_by_text("Recorded runs, replayed").click()
+    too_old.get_by_role("button", name="Play", exact=True).click()
+    too_old.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for()
+    train = too_old.get_by_role("button", name="Train", exact=True)
+    assert train.is_enabled() or too_old.get_by_role("button", name="Pause").count()  # nothing hangs
+    assert failures(too_old) == []
 
 
 def test_every_recording_of_the_menu_is_drawn_from_its_first_step(lesson):
@@ -321,24 +345,6 @@ def test_a_visitors_own_reward_is_trained_with_and_what_is_wrong_with_it_is_said
     assert failures(page) == []
 
 
-def test_what_was_written_and_predicted_is_there_again_and_code_that_never_ends_is_not(address):
-    with visit(f"{address}/format.html") as (page, _):
-        page.context.set_default_timeout(READY)
-        wakes(page)
-        page.get_by_text("Nothing at all", exact=True).click()
-        page.get_by_text("No reply is better than its siblings").wait_for()
-        write(page, "def my_format_reward(completions, **kwargs):\n    return format_reward(completions)  # mine\n")
-        page.get_by_text("All cases pass.").first.wait_for()
-        page.wait_for_timeout(1000)
-        write(page, "import re\ndef my_format_reward(completions, **kwargs):\n    re.match('(a+)+b', 'a' * 99)\n")
-        page.wait_for_timeout(1000)
-        page.reload()
-        wakes(page)
-        page.get_by_text("No reply is better than its siblings").wait_for()
-        page.locator(".cm-content").filter(has_text="# mine").first.wait_for()
-        page.get_by_text("All cases pass.").first.wait_for()
-
-
 def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
     page, _ = lesson
     page.get_by_role("button", name="Load the model into this page").click()
@@ -380,13 +386,10 @@ def test_the_variant_with_code_shows_it_and_runs(address):
         assert failures(page) == []
 
 
-def test_three_lessons_live_in_frames_of_another_page(address):
+def test_lessons_stand_in_frames_of_another_page(address):
     with visit(f"{address}/embed.html") as (page, _):
         light, dark, phone, station = page.locator("iframe").all()
-        frame = light.content_frame
-        wakes(frame)
-        frame.get_by_role("radio", name="tag count").click()
-        frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for(timeout=10_000)
+        light.content_frame.get_by_text("After 25 steps of training").first.wait_for(timeout=READY)
         dark.scroll_into_view_if_needed()
         dark.content_frame.locator("body.dark, .dark body").first.wait_for(timeout=READY)
         phone.scroll_into_view_if_needed()
@@ -469,7 +472,7 @@ def test_a_lesson_on_paper_is_whole(lesson, tmp_path):
     assert paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") > 5
 
 
-def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, tmp_path):
+def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, tmp_path, monkeypatch):
     """Without matplotlib in the distribution, for there is none to be had here; with it, its files are copied alike."""
     index, out = tmp_path / "index", tmp_path / "site"
     shutil.copytree(distribution, index)
@@ -478,6 +481,7 @@ def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, t
     (index / "pyodide-lock.json").write_text(json.dumps(lock))
     shutil.copytree(root / "course" / "grpo", out)
     shutil.rmtree(out / "pyodide")
+    monkeypatch.setattr(builder, "NODE", None)  # each package whole, as where there is no Node
     builder.add_python(out, offline=True, index=str(index))
     with serve_folder(out) as address, visit(f"{address}/length.html", width=420) as (page, asked):
         page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)

@@ -147,12 +147,12 @@ def shown(page, text, exact: bool = False):
     return page.locator(".output-area").get_by_text(text, exact=exact)
 
 
-def start(page) -> None:
+def start(page, name: str = "Train") -> None:
     """Press Train, and see at once that it was heard."""
-    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_role("button", name=name, exact=True).click()
     page.wait_for_function(
-        """() => [...document.querySelectorAll('.train')].some(beside => beside.dataset.heard
-        || /^(Starting|Loading|Answering|Step)/.test(beside.querySelector('.status')?.textContent.trim()))""",
+        """() => [...document.querySelectorAll('.train')].some(beside => beside.hasAttribute('data-heard')
+        || /^(Starting|Loading|Answering|Step|Sixteen)/.test(beside.querySelector('.status, .told')?.textContent.trim()))""",
         timeout=1_000,
     )
 

@@ -137,11 +137,11 @@ class Sent:
 
 
 @contextmanager
-def hosting(folder: Path, rate: float = 0) -> Iterator[tuple[str, list[Sent]]]:
+def hosting(folder: Path, rate: float = 0, policy: str = "") -> Iterator[tuple[str, list[Sent]]]:
     """A file server as GitHub Pages is one: text is compressed, kept for ten minutes, for any page; and what it has sent.
 
     The server sees what a page's workers ask for, too, of which the page's own devtools know nothing. `rate`: bytes a
-    second, of all connections together; 0 for as fast as may be.
+    second, of all connections together; 0 for as fast as may be. `policy`: for contents, sent with every file.
     """
     sent, line = [], _Line(rate)
 
@@ -159,6 +159,8 @@ def hosting(folder: Path, rate: float = 0) -> Iterator[tuple[str, list[Sent]]]:
             self.send_header("Content-Length", str(len(data)))
             self.send_header("Cache-Control", "max-age=600")
             self.send_header("Access-Control-Allow-Origin", "*")
+            if policy:
+                self.send_header("Content-Security-Policy", policy)
             if packs:
                 self.send_header("Content-Encoding", "gzip")
             self.end_headers()
