@@ -34,14 +34,12 @@ def framed(root, tmp_path, storage, site, sandbox, query="", server=hosting):
 @pytest.mark.parametrize(
     ("storage", "site", "sandbox", "query"),
     [
-        (ALLOWED, OTHER, None, "&theme=dark"),
-        (BLOCKED, OWN, None, "&step=2&theme=dark"),
         (BLOCKED, OTHER, USUAL, "&theme=dark&step=2"),
         (NOWHERE, OWN, "allow-scripts allow-same-origin", "&theme=light"),
     ],
 )
 def test_a_lesson_wakes_in_a_frame(root, tmp_path, storage, site, sandbox, query):
-    """A frame without an origin has no storage whatever is allowed: the next test has that case."""
+    """Where all is allowed, the frame of another site's page below wakes; without an origin, that of the next test."""
     with framed(root, tmp_path, storage, site, sandbox, query) as (_, frame):
         wakes(frame)
         dark = frame.locator("body").evaluate("body => body.classList.contains('dark')")
