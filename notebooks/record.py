@@ -201,6 +201,69 @@ def record_seeds() -> None:
     (FOLDER / "length_seeds.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
 
 
+REUSED = {  # the switch of the length lesson: what GRPOConfig is given besides
+    "1": {},
+    "4": {"num_iterations": 4},
+    "4, never clipped": {"num_iterations": 4, "epsilon": 1000.0},
+}
+BIN, BINS = (
+    0.08,
+    25,
+)  # of a ratio: 1 is the middle of a bin, and the clip at 0.8 and 1.2 between two; then one for all above
+
+
+def ratios(also: dict, updates: int = 4) -> list[dict]:
+    """The first updates of the length lesson's training, with other arguments of GRPOConfig: of each what TRL saw.
+
+    `up`, `down`: of the tokens that are pushed up, and down, how many have their ratio in each bin.
+    """
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PrinterCallback, TrainerCallback, set_seed
+    from trl import GRPOConfig, GRPOTrainer
+
+    from grpo_lessons.training import models
+    from grpo_lessons.training.trl_inside import watch_ratios
+
+    plan, seen = RUNS["length_learns"], []
+
+    def tell(ratios, advantages, metrics):
+        ways = {"up": [0] * (BINS + 1), "down": [0] * (BINS + 1)}
+        for ratio, advantage in zip(ratios, advantages, strict=True):
+            if advantage:
+                ways["up" if advantage > 0 else "down"][min(int(ratio / BIN), BINS)] += 1
+        clip_ratio = round(metrics["clip_ratio/region_mean"][-1], 4)
+        seen.append({"tokens": len(ratios), "clip_ratio": clip_ratio} | ways)
+
+    class Enough(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = state.global_step == updates
+
+    model, tokenizer = models.load("pocket")
+    set_seed(plan.settings.seed)
+    trainer = GRPOTrainer(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=list(plan.rewards),
+        train_dataset=Dataset.from_list(list(plan.prompts)),
+        args=GRPOConfig(**plan.settings.grpo_arguments() | also),
+        peft_config=LoraConfig(**plan.settings.lora_arguments()),
+        callbacks=[Enough()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    models.merge_while_generating(trainer.model)
+    watch_ratios(trainer, tell)
+    trainer.train()
+    return seen
+
+
+def record_ratios() -> None:
+    """How far tokens have moved, update by update, with fresh replies and with the same ones again, in `ratios.json`."""
+    said = {"bin": BIN, "runs": {name: ratios(also) for name, also in REUSED.items()}}
+    by = {"provenance": provenance("pocket", "ships with the course", "cpu")}
+    (FOLDER / "ratios.json").write_text(json.dumps(said | by) + "\n", encoding="utf-8")
+
+
 SEEN = ("step", "seconds", "reward", "entropy", "kl", "frac_reward_zero_std", "judges/answer_reward/mean")
 
 
@@ -242,7 +305,13 @@ def record_outputs() -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    others = {"updates": record_updates, "next_token": record_next_token, "seeds": record_seeds, "maps": record_maps}
+    others = {
+        "updates": record_updates,
+        "next_token": record_next_token,
+        "seeds": record_seeds,
+        "ratios": record_ratios,
+        "maps": record_maps,
+    }
     for name in sys.argv[1:] or [*others, *RUNS, "outputs"]:
         (others | {"outputs": record_outputs}).get(name, partial(record_run, name))()
 

@@ -36,6 +36,7 @@ def test_marimo_looks_once_into_all_packages_for_plugins(monkeypatch):
 
 
 def test_trl_still_has_what_we_use_of_its_inside():
+    from trl import GRPOTrainer
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
 
@@ -43,6 +44,8 @@ def test_trl_still_has_what_we_use_of_its_inside():
     assert {"model", "outputs"} <= set(inspect.signature(utils.add_fused_lm_head).parameters), told
     assert chunked_logprob.TOKEN_CHUNK_SIZE == trl_inside.HEAD_TOKENS, told
     assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == trl_inside.HEAD_WIDTH, told
+    assert list(inspect.signature(GRPOTrainer._compute_loss).parameters) == ["self", "model", "inputs"], told
+    assert "self._get_per_token_logps_and_entropies(" in inspect.getsource(GRPOTrainer._compute_loss), told
 
 
 def test_what_marimo_calls_after_every_cell_is_there_before_matplotlib_is():

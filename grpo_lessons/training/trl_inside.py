@@ -32,3 +32,27 @@ def go_on_without_checkpoints(trainer, lost: Callable[[Exception], None]) -> Non
             lost(error)
 
     trainer._save_checkpoint = guarded
+
+
+def watch_ratios(trainer, tell: Callable[[list[float], list[float], dict], None]) -> None:
+    """Tell, at every pass through a batch, of all tokens that are learnt from: ratios, advantages, and the metrics so far.
+
+    A ratio is the token's probability over that at sampling time, an advantage that of its reply; of the metrics, by name,
+    the last of each list is of this pass.
+    """
+    read, loss_of, passes = trainer._get_per_token_logps_and_entropies, trainer._compute_loss, []
+
+    def reading(*args, **kwargs):
+        passes.append(read(*args, **kwargs))
+        return passes[-1]
+
+    def watched(model, inputs):
+        loss, mask = loss_of(model, inputs), inputs["completion_mask"].bool()
+        now = passes[-1][0].detach()
+        passes.clear()
+        ratios = (now - inputs.get("old_per_token_logps", now)).exp()
+        advantages = inputs["advantages"].unsqueeze(1).expand_as(now)
+        tell(ratios[mask].tolist(), advantages[mask].tolist(), trainer._metrics["train"])
+        return loss
+
+    trainer._get_per_token_logps_and_entropies, trainer._compute_loss = reading, watched
