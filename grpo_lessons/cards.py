@@ -33,6 +33,7 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .name{opacity:.85;font-size:.8rem}.gl b.reward{color:var(--gl-reward)}.gl b.up{color:var(--gl-up)}.gl b.down{color:var(--gl-down)}
 .gl b.dead{color:var(--gl-dead)}.gl b.held-out{color:var(--gl-held-out)}.gl b.policy{color:var(--gl-policy)}
 .gl .curves{display:grid;gap:.6rem 1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,16rem),1fr))}
+.gl .histograms{grid-template-columns:repeat(auto-fit,minmax(min(100%,9.5rem),1fr))}
 .gl .curve svg{display:block;width:100%;height:auto;overflow:visible}
 .gl .curve header{display:flex;justify-content:space-between;gap:.5rem;font-size:.82rem}
 .gl .bar{height:.5rem;border-radius:.25rem;background:var(--soft);overflow:hidden;margin:.35rem 0}
@@ -57,6 +58,10 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;height:100%;border-radius:2px}
 .gl .chances{display:grid;grid-template-columns:max-content minmax(4rem,24rem) max-content;gap:.15rem .8rem;align-items:center}
 .gl .share{height:.7rem}.gl .share i{display:block;height:100%;border-radius:2px;background:var(--gl-policy)}
+.gl .weighed{display:flex;flex-wrap:wrap;align-items:flex-end;gap:.25rem 2px;margin:.2rem 0 .7rem}
+.gl .weighed>span{display:flex;flex-direction:column}.gl .weighed i{border-radius:2px 2px 0 0;min-height:1px;background:var(--gl-dead)}
+.gl .weighed .text{flex:none;background:var(--soft);padding:0 2px;min-width:.7rem;white-space:pre}
+.gl .weighed .moved{outline:2px solid var(--gl-policy)}
 .gl .adapter{display:block;height:9rem;max-width:100%}
 .gl .train{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center}.gl .train .status,.gl .train .told{flex:1 1 16rem}
 .gl .train[data-heard] :is(.status,.told){font-size:0}.gl .train[data-heard] :is(.status,.told)>*{display:none}
@@ -274,6 +279,23 @@ def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
     mean = sum(rewards) / len(rewards)
     verdict = '<b class="dead">a dead group: no push at all</b>' if is_dead(rewards) else ""
     return f'<div class="pushes">{"".join(rows)}</div><p>group mean {minus(f"{mean:.3f}")} {verdict}</p>'
+
+
+def weighed(tokens: Sequence[str], weights: Sequence[float], tallest: float, moved: int | None = None) -> str:
+    """A reply's tokens, on each a bar of the height of its weight in the update, in the colour of where it pushes.
+
+    `tallest`: the weight whose bar is 3 rem high; `moved`: the place of a token that is outlined.
+    """
+    shown = [
+        f'<span><i style="height:{3 * abs(weight) / tallest:.2f}rem{_ink(weight)}"></i>'
+        f'<span class="text{" moved" if place == moved else ""}">{escape(token)}</span></span>'
+        for place, (token, weight) in enumerate(zip(tokens, weights, strict=True))
+    ]
+    return f'<div class="weighed">{"".join(shown)}</div>'
+
+
+def _ink(weight: float) -> str:
+    return f";background:var(--gl-{'up' if weight > 0 else 'down'})" if weight else ""
 
 
 def chances(tokens: Sequence[str], shares: Sequence[float]) -> str:

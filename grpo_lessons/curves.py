@@ -175,6 +175,43 @@ class _Paper:
         )
 
 
+def histograms(updates: Sequence[dict], bin: float, clip: Sequence[float] = (0.8, 1.2)) -> str:
+    """For each update how far its tokens have moved: above the line those pushed up, below it those pushed down.
+
+    A bar's height is the root of its share: a few tokens are to be seen beside the many that have not moved.
+
+    Args:
+        updates: of each `tokens`, `clip_ratio`, and `up` and `down`: how many tokens have their ratio in each bin.
+        bin: the width of a bin; the last one holds all that is beyond.
+        clip: what lies beyond it, in the direction of the push, is shaded.
+    """
+    largest = max(count / each["tokens"] for each in updates for way in ("up", "down") for count in each[way])
+    drawn = "".join(_histogram(i, each, bin, clip, largest) for i, each in enumerate(updates, 1))
+    return f'<div class="curves histograms">{drawn}</div>'
+
+
+def _histogram(number: int, update: dict, bin: float, clip: Sequence[float], largest: float) -> str:
+    side, middle = 8, 62  # of a bin, and where the line is, in units of the SVG
+    width, low, high = len(update["up"]) * side, *(round(side * ratio / bin) for ratio in clip)
+    drawn = f'<path d="M{high} 0H{width}V{middle}H{high}zM0 {middle}H{low}V{2 * middle}H0z" fill="currentColor" opacity=".1"/>'
+    for way, sign in (("up", -1), ("down", 1)):
+        tall = [56 * (count / update["tokens"] / largest) ** 0.5 for count in update[way]]
+        bars = [f"M{side * i + 1} {middle}v{sign * h:.1f}h{side - 2}V{middle}z" for i, h in enumerate(tall) if h]
+        drawn += f'<path d="{"".join(bars)}" fill="{COLOURS[way]}"/>'
+    marks = [(side * each / bin, f"{each:g}", "middle") for each in (clip[0], 1, clip[1])]
+    marks = [(0, "0", "start"), *marks, (width, f"≥ {bin * (len(update['up']) - 1):g}", "end")]
+    drawn += f'<path d="M0 {middle}H{width}" stroke="currentColor" opacity=".5"/>' + "".join(
+        f'<text x="{x:.0f}" y="{2 * middle + 13}" text-anchor="{anchor}" font-size="12" fill="currentColor">{text}</text>'
+        for x, text, anchor in marks
+    )
+    share = f"{update['clip_ratio']:.1%}"
+    return (
+        f'<div class="curve"><header role="none"><span>update {number}</span><span>clip_ratio <b>{share}</b></span></header>'
+        f'<svg viewBox="0 0 {width} {2 * middle + 16}" role="img" aria-label="how far the tokens of update {number} have '
+        f'moved; clipped: {share}">{drawn}</svg></div>'
+    )
+
+
 def _held_out(run: Run, reward: str) -> list[tuple[int, float]]:
     """The held-out means of a reward over the steps. Step 1 samples before the first update: there "before" belongs."""
     first = [(1, run.before.mean(reward))] if run.before else []

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from statistics import fmean
 
 LOSSES = {  # by the name of the method: what to write in GRPOConfig, and pass to `token_weights`
-    "dapo": {"loss_type": "dapo"},
     "grpo": {"loss_type": "grpo"},
     "dr_grpo": {"loss_type": "dr_grpo"},
+    "dapo": {"loss_type": "dapo"},
     "bnpo": {"loss_type": "bnpo", "gradient_accumulation_steps": 2},
     "cispo": {"loss_type": "cispo", "epsilon_high": 5.0},
     "gspo": {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4},

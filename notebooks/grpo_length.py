@@ -75,8 +75,7 @@ def _(opened, station):
 
 
 @app.cell(hide_code=True)
-def _():
-    stage = mo.ui.slider(1, len(cards.STAGES), show_value=True, label="stage of the loop")
+def _(opened, pushed, stage):
     lesson.show(
         f"""
     ## 1 · The loop in one picture
@@ -84,13 +83,6 @@ def _():
     The method is **GRPO**, Group Relative Policy Optimization. Take a prompt and let the model write several **completions**: a **group**. A {word("reward")} function gives each a number. Compare *within the group*, where all had the same prompt, easy or hard; make what did better {word("up", "more likely")}, what did worse {word("down", "less likely")}. **Move on stage by stage, and guess each column before you uncover it.**
     """,
         stage,
-    )
-    return (stage,)
-
-
-@app.cell(hide_code=True)
-def _(opened, pushed, stage):
-    lesson.show(
         cards.loop_picture(pushed.prompt, pushed.group, stage=stage.value, update=opened.numbers("updates")["length"]),
         f"""
     The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference to the group's mean, divided by the spread of the group (station 4). No text hit the target, and still there is one to learn from: nearer than the others is enough. The update then changes the model's weights so that each token of a text becomes a little more or less likely. The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003). The next group is sampled from a model that is a little different.
@@ -109,7 +101,7 @@ async def _(alive, live, opened):
 
 
 @app.cell(hide_code=True)
-def _(opened):
+def _(opened, weighed):
     _ways = ["tokens: len(completion_ids[i])", "characters: len(text)", "messages: len(completion), in a conversation"]
     counted = mo.ui.radio(_ways, value=_ways[0], inline=True, label="What is counted")
     _label, _text = "See a text of your own in tokens", "The lighthouse costs 1,250 dollars."
@@ -126,8 +118,9 @@ def _(opened):
     )
     place = mo.ui.slider(0, 5, label="place in the sentence")
     temperature = mo.ui.slider(0.1, 2, step=0.1, value=1, show_value=True, label="temperature")
+    hardest, losses, reused = weighed.elements(opened)  # of station 4
     lesson.show("## 2 · Twenty *what*?", "First a question about the loop. You will meet its answer here.", equal)
-    return counted, equal, own, place, temperature
+    return counted, equal, hardest, losses, own, place, reused, temperature
 
 
 @app.cell(hide_code=True)
@@ -217,22 +210,6 @@ def _(GROUP, get_drawing, shape, target):
 
 
 @app.cell(hide_code=True)
-def _():
-    _hairs = [0, 0.00001, 0.0001, 0.001, 0.01, 0.1, 1]
-    hair = mo.ui.slider(steps=_hairs, value=0.01, show_value=True, label="the first text of group A earns more by")
-    scale = mo.ui.radio(["group", "batch", "none"], value="group", inline=True, label="`scale_rewards`")
-    lesson.show(
-        """
-    ## 4 · A hair's difference
-
-    Advantages are divided by the spread of their group. A group whose rewards are all equal teaches nothing: it is **dead**. So how large must a difference be to count? Group A differs by the hair that you set, group B by a whole 1. **Shrink the hair. When does group A stop teaching?**
-    """,
-        mo.vstack([hair, scale]),
-    )
-    return hair, scale
-
-
-@app.cell(hide_code=True)
 def _(hair, scale):
     _groups = [[hair.value, 0, 0, 0], [1, 0, 0, 0]]
     _shown = [
@@ -240,6 +217,12 @@ def _(hair, scale):
         for _name, _rewards, _push in zip("AB", _groups, advantages(_groups, scale.value), strict=True)
     ]
     lesson.show(
+        """
+    ## 4 · A hair's difference
+
+    Advantages are divided by the spread of their group. A group whose rewards are all equal teaches nothing: it is **dead**. So how large must a difference be to count? Group A differs by the hair that you set, group B by a whole 1. **Shrink the hair. When does group A stop teaching?**
+    """,
+        mo.vstack([hair, scale]),
         f'<div class="cards">{"".join(_shown)}</div>',
         r"""
     Only when the hair is nearly gone. With `"group"`, TRL's default, a difference of 0.01 pushes nearly as hard as one of 1. At 0.0001 a third of the push is left: TRL adds 0.0001 to every spread, so that a group of equal rewards is not divided by 0. **Why divide?** So that a reward in points and one in hundreds of points push equally: apart from such hairs, only the proportions within a group count. The price: a difference that is mere noise is blown up as well. `"none"` keeps differences as they are, `"batch"` divides every group by one spread, that of all rewards together.
@@ -256,6 +239,18 @@ def _(hair, scale):
 async def _(once, opened, pushed):
     _words = "Advantages belong to texts, and an update moves tokens. Here are our four: only one of them is better than the mean, and another one begins as it does. **Which tokens will move, and which way?**"
     await pushed.show(opened, once, _words)
+    return
+
+
+@app.cell(hide_code=True)
+def _(hardest, losses, weighed):
+    weighed.show(hardest, losses)
+    return
+
+
+@app.cell(hide_code=True)
+def _(opened, reused, weighed):
+    weighed.show_reused(opened, reused)
     return
 
 
@@ -707,8 +702,12 @@ def _():
         learning_rate=3e-3,
         max_completion_length=64,
     )
-    once, live = pushed.button(), alive.button()
-    return GROUP, PROMPT, TEXTS, alive, live, once, pushed, target_of, watch
+    once, live, weighed = pushed.button(), alive.button(), lesson.Weighed([TEXTS[0], TEXTS[3]])
+    stage = mo.ui.slider(1, len(cards.STAGES), show_value=True, label="stage of the loop")
+    _hairs, _says = [0, 0.00001, 0.0001, 0.001, 0.01, 0.1, 1], "the first text of group A earns more by"
+    hair = mo.ui.slider(steps=_hairs, value=0.01, show_value=True, label=_says)
+    scale = mo.ui.radio(["group", "batch", "none"], value="group", inline=True, label="`scale_rewards`")
+    return GROUP, PROMPT, TEXTS, alive, hair, live, once, pushed, scale, stage, target_of, watch, weighed
 
 
 @app.function(hide_code=True)

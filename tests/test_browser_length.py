@@ -70,6 +70,23 @@ def test_a_hair_is_a_push_when_scaled_and_none_when_not(page):
     shown(page, "+0.01").first.wait_for(timeout=10_000)
 
 
+def test_a_loss_is_chosen_after_the_prediction_and_a_token_that_has_moved_is_clipped(page):
+    shown(page, "Those of the short reply", exact=True).click()
+    shown(page, "Yes. As wholes both replies are pushed alike").wait_for(timeout=10_000)
+    page.locator("marimo-dropdown").filter(has_text="loss").locator("select").first.select_option(label="dapo")
+    shown(page, "TRL's default: each token of a step weighs the same.", exact=True).wait_for(timeout=10_000)
+    assert shown(page, "the outlined one").count() == 0
+    press(page, "ratio of the outlined token", "End")
+    shown(page, "the outlined one 0", exact=True).wait_for(timeout=10_000)
+
+
+def test_replies_that_are_used_again_move_their_tokens(page):
+    assert shown(page, "8.2%").count() == 0
+    page.locator("marimo-radio").filter(has_text="num_iterations").get_by_text("4", exact=True).click()
+    shown(page, "Four updates from the same replies.", exact=True).wait_for(timeout=10_000)
+    assert shown(page, "clip_ratio 0.0%", exact=True).count() == 1 == shown(page, "clip_ratio 8.2%", exact=True).count()
+
+
 def test_a_text_of_the_readers_own_is_cut_into_tokens_and_never_run(page):
     field = page.locator("marimo-text input").first
     field.fill("<img src=x onerror=\"document.title='owned'\">")

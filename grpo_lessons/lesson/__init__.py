@@ -10,6 +10,7 @@ from grpo_lessons.lesson.pushed import Pushed
 from grpo_lessons.lesson.questions import Question
 from grpo_lessons.lesson.station import REAL, Station
 from grpo_lessons.lesson.tryout import show_scores
+from grpo_lessons.lesson.weighed import Weighed
 from grpo_lessons.lesson.words import fold, row, show, unseen
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Pushed",
     "Question",
     "Station",
+    "Weighed",
     "before_you_begin",
     "data_file",
     "figure",
