@@ -120,6 +120,45 @@ async def _one_after_the_other(told: _Told, engine: Beside | Across, left: list[
         engine.end()
 
 
+class Pressed:
+    """Trainings that a press begins: Train and Stop, how far they are, and what carries them."""
+
+    def __init__(self, opened: Opened, engine: Beside | Across | None):
+        # A button's press belongs to the cell that made the button, and that cell must hear of it.
+        self.progress, publish = mo.state(None, allow_self_loops=True)
+        self.busy, busy = mo.state(False, allow_self_loops=True)
+        self.many = Many(opened, engine, lambda said: (publish(said), busy(said.state == "running")))
+
+    def buttons(self, busy: bool, number: str, start: Callable[[], None]) -> dict[str, mo.ui.button]:
+        """Those that `train` shows; `number` is that of the trainings, as a word."""
+        train = mo.ui.button(label=f"Train {number}", kind="success", disabled=busy, on_click=lambda _: start())
+        stop = mo.ui.button(label="Stop", kind="danger", disabled=not busy, on_click=lambda _: self.many.stop())
+        return {"start": train, "stop": stop}
+
+    def train(
+        self, controls: mo.ui.dictionary, progress: Progress | None, live: Progress | None, number: str
+    ) -> list[str | mo.Html | None]:
+        """The buttons, how far the trainings are if it is they that are looked at, and what carries them."""
+        engine = self.many.engine
+        return [
+            f'<div class="train"><span>{controls["start"]}</span><span>{controls["stop"]}</span>{_status(live, number)}</div>',
+            failed(live.error) if live and live.error else None,
+            engine.element if progress and engine is not None else None,
+        ]
+
+
+def _status(live: Progress | None, number: str) -> str:
+    if live is None:
+        return f'<p class="told">A recording. Train {number} to see them live, in this browser.</p>'
+    done, total = live.steps
+    if live.state == "running":
+        return (
+            f'<div class="told">{cards.progress(f"{number.capitalize()} trainings", done, total, live.seconds)}</div>'
+        )
+    word = {"finished": "Finished", "stopped": "Stopped", "failed": "Ended with an error"}[live.state]
+    return f'<p class="told"><b>{word}: {done} steps of {total} in {live.seconds:.0f} s.</b></p>'
+
+
 STEPS, BATCH = 15, 32  # of each training of a map
 
 
@@ -132,7 +171,7 @@ def short_plans(plan: Callable[[Settings], Plan], settings: Settings, axes: Mapp
     }
 
 
-class Map:
+class Map(Pressed):
     """A training made sixteen times with two of its settings changed, as a map; one of them can be looked into.
 
     Args:
@@ -155,19 +194,15 @@ class Map:
         recorded: dict[str, list[dict]],
         look: Callable[[Run], None],
     ):
-        self.opened, self.plan, self.settings = opened, plan, settings
-        self.axes, self.look = axes, look
+        super().__init__(opened, engine)
+        self.plan, self.settings, self.axes, self.look = plan, settings, axes, look
         self.recorded = {
             name: dict(
                 zip(product(*axes[name].values()), [Run(**each, state="finished") for each in runs], strict=True)
             )
             for name, runs in recorded.items()
         }
-        # A button's press belongs to the cell that made the button, and that cell must hear of it.
-        self.progress, publish = mo.state(None, allow_self_loops=True)
-        self.busy, busy = mo.state(False, allow_self_loops=True)
         self.shown = self.trained = next(iter(axes))
-        self.many = Many(opened, engine, lambda said: (publish(said), busy(said.state == "running")))
 
     def controls(self, busy: bool) -> mo.ui.dictionary:
         """Which map, its buttons, and one for every run. In marimo they must be a variable of the notebook."""
@@ -188,8 +223,7 @@ class Map:
             "map": mo.ui.radio(
                 list(self.axes), value=self.shown, inline=True, label="map", on_change=lambda name: choose(name)
             ),
-            "start": mo.ui.button(label="Train sixteen", kind="success", disabled=busy, on_click=lambda _: start()),
-            "stop": mo.ui.button(label="Stop", kind="danger", disabled=not busy, on_click=lambda _: self.many.stop()),
+            **self.buttons(busy, "sixteen", start),
         }
         for place in range(16):
             words = f"look inside{unseen(f' run {place + 1}')}"
@@ -205,22 +239,5 @@ class Map:
         below = {}
         if live and live.state != "running":
             below = {where: controls[f"look {place}"].text for place, where in enumerate(runs) if runs[where].groups}
-        engine = self.many.engine
-        carrier = engine.element if progress and engine is not None else None
-        return show(
-            controls["map"],
-            f'<div class="train"><span>{controls["start"]}</span><span>{controls["stop"]}</span>{_status(live)}</div>',
-            failed(live.error) if live and live.error else None,
-            maps.grid(runs, names, rows, columns, below),
-            carrier,
-        )
-
-
-def _status(live: Progress | None) -> str:
-    if live is None:
-        return '<p class="told">A recording. Train sixteen to see them live, in this browser.</p>'
-    done, total = live.steps
-    if live.state == "running":
-        return f'<div class="told">{cards.progress("Sixteen trainings", done, total, live.seconds)}</div>'
-    word = {"finished": "Finished", "stopped": "Stopped", "failed": "Ended with an error"}[live.state]
-    return f'<p class="told"><b>{word}: {done} steps of {total} in {live.seconds:.0f} s.</b></p>'
+        grid = maps.grid(runs, names, rows, columns, below)
+        return show(controls["map"], *self.train(controls, progress, live, "sixteen"), grid)
