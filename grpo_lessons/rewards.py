@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
+from random import Random
 
 from grpo_lessons.answers import answer_column, as_shown, is_right, number, right_answers
 from grpo_lessons.replies import final_answer
-from grpo_lessons.text import completion_text, has_once, has_thought, read_blocks, with_opened_thought
+from grpo_lessons.text import completion_text, has_once, has_thought, question, read_blocks, with_opened_thought
 
 Reward = Callable[..., list[float | None]]  # what TRL calls: one score, or None, for each completion
 
@@ -254,6 +255,57 @@ def _say_once(column: str, shown: str) -> None:
         "grpo_lessons.answers.check_answers(rows) lists every such row.",
         stacklevel=4,
     )
+
+
+@dataclass(frozen=True)
+class ErringReward:
+    """A judge that errs: what a 0/1 reward says, turned round with a given chance.
+
+    The coin is made of the question, the reply and the seed. So a training can be repeated, and who asks twice about one
+    reply hears the same error twice, as of a model that judges at temperature 0.
+
+    Args:
+        reward: that of a judge who does not err.
+        chance: how often it is wrong, from 0, never, to 1, always. At 0.5 it says nothing.
+        seed: another one errs elsewhere.
+
+    Example:
+        >>> judge = ErringReward(AnswerReward(), chance=0.5)
+        >>> judge(completions=["72", "It is 72.", "73", "74"], answer=["72"] * 4)
+        [0.0, 0.0, 0.0, 1.0]
+
+    Raises: ValueError for a chance that is none, or where the reward says something else than 0, 1 or None.
+    """
+
+    reward: Reward
+    chance: float = 0.1
+    seed: int = 0
+
+    @property
+    def __name__(self) -> str:
+        return f"erring_{reward_name(self.reward)}"
+
+    def __post_init__(self):
+        chance = self.chance
+        if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0 <= chance <= 1:
+            raise ValueError(f"chance={chance!r}: expected a number from 0 to 1.")
+
+    def __call__(self, completions: Sequence, prompts: Sequence | None = None, **columns) -> list[float | None]:
+        texts = _texts(completions)
+        asked = [question(each) if each else "" for each in prompts or [None] * len(texts)]
+        _check_length("prompts", asked, texts)
+        scores = self.reward(completions=completions, **({"prompts": prompts} if prompts else {}), **columns)
+        if wrong := [score for score in scores if score not in (0, 1, None)]:
+            raise ValueError(
+                f"{reward_name(self.reward)} gave {wrong[0]}: only a verdict of 0 or 1 can be turned round."
+            )
+        return [
+            1.0 - score if score is not None and self._errs(*each) else score
+            for score, *each in zip(scores, asked, texts, strict=True)
+        ]
+
+    def _errs(self, asked: str, text: str) -> bool:
+        return Random(f"{self.seed} {asked} {text}").random() < self.chance
 
 
 def thinks(completions: Sequence, **kwargs) -> list[float]:
