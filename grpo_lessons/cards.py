@@ -4,11 +4,11 @@ Plain strings made by plain Python: instant everywhere, in a browser before any 
 from a model or a reader is escaped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from statistics import fmean, median
 
-from grpo_lessons.groups import is_dead
+from grpo_lessons.groups import is_dead, p_dead
 from grpo_lessons.palette import COLOURS
 from grpo_lessons.palette import STYLE as _SHADES
 from grpo_lessons.runs import Completion, Group, seconds_left
@@ -71,6 +71,9 @@ var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;
 .gl .dots b{position:absolute;bottom:0;height:100%;border-left:2px dashed var(--gl-reward)}
 .gl table.map{width:auto}.gl .map .note{white-space:nowrap}.gl .map td,.gl .map th{border:0;padding:.15rem .3rem;vertical-align:middle}
 .gl .map svg{display:block;width:clamp(3.4rem,14vw,8.5rem);height:auto}.gl .map td:hover svg{background:var(--soft)}
+.gl .luck{display:grid;gap:.6rem 1.4rem;margin:.5rem 0;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr))}
+.gl .seeds td,.gl .seeds th{border:0;padding:.1rem .25rem;vertical-align:middle}.gl .seeds td{white-space:nowrap}
+.gl .seeds svg{display:block;width:100%;min-width:5rem;max-width:15rem;height:auto}
 .gl .note{opacity:.85;font-size:.82rem}
 """
 ).replace("\n", "")
@@ -378,6 +381,37 @@ def marks_table(
     )
     marks = [False, *(not isinstance(value, str) for value in rows[0][1])] if rows else []
     return f'<div class="scroll"><table class="marks"><thead><tr>{_header(head, marks)}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def dead_table(steps: Mapping[str, Sequence[Mapping]], sizes: Sequence[int] = (4, 8, 16)) -> str:
+    """What share of replies earns 1 in steps of a run that pays 0 or 1, and what share of groups is dead at some sizes then.
+
+    `steps`: by their name, rows of `Run.metrics`.
+    """
+    body = ""
+    for name, some in steps.items():
+        p = fmean(row["reward"] for row in some)
+        cells = "".join(f'<td class="mark">{share:.1%}</td>' for share in (p, *(p_dead(p, size) for size in sizes)))
+        body += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+    head = "".join(f'<th scope="col" class="mark">dead at G = {size}</th>' for size in sizes)
+    head = f'<tr><td></td><th scope="col" class="mark">earn 1</th>{head}</tr>'
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def sides_table(completions: Sequence[Completion], sides: Mapping[str, Callable[[str], bool]], reward: str) -> str:
+    """Completions sorted by what their texts are: on each side how many, the mean of a reward, and the mean advantage.
+
+    A side on which there is none is left out; completions without that reward are, too.
+    """
+    body = ""
+    for name, belongs in sides.items():
+        side = [each for each in completions if belongs(each.text) and reward in each.rewards]
+        if side:
+            earned, pushed = fmean(each.rewards[reward] or 0 for each in side), fmean(each.advantage for each in side)
+            body += f'<tr><th scope="row">{escape(name)}</th><td class="mark">{len(side)}</td>'
+            body += f'<td class="mark">{earned:.0%}</td><td class="mark">{push(pushed)}</td></tr>'
+    head = "".join(f'<th scope="col" class="mark">{each}</th>' for each in ("number", "right", "mean advantage"))
+    return f'<table><thead><tr><th scope="col">replies that</th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def group_panel(group: Group, tags: Sequence[str] = (), verdict: bool = True) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from statistics import fmean, median
 
 from grpo_lessons.cards import progress, short
 from grpo_lessons.palette import COLOURS
@@ -122,6 +123,34 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
     )
 
 
+def band(title: str, lines: Sequence[Sequence[float]], steps: int, marks: dict[str, float]) -> str:
+    """One measure over the steps of several trainings that differ in their seeds: a thin line for each, their median, and
+    the band from the lowest to the highest.
+
+    `lines`: a value for each step that is done; they may be of different lengths. `marks`: dashed lines, by
+    their names, over the line in the upper half and under it in the lower.
+    """
+    by_step = [(i, [line[i - 1] for line in lines if len(line) >= i]) for i in range(1, steps + 1)]
+    by_step = [(i, values) for i, values in by_step if values]
+    paper, colour, middle = _Paper(max(2, steps), 0, 1), COLOURS["reward"], [(i, median(v)) for i, v in by_step]
+    around = [(i, max(v)) for i, v in by_step] + [(i, min(v)) for i, v in reversed(by_step)]
+    drawn = "".join(paper.goal(value, escape(name), value < 0.5) for name, value in marks.items())
+    drawn += f'<polygon fill="{colour}" opacity=".16" points="{paper.path(around)}"/>'
+    for line in lines:
+        thin = paper.path([*enumerate(line, 1)])
+        drawn += f'<polyline fill="none" stroke="{colour}" opacity=".5" points="{thin}"/>'
+    drawn += f'<polyline fill="none" stroke="{colour}" stroke-width="2.5" points="{paper.path(middle)}"/>'
+    first, last = [fmean(value for _, value in some) if some else 0 for some in (middle[:5], middle[-5:])]
+    now = f"{short(first)} → {short(last)}"
+    said = f"{title} over the steps of {len(lines)} seeds; their median, five steps each: {now}"
+    return (
+        f'<div class="curve"><header role="none"><span>{escape(title)}, {len(lines)} seeds</span>'
+        f'<span>median <b class="reward">{now}</b></span></header>'
+        f'<svg viewBox="0 0 {paper.width} {paper.height}" role="img" aria-label="{escape(said)}">'
+        f"{paper.axes()}{drawn}</svg></div>"
+    )
+
+
 _STYLES = ('stroke-width="2"', *['stroke-width="1.5" stroke-dasharray="4 3" opacity=".65"'] * 9)
 
 
@@ -157,11 +186,12 @@ class _Paper:
     def dot(self, spot: tuple[int, float], radius: float, ink: str) -> str:
         return f'<circle cx="{self.x(spot[0])}" cy="{self.y(spot[1])}" r="{radius}" fill="{ink}"/>'
 
-    def goal(self, value: float) -> str:
+    def goal(self, value: float, name: str = "target", below: bool = False) -> str:
         y, end, ink = self.y(value), self.width - 4, COLOURS["reward"]
+        label = y + 11 if below else y - 3
         return (
             f'<line x1="{self.left}" x2="{end}" y1="{y}" y2="{y}" stroke="{ink}" stroke-dasharray="2 3"/>'
-            f'<text x="{end}" y="{y - 3:.1f}" text-anchor="end" font-size="11" fill="{ink}">target</text>'
+            f'<text x="{end}" y="{label:.1f}" text-anchor="end" font-size="11" fill="{ink}">{name}</text>'
         )
 
     def axes(self) -> str:

@@ -25,7 +25,7 @@ with app.setup(hide_code=True):
     from grpo_lessons.answers import is_right, number
     from grpo_lessons.cards import word
     from grpo_lessons.curves import CURVES, LENGTH, Curve, curves
-    from grpo_lessons.groups import AGGREGATIONS, combined, p_dead, scored
+    from grpo_lessons.groups import AGGREGATIONS, combined, scored
     from grpo_lessons.problems import sums, with_example
     from grpo_lessons.replies import final_answer
     from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
@@ -42,10 +42,8 @@ with app.setup(hide_code=True):
     RIGHT = Curve("judges/answer_reward/mean", "right answers", "reward", (0, 1), held_out="answer_reward")
     THOUGHTS = Curve("judges/thinks/mean", "replies that think", "policy", (0, 1), held_out="thinks")
     _slowly = {"learning_rate": 3e-4, "beta": 0.0, "max_completion_length": 24}
-    DEFAULT = {
-        "pocket": Settings(steps=50, learning_rate=2e-3),
-        SMOLLM2: Settings(model=SMOLLM2, steps=20, batch_size=32, accumulation=8, **_slowly),
-    }
+    _real = Settings(model=SMOLLM2, steps=20, batch_size=32, accumulation=8, **_slowly)
+    DEFAULT = {"pocket": Settings(steps=50, learning_rate=2e-3), SMOLLM2: _real}
 
 
 @app.cell(hide_code=True)
@@ -428,26 +426,20 @@ async def _(ask, load):
 @app.cell(hide_code=True)
 def _(get_ended, station, thinking, tried):
     _first = [_c for _group in station.inspected(get_ended()).groups[:8] for _c in _group.completions]
-    _rows = ""
-    for _name, _think in {"think first": True, "answer at once": False}.items():
-        _side = [_c for _c in _first if has_thought(_c.text) == _think and "answer_reward" in _c.rewards]
-        if _side:
-            _right, _push = fmean(_c.rewards["answer_reward"] or 0 for _c in _side), fmean(_c.advantage for _c in _side)
-            _rows += f"\n    | {_name} | {len(_side)} | {_right:.0%} | {_push:+.2f} |"
+    _sides = {"think first": has_thought, "answer at once": lambda text: not has_thought(text)}
     lesson.show(
         lesson.show_scores(tried, {"right answer": answer_reward, "thinks": thinks}, THINK),
         "**And your prediction?** Why does thinking spread?",
-        thinking.then(f"""
-    **Why.** The first eight groups that this run has kept, taken together:
-
-    | replies that | number | right | mean advantage |
-    |:---|---:|---:|---:|{_rows}
-
+        thinking.then(
+            "**Why.** The first eight groups that this run has kept, taken together:",
+            cards.sides_table(_first, _sides, "answer_reward"),
+            """
     A reward for right answers never looks at a thought. But a reply is pushed as a whole, every token of it by the same advantage, so the tokens of the thought rise with the answer they led to. And `<think>` stands first: after it, a right answer is likely; without it, hardly ever.
 
     **How this is what DeepSeek-R1 reports, and how it is not.** [DeepSeek-R1-Zero](https://arxiv.org/abs/2501.12948) was trained by GRPO with rewards that a program checks, without worked examples, and its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* no reward looks at what stands in a thought, and thinking spreads because it leads to right results.
     *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. How much large models invent is an open question.
-    """),
+    """,
+        ),
     )
     return
 
@@ -489,8 +481,18 @@ def _(GOLD, REPLIES, boxed, get_drawing, get_ended, station):
 
 
 @app.cell(hide_code=True)
-def _():
+def _(opened):
     failure = mo.ui.radio(FAILURES, inline=True, label="The run")
+    noise = lesson.Question(
+        opened,
+        "The same training with five seeds, and a judge that errs **once in ten**, by a coin. What becomes of them?",
+        {
+            "None learns: each wrong verdict teaches the wrong thing": "It does, and nine right ones outvote it. Only a coin for a judge (0.5) teaches nothing at all.",
+            "Some learn, and some do not": "That comes with three errors in ten: there one seed can tell you anything.",
+            "All learn, nearly as if it did not err": "A wrong verdict is one voice in its group, and the advantage divides by the spread: a signal that is thinner, and still points the right way, is followed at full size.",
+        },
+        right="All learn, nearly as if it did not err",
+    )
     lesson.show(
         """
     ## 12 · Runs that fail
@@ -499,7 +501,7 @@ def _():
     """,
         failure,
     )
-    return (failure,)
+    return failure, noise
 
 
 @app.cell(hide_code=True)
@@ -507,11 +509,11 @@ def _(failure, station):
     mo.stop(not failure.value, mo.md("*Guess, then choose a run.*"))
     _run, _works = station.runs[failure.value], station.recorded
     _watch = [REWARD, replace(RIGHT, title="right answers (exact)"), THOUGHTS, DEAD]
-
-    def _dead(rows):
-        p = fmean(row["reward"] for row in rows)
-        return " | ".join(f"{share:.1%}" for share in (p, p_dead(p, 4), p_dead(p, 8), p_dead(p, 16)))
-
+    _ends = {
+        "this run, first five steps": _run.metrics[:5],
+        "the run that works, first five steps": _works.metrics[:5],
+        "the run that works, last five steps": _works.metrics[-5:],
+    }
     _said = {
         "too hard: four numbers": "**All wrong.** The model was taught sums of two and of three numbers; of four, it gets almost none right. Nearly every group is dead from the first step to the last. Nothing is wrong with the reward. Easier questions come first (a curriculum), or a few worked examples before any reinforcement.",
         "too easy: any number will do": "**All right.** With a tolerance of 100 nearly every number passes. Dead as well, at full reward: the best-looking curve of the course, and the emptiest. The run that works ends the same way, once its questions have become easy.",
@@ -522,16 +524,25 @@ def _(failure, station):
         cards.text_table(["held-out question", "reply after"], _run.after.texts()[:3], THINK),
         f'<p class="note">{_run.label}</p>',
         _said[failure.value],
-        f"""
-    | | replies that earn 1 | dead groups at G = 4 | at 8 | at 16 |
-    |:---|---:|---:|---:|---:|
-    | this run, first five steps | {_dead(_run.metrics[:5])} |
-    | the run that works, first five steps | {_dead(_works.metrics[:5])} |
-    | the run that works, last five steps | {_dead(_works.metrics[-5:])} |
-
+        cards.dead_table(_ends),
+        """
     (Dead if every reply has this chance, whatever the question: in truth some questions are harder than others, and a few more groups are dead.)
     Questions teach while the model gets some of its tries right and some wrong. The difficulty in station 8 is there for that: with sums of *two* numbers more replies are right at the start; compare the dead groups at both ends.
     """,
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(five, get_luck, luck, noise):
+    lesson.show(
+        "**And when is a run only luck?** A judge may err, too: a person who is tired, a model that grades, a wrong answer in the data. Then its curve is no longer the truth, and what is true is asked of a judge that does not err, on held-out questions.",
+        noise,
+        noise.then(
+            luck.show(five, get_luck()),
+            "**When does the curve stop meaning anything?** Move the slider. A judge that errs with chance *e* pays a model that is always right 1 − *e*, and one that is always wrong *e* (dashed). At 0.3 the curve has hardly room to rise, and swings by more than that from step to step, while the right answers climb with some seeds. At 0.5 it stays level, whatever the model does.",
+            "**How many seeds to believe?** One shows that it can happen, five how often; a difference no larger than the spread between seeds takes seventeen. *Train five* takes the next five seeds, and all ten stand together.",
+        ),
     )
     return
 
@@ -583,12 +594,8 @@ def _():
 @app.cell(hide_code=True)
 def _(GOLD, attempt, generous):
     _reply = attempt.value[:2000]
-    _judges = {
-        "lenient": answer_reward,
-        "strict": AnswerReward(strict=True),
-        f"within {generous.value}": AnswerReward(tolerance=generous.value),
-        "partial credit": partial_credit,
-    }
+    _generous = {f"within {generous.value}": AnswerReward(tolerance=generous.value), "partial credit": partial_credit}
+    _judges = {"lenient": answer_reward, "strict": AnswerReward(strict=True)} | _generous
     _scores = [_judge(completions=[_reply], answer=[GOLD])[0] for _judge in _judges.values()]
     _row = (_reply, [final_answer(_reply) or "–", *_scores])
     lesson.show(
@@ -709,7 +716,15 @@ def _():
     pushed = lesson.Pushed(QUESTION, scored(_four, answer_reward, answer=[GOLD] * 4))
     alive = lesson.Alive(QUESTION, lambda texts, ids: scored(texts, answer_reward, answer=[GOLD] * len(texts)))
     once, live = pushed.button(), alive.button()
-    return GOLD, PLACES, QUESTION, REPLIES, alive, live, once, pushed
+    opened = lesson.Opened.now("math")
+    _names = ("this lesson's run", *FAILURES, lesson.REAL, f"{lesson.REAL}, no example")
+    _files = ("learns", "too_hard", "too_easy", "generous", "smollm2", "smollm2_zero")
+    _runs = {_name: f"math_{_file}" for _name, _file in zip(_names, _files, strict=True)}
+    _watch = [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL]
+    station = lesson.Station(opened, DEFAULT, _runs, _watch, tags=THINK, batch_in_browser=48)
+    luck, ask = station.luck(plan, "math_luck"), station.tryout(QUESTION, "math_learns")
+    load, keeping, data = ask.button(), station.keep_menu(), lesson.data_file()
+    return GOLD, PLACES, QUESTION, REPLIES, alive, ask, data, keeping, live, load, luck, once, opened, pushed, station
 
 
 @app.function(hide_code=True)
@@ -737,27 +752,10 @@ def plan(settings, difficulty=None, reward="right answer", tolerance=0, format_w
 
 
 @app.cell(hide_code=True)
-def _(station):
+def _(luck, station):
     get_report, get_ended, get_busy, get_cost, get_suited, get_at, get_drawing = station.states
-    return get_at, get_busy, get_cost, get_drawing, get_ended, get_report, get_suited
-
-
-@app.cell(hide_code=True)
-def _():
-    opened = lesson.Opened.now("math")
-    _runs = {
-        "this lesson's run": "math_learns",
-        "too hard: four numbers": "math_too_hard",
-        "too easy: any number will do": "math_too_easy",
-        "too generous: 20 off is fine": "math_generous",
-        lesson.REAL: "math_smollm2",
-        f"{lesson.REAL}, no example": "math_smollm2_zero",
-    }
-    _watch = [REWARD, RIGHT, THOUGHTS, TOKENS, DEAD, ENTROPY, KL]
-    station = lesson.Station(opened, DEFAULT, _runs, _watch, tags=THINK, batch_in_browser=48)
-    ask = station.tryout("What is 12 + 45 + 38?", "math_learns")
-    load, keeping, data = ask.button(), station.keep_menu(), lesson.data_file()
-    return ask, data, keeping, load, opened, station
+    get_luck, get_luck_busy = luck.progress, luck.busy
+    return get_at, get_busy, get_cost, get_drawing, get_ended, get_luck, get_luck_busy, get_report, get_suited
 
 
 @app.cell(hide_code=True)
@@ -778,9 +776,9 @@ def _(get_suited, menu, station):
 
 
 @app.cell(hide_code=True)
-def _(asked, get_busy, station):
-    buttons = station.buttons(get_busy(), asked)
-    return (buttons,)
+def _(asked, get_busy, get_luck_busy, luck, station):
+    buttons, five = station.buttons(get_busy(), asked), luck.controls(get_luck_busy())
+    return buttons, five
 
 
 @app.cell(hide_code=True)

@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from grpo_lessons.groups import scored
+from grpo_lessons.lesson import luck
 from grpo_lessons.lesson.many import short_plans
+from grpo_lessons.luck import Outcome
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward
 from grpo_lessons.runs import Completion
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, exchange, is_pocket, train
@@ -283,6 +285,19 @@ def record_maps() -> None:
     (FOLDER / "format_maps.json").write_text(json.dumps(said, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
+def record_luck() -> None:
+    """What the math lesson comes to with five seeds and a judge that errs, for each chance of that, in `math_luck.json`."""
+    settings, runs = grpo_math.DEFAULT["pocket"], {}
+    for chance in luck.CHANCES:
+        plans = luck.seeds(grpo_math.plan, settings, chance, range(luck.FEW)).values()
+        outcomes = [Outcome.of(train(plan).run) for plan in plans]
+        runs[f"{chance:g}"] = [vars(each) | {"rewards": [round(x, 4) for x in each.rewards]} for each in outcomes]
+        print(f"luck: {chance}", flush=True)
+    about = {"steps": luck.STEPS, "batch_size": luck.BATCH}
+    said = {"runs": runs, "settings": about, "provenance": provenance("pocket", "ships with the course", "cpu")}
+    (FOLDER / "math_luck.json").write_text(json.dumps(said, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
 def save_adapter(trained: Trained, path: Path) -> None:
     """Write what a session learnt, in float16, see `training.exchange`."""
     path.write_bytes(exchange.to_page(trained, "float16"))
@@ -305,13 +320,8 @@ def record_outputs() -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    others = {
-        "updates": record_updates,
-        "next_token": record_next_token,
-        "seeds": record_seeds,
-        "ratios": record_ratios,
-        "maps": record_maps,
-    }
+    several = (record_updates, record_next_token, record_seeds, record_ratios, record_maps, record_luck)
+    others = {each.__name__.removeprefix("record_"): each for each in several}
     for name in sys.argv[1:] or [*others, *RUNS, "outputs"]:
         (others | {"outputs": record_outputs}).get(name, partial(record_run, name))()
 

@@ -91,6 +91,28 @@ def test_a_run_that_fails_is_chosen_and_explained(page):
     shown(page, "All right.", exact=True).wait_for(timeout=10_000)
 
 
+def test_five_seeds_are_shown_for_every_judge_and_trained_in_the_page(page):
+    settle(page)
+    shown(page, "All learn, nearly as if it did not err", exact=True).click()
+    shown(page, "With a judge that never errs").wait_for(timeout=20_000)
+    assert page.locator("table.seeds svg").count() == 5 + 1 and shown(page, "learnt", exact=True).count() == 5
+    press(page, "chance that the judge errs", "End")
+    shown(page, "With a judge that errs in 50% of its verdicts").wait_for(timeout=20_000)
+    settle(page)
+    page.get_by_role("button", name="Train five").click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('table.seeds svg')].some(each => /^before/.test(each.ariaLabel))"
+        " && document.querySelectorAll('table.seeds [aria-label=\"not begun\"]').length",
+        timeout=60_000,
+    )
+    press(page, "chance that the judge errs", "Home")  # everything else stays alive meanwhile
+    shown(page, "With a judge that never errs").wait_for(timeout=20_000)
+    press(page, "chance that the judge errs", "End")
+    page.get_by_role("button", name="Stop").last.click()
+    shown(page, re.compile("Stopped: [0-9]+ steps of 125")).wait_for(timeout=60_000)
+    assert page.workers == [] and failures(page) == []
+
+
 def test_training_on_answers_only_teaches_to_think(page):
     settle(page)
     page.get_by_role("radio", name="here, in this page").click()

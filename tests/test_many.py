@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from grpo_lessons import here, maps
+from grpo_lessons.lesson import luck
 from grpo_lessons.lesson.engines import EngineError
 from grpo_lessons.lesson.many import Many
 from grpo_lessons.runs import Run
@@ -19,6 +20,8 @@ from tests.support.lessons import load, opened
 
 class Computer:
     """A reader's computer with some cores: an engine under node for each."""
+
+    element = None  # nothing has to stand in the page
 
     def __init__(self, engines):
         self.engines, self.cores, self.ended = [*engines], len(engines), 0
@@ -98,6 +101,40 @@ def test_what_is_wrong_with_one_is_said_in_words_and_ends_all(nodes, short_plans
     until(lambda: said[-1].state == "failed")
     assert "division by zero" in said[-1].error and not many.is_on
     until(lambda: computer.ended >= 1)
+
+
+@pytest.fixture
+def lucky(monkeypatch):
+    """The math lesson's luck, in short: two seeds at a press, of two steps and four held-out questions."""
+    for name, value in (("FEW", 2), ("STEPS", 2), ("BATCH", 16)):
+        monkeypatch.setattr(luck, name, value)
+
+    def plan(settings):
+        return replace(asked := load("math").plan(settings), held_out=asked.held_out[:4])
+
+    return luck.Luck(opened(), None, plan, Settings(), "math_luck")
+
+
+def test_a_second_press_at_one_chance_trains_the_next_seeds_and_all_stand_together(nodes, lucky):
+    def press():
+        lucky.many.engine = Computer(nodes)
+        controls = lucky.controls(False)
+        lucky._start()
+        until(lambda: not lucky.many.is_on)
+        assert lucky.progress().state == "finished", lucky.progress().error
+        return lucky.show(controls, lucky.progress()).text
+
+    lucky.many.engine = None
+    assert "A recording. Train five" in lucky.show(lucky.controls(False), None).text
+    lucky.shown = 0.1
+    first, second = press(), press()
+    assert [text.count('scope="row"') for text in (first, second)] == [2 + 1, 4 + 1]  # and the mean
+    assert "of 2 seeds" in first and "of 4 seeds" in second and "errs in 10%" in second
+    assert [run.rewards[0][:14] for run in lucky.progress().runs.values()] == ["ErringReward(r"] * 2
+    lucky.shown = 0.3  # another chance begins with the first seed
+    assert "of 2 seeds" in press() and [*lucky.progress().runs] == [0, 1]
+    lucky.shown = 0.1
+    assert "A recording. Train five" in lucky.show(lucky.controls(False), lucky.progress()).text
 
 
 @pytest.fixture(scope="module")

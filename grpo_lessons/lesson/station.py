@@ -17,6 +17,7 @@ from grpo_lessons.lesson.aside import Progress, in_background, outcome
 from grpo_lessons.lesson.controls import Controls, about_model, chosen_model, model_menu, show_plan
 from grpo_lessons.lesson.figures import load_drawing
 from grpo_lessons.lesson.lexicon import curves_explained
+from grpo_lessons.lesson.luck import Luck
 from grpo_lessons.lesson.many import Map
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import Measured, Measurer, show_cost
@@ -346,6 +347,10 @@ class Station:
         return Map(
             self.opened, self.session.engine, plan, settings, axes, recorded, lambda run: self._ended(Report("", run))
         )
+
+    def luck(self, plan: Callable[..., Plan], recorded: str) -> Luck:
+        """The training of the pocket model with several seeds and a judge that errs; `recorded` is a file, see `Luck`."""
+        return Luck(self.opened, self.session.engine, plan, self.settings.first("pocket"), recorded)
 
     def answered(self, ended: Report | None) -> Run:
         """The inspected run, if it answered the held-out prompts in the end, else the recorded one."""

@@ -1,0 +1,193 @@
+"""One training with several seeds: what each has come to, what they say together, and how many it takes to be believed.
+
+Shares are of held-out questions answered rightly, from 0 to 1.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from statistics import fmean, stdev
+
+from grpo_lessons.groups import interval
+from grpo_lessons.palette import COLOURS
+from grpo_lessons.runs import Evaluation, Run
+
+Right = tuple[int, int]  # right answers, of how many
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training with one seed has come to.
+
+    Args:
+        seed: its own.
+        rewards: the mean reward of each step so far.
+        before, after: held-out questions answered rightly, and how many were asked; None as long as they were not.
+    """
+
+    seed: int
+    rewards: Sequence[float]
+    before: Right | None = None
+    after: Right | None = None
+
+    @classmethod
+    def of(cls, run: Run, judge: str = "answer_reward") -> "Outcome":
+        """That of a run, which a reward called `judge` has judged by 0 and 1."""
+
+        def right(evaluation: Evaluation | None) -> Right | None:
+            scores = evaluation.scores(judge) if evaluation else []
+            return (round(sum(scores)), len(scores)) if scores else None
+
+        rewards = [value for _, value in run.series("reward")]
+        return cls(int(run.settings["seed"]), rewards, right(run.before), right(run.after))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has answered before and after."""
+        return self.before is not None and self.after is not None
+
+    @property
+    def verdict(self) -> str:
+        """Whether luck with the questions explains it: "may be luck" where the 95 % intervals before and after overlap (Wilson).
+
+        Else "learnt" or "unlearnt"; before there is an answer "waits" or "training".
+
+        >>> [Outcome(0, [], (30, 96), (right, 96)).verdict for right in (60, 40, 10)]
+        ['learnt', 'may be luck', 'unlearnt']
+        """
+        if not self.is_whole:
+            return "training" if self.rewards or self.before else "waits"
+        before, after = interval(*self.before), interval(*self.after)
+        return "learnt" if after[0] > before[1] else "unlearnt" if after[1] < before[0] else "may be luck"
+
+
+# Student's t with 1, 2, … degrees of freedom: 95 % of its values lie between minus and plus this.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def over_seeds(shares: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of a share over 2 to 10 seeds, and its 95 % interval: mean ± t · s / √n, cut where no share can be.
+
+    >>> [round(each, 2) for each in over_seeds([0.5, 0.6, 0.7])]
+    [0.6, 0.35, 0.85]
+
+    Raises: ValueError for fewer seeds, or more.
+    """
+    if not 2 <= len(shares) <= len(_T) + 1:
+        raise ValueError(f"{len(shares)} seeds: expected 2 to {len(_T) + 1}.")
+    mean, half = fmean(shares), _T[len(shares) - 2] * stdev(shares) / math.sqrt(len(shares))
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def seeds_needed(before: Sequence[float], after: Sequence[float]) -> float:
+    """How many seeds tell these apart: so many that a t-test at 5 % finds such a difference four times in five.
+
+    n = (z₀.₉₇₅ + z₀.₈)² · (s²_before + s²_after) / difference² + z²₀.₉₇₅ / 4, rounded up, and never below 2. Infinity where
+    the means do not differ.
+
+    >>> seeds_needed([0.3, 0.4, 0.35], [0.7, 0.9, 0.8]), seeds_needed([0.3, 0.4, 0.35], [0.35, 0.45, 0.4])
+    (2, 17)
+
+    Raises: ValueError for fewer than two shares on either side.
+
+    Source: the size of a two-sample comparison, as Colas et al., "How many random seeds?" (arXiv 1806.08295), apply it to
+    reinforcement learning; the last term, for the t of few seeds, is Guenther's (The American Statistician 35, 1981).
+    That few seeds deceive: Henderson et al., arXiv 1709.06560; Agarwal et al., arXiv 2108.13264.
+    """
+    if min(len(before), len(after)) < 2:
+        raise ValueError(f"{len(before)} and {len(after)} seeds: expected at least two on either side.")
+    difference = fmean(after) - fmean(before)
+    if abs(difference) < 1e-9:
+        return math.inf
+    apart = (1.96 + 0.8416) ** 2 * (stdev(before) ** 2 + stdev(after) ** 2) / difference**2
+    return max(2, math.ceil(apart + 1.96**2 / 4))
+
+
+def in_words(outcomes: Sequence[Outcome], chance: float) -> list[str]:
+    """What the outcomes say together: how many have learnt, and how many seeds it takes to tell this from nothing.
+
+    Args:
+        outcomes: of some seeds; those that are not whole say nothing yet.
+        chance: that the judge erred.
+
+    Returns:
+        Two paragraphs of Markdown; none for fewer than two seeds that are whole.
+    """
+    whole = [each for each in outcomes if each.is_whole]
+    if len(whole) < 2:
+        return []
+    learnt = sum(each.verdict == "learnt" for each in whole)
+    before, after = _shares(whole)
+    needed, (mean, low, high) = seeds_needed(before, after), over_seeds(after)
+    judge = f"errs in {chance:.0%} of its verdicts" if chance else "never errs"
+    takes = f"{needed:,} seeds" if needed <= 1000 else "more than a thousand seeds"
+    enough = "enough" if needed <= len(whole) else "too few. Believe neither this change nor its absence"
+    return [
+        f"**With a judge that {judge}, {learnt or 'none'} of {len(whole)} seeds {'has' if learnt == 1 else 'have'} learnt**: their interval after lies above the one before. On average {fmean(before):.0%} were right before, and {mean:.0%} after (95 % interval over seeds: {low:.0%} to {high:.0%}).",
+        f"**It takes {takes} to tell this from nothing**, four times in five; {len(whole)} are {enough}.",
+    ]
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """The right answers on held-out questions, a row for each seed: before (a ring) and after (a dot), with 95 % intervals.
+
+    The last row is the mean over the seeds that are whole, with its interval over seeds. All numbers stand in words, too.
+    """
+    rows = [(str(each.seed), _of_one(each), _verdict(each.verdict)) for each in outcomes]
+    whole = [each for each in outcomes if each.is_whole]
+    if len(whole) > 1:
+        before, after = map(over_seeds, _shares(whole))
+        rows.append(("mean", {"before": before, "after": after}, ""))
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{_bars(ends)}</td><td>{_change(ends)}</td><td>{said}</td></tr>'
+        for name, ends, said in rows
+    )
+    head = "".join(
+        f'<th scope="col">{each}</th>' for each in ("seed", "held-out, right: ○ before ● after", "", "verdict")
+    )
+    return f'<div class="scroll"><table class="seeds"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+Ends = dict[str, tuple[float, float, float] | None]  # before and after: a share, and its interval
+
+
+def _shares(outcomes: Sequence[Outcome]) -> tuple[list[float], list[float]]:
+    return [each.before[0] / each.before[1] for each in outcomes], [each.after[0] / each.after[1] for each in outcomes]
+
+
+def _of_one(outcome: Outcome) -> Ends:
+    ends = {"before": outcome.before, "after": outcome.after}
+    return {when: right and (right[0] / right[1], *interval(*right)) for when, right in ends.items()}
+
+
+def _verdict(said: str) -> str:
+    colour = COLOURS[{"learnt": "up", "unlearnt": "down"}.get(said, "dead")]
+    return f'<b style="color:{colour}">{said}</b>'
+
+
+def _change(ends: Ends) -> str:
+    return " → ".join("…" if each is None else f"{each[0]:.0%}" for each in ends.values())
+
+
+_WIDTH, _HEIGHT = 200, 24
+
+
+def _bars(ends: Ends) -> str:
+    """Both intervals under each other, from 0 to 100 %."""
+    drawn, told, ink = "", [], COLOURS["held-out"]
+    for y, fill, (when, each) in zip((7, 17), ("none", ink), ends.items(), strict=True):
+        if each is None:
+            continue
+        share, low, high = (round(6 + (_WIDTH - 12) * value, 1) for value in each)
+        inner = "" if fill == ink else f'<circle cx="{share}" cy="{y}" r="3.2" fill="var(--background,Canvas)"/>'
+        drawn += (
+            f'<path d="M{low} {y}H{high}" stroke="{ink}" stroke-width="2"/>{inner}'
+            f'<circle cx="{share}" cy="{y}" r="3.2" fill="{fill}" stroke="{ink}" stroke-width="1.6"/>'
+        )
+        told.append(f"{when} {each[0]:.0%}, 95 % interval {each[1]:.0%} to {each[2]:.0%}")
+    ticks = "".join(f"M{6 + (_WIDTH - 12) * i / 4:.0f} 2V{_HEIGHT - 2}" for i in range(5))
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{"; ".join(told) or "not begun"}">'
+        f'<path d="{ticks}" stroke="currentColor" opacity=".18"/>{drawn}</svg>'
+    )

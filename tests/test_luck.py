@@ -1,0 +1,152 @@
+"""Luck: a judge that errs, what seeds say together, and how many it takes; no training is needed for any of it."""
+
+import itertools
+import json
+import random
+from statistics import fmean, stdev
+
+import pytest
+
+from grpo_lessons import here, luck
+from grpo_lessons.curves import band
+from grpo_lessons.lesson.luck import CHANCES, FEW, STEPS, seeds
+from grpo_lessons.luck import Outcome, over_seeds, seeds_needed
+from grpo_lessons.rewards import AnswerReward, ErringReward, answer_reward, describe
+from grpo_lessons.runs import Completion, Evaluation, Run
+from tests.support.lessons import load
+
+RECORDED = {
+    float(chance): [Outcome(**each) for each in runs]
+    for chance, runs in json.loads(here.read("public/math_luck.json"))["runs"].items()
+}
+ASKED = [f"What is {i} + 1?" for i in range(2000)]
+
+
+def verdicts(chance, seed=0, replies=None):
+    judge = ErringReward(answer_reward, chance, seed)
+    return judge(prompts=ASKED, completions=replies or ["7"] * len(ASKED), answer=["7"] * len(ASKED))
+
+
+@pytest.mark.parametrize("chance", [*CHANCES, 1])
+def test_a_judge_errs_as_often_as_it_is_said_to(chance):
+    assert verdicts(chance).count(0.0) / len(ASKED) == pytest.approx(chance, abs=4 * (0.25 / len(ASKED)) ** 0.5)
+    wrong = verdicts(chance, replies=["8"] * len(ASKED))
+    assert wrong.count(1.0) / len(ASKED) == pytest.approx(chance, abs=4 * (0.25 / len(ASKED)) ** 0.5)
+
+
+def test_it_errs_the_same_way_again_and_with_another_seed_elsewhere():
+    once, other = verdicts(0.3), verdicts(0.3, seed=1)
+    assert verdicts(0.3) == once != other
+    both = sum(a == b == 0 for a, b in zip(once, other, strict=True)) / len(ASKED)
+    assert both == pytest.approx(0.09, abs=0.03)  # neither alike nor one instead of the other
+    judge = ErringReward(answer_reward, 0.3)
+    talk = [[{"role": "assistant", "content": "7"}]] * len(ASKED)
+    asked = [[{"role": "user", "content": each}] for each in ASKED]
+    assert judge(prompts=asked, completions=talk, answer=["7"] * len(ASKED)) == once
+
+
+def test_no_say_stays_no_say_and_what_is_no_verdict_is_refused():
+    assert ErringReward(answer_reward, 1)(completions=["7", "7"], answer=["7", None]) == [0.0, None]
+    assert describe(ErringReward(answer_reward, 0.1, 3)) == (
+        "ErringReward(reward=AnswerReward(tolerance=0, strict=False), chance=0.1, seed=3)"
+    )
+    for chance in (-0.1, 1.5, True, "0.1", float("nan")):
+        with pytest.raises(ValueError, match="expected a number from 0 to 1"):
+            ErringReward(answer_reward, chance)
+    with pytest.raises(ValueError, match=r"half gave 0\.5: only a verdict of 0 or 1"):
+        ErringReward(half)(completions=["7"])
+
+
+def half(completions, **kwargs):
+    return [0.5 for _ in completions]
+
+
+def test_each_seed_is_paid_by_a_judge_that_errs_and_examined_by_one_that_does_not():
+    lesson = load("math")
+    plans = seeds(lesson.plan, lesson.DEFAULT["pocket"], 0.2, range(3))
+    assert {plan.settings.seed for plan in plans.values()} == {0, 1, 2} and not any(p.problem for p in plans.values())
+    assert [plan.rewards for plan in plans.values()] == [[ErringReward(AnswerReward(), 0.2, i)] for i in range(3)]
+    assert all(answer_reward in plan.judges and plan.held_out for plan in plans.values())
+
+
+def run_of(before, after, seed=0):
+    def answered(right):
+        return Evaluation(["?"] * 10, [Completion("", 1, {"answer_reward": float(i < right)}) for i in range(10)])
+
+    metrics = [{"step": 1, "reward": 0.25}, {"step": 2, "reward": 0.5}]
+    return Run({"seed": seed, "steps": 2}, metrics=metrics, before=answered(before), after=answered(after))
+
+
+def test_a_run_comes_to_its_rewards_and_what_it_answers_before_and_after():
+    outcome = Outcome.of(run_of(1, 9, seed=4))
+    assert outcome == Outcome(4, [0.25, 0.5], (1, 10), (9, 10)) and outcome.verdict == "learnt"
+    assert [Outcome.of(run_of(*each)).verdict for each in ((3, 6), (9, 1))] == ["may be luck", "unlearnt"]
+    begun = Outcome.of(Run({"seed": 1, "steps": 2}))
+    assert begun == Outcome(1, []) and not begun.is_whole and begun.verdict == "waits"
+
+
+def test_with_as_many_seeds_as_it_says_a_t_test_finds_the_difference_four_times_in_five():
+    """By drawing such seeds: two sides of five, eight degrees of freedom, and a spread for which five are needed."""
+    dice, spread, needed = random.Random(0), 0.1, 5
+    base = [-0.1, 0.0, 0.1]  # of this spread
+    difference = next(d / 1000 for d in range(1, 1000) if seeds_needed(base, [x + d / 1000 for x in base]) == needed)
+
+    def found():
+        before = [dice.gauss(0, spread) for _ in range(needed)]
+        after = [dice.gauss(difference, spread) for _ in range(needed)]
+        apart = ((stdev(before) ** 2 + stdev(after) ** 2) / needed) ** 0.5
+        return abs(fmean(after) - fmean(before)) > 2.306 * apart
+
+    assert stdev(base) == pytest.approx(spread)
+    assert fmean(found() for _ in range(4000)) == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_interval_over_seeds_holds_the_truth_as_often_as_it_says():
+    dice = random.Random(1)
+
+    def holds():
+        _, low, high = over_seeds([dice.gauss(0.5, 0.05) for _ in range(5)])
+        return low <= 0.5 <= high
+
+    assert fmean(holds() for _ in range(4000)) == pytest.approx(0.95, abs=0.02)
+
+
+def test_too_few_seeds_and_no_difference_are_no_numbers():
+    with pytest.raises(ValueError, match="1 seeds: expected 2 to 10"):
+        over_seeds([0.5])
+    with pytest.raises(ValueError, match="1 and 2 seeds"):
+        seeds_needed([0.5], [0.5, 0.6])
+    assert seeds_needed([0.4, 0.6], [0.4, 0.6]) == float("inf")
+    same = [Outcome(seed, [0.5], (4 + seed, 10), (4 + seed, 10)) for seed in range(2)]
+    assert "none of 2 seeds have learnt" in (said := " ".join(luck.in_words(same, 0))) and "a thousand" in said
+    assert luck.in_words(same[:1], 0) == []
+
+
+def test_the_recorded_trainings_are_five_for_each_chance_and_say_what_the_lesson_says_of_them():
+    assert [*RECORDED] == [*CHANCES]
+    assert all([each.seed for each in runs] == [*range(FEW)] for runs in RECORDED.values())
+    assert all(len(each.rewards) == STEPS and each.is_whole for runs in RECORDED.values() for each in runs)
+    learnt = {chance: sum(each.verdict == "learnt" for each in runs) for chance, runs in RECORDED.items()}
+    assert all(learnt[chance] == FEW for chance in (0, 0.05, 0.1, 0.2)) and 0 < learnt[0.3] < FEW and learnt[0.5] == 0
+    after = {chance: fmean(each.after[0] / each.after[1] for each in runs) for chance, runs in RECORDED.items()}
+    assert abs(after[0] - after[0.1]) < 0.03 < after[0] - after[0.3]
+    curve = [fmean(each.rewards[i] for each in RECORDED[0.3]) for i in range(STEPS)]
+    assert fmean(curve[-5:]) - fmean(curve[:5]) < max(abs(a - b) for a, b in itertools.pairwise(curve))
+    curve = [each.rewards for each in RECORDED[0.5]]
+    assert fmean(map(fmean, curve)) == pytest.approx(0.5, abs=0.02)
+    assert seeds_needed([0.4, 0.5, 0.6], [0.5, 0.6, 0.7]) == 17  # no larger than the spread between seeds
+
+
+def test_what_is_shown_is_read_by_who_does_not_see_it():
+    shown = luck.table([*RECORDED[0.3], Outcome(5, [0.5]), Outcome(6, [])])
+    assert shown.count('scope="row"') == 8 and shown.count("<svg") == shown.count('role="img"') == 8  # and the mean
+    assert 'aria-label="before 35%, 95 % interval 27% to 45%; after 72%, 95 % interval 62% to 80%"' in shown
+    assert shown.count('aria-label="not begun"') == 2 and ">training<" in shown and ">waits<" in shown
+    curve = band("<b>", [each.rewards for each in RECORDED[0.3]] + [[0.5], []], STEPS, {"always <i>": 0.7})
+    assert "<b>" not in curve.replace('<b class="reward">', "") and "always &lt;i&gt;" in curve
+    assert (
+        curve.count("<polyline") == 7 + 1 and 'aria-label="&lt;b&gt; over the steps of 7 seeds; their median' in curve
+    )
+    first, last = luck.in_words(RECORDED[0.3], 0.3)
+    assert "errs in 30% of its verdicts, 2 of 5 seeds have learnt" in first and "5 are enough" in last
+    assert "5 are too few" in luck.in_words(RECORDED[0.5], 0.5)[1] and "never errs" in luck.in_words(RECORDED[0], 0)[0]
