@@ -124,7 +124,7 @@ def in_words(outcomes: Sequence[Outcome], chance: float) -> list[str]:
     takes = f"{needed:,} seeds" if needed <= 1000 else "more than a thousand seeds"
     enough = "enough" if needed <= len(whole) else "too few. Believe neither this change nor its absence"
     return [
-        f"**With a judge that {judge}, {learnt or 'none'} of {len(whole)} seeds {'has' if learnt == 1 else 'have'} learnt**: their interval after lies above the one before. On average {fmean(before):.0%} were right before, and {mean:.0%} after (95 % interval over seeds: {low:.0%} to {high:.0%}).",
+        f"**With a judge that {judge}, {learnt or 'none'} of {len(whole)} seeds {'has' if learnt == 1 else 'have'} learnt** (the interval after lies above the one before). On average {fmean(before):.0%} were right before, and {mean:.0%} after (95 % interval over seeds: {low:.0%} to {high:.0%}).",
         f"**It takes {takes} to tell this from nothing**, four times in five; {len(whole)} are {enough}.",
     ]
 
