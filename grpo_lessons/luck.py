@@ -33,14 +33,15 @@ class Outcome:
 
     @classmethod
     def of(cls, run: Run, judge: str = "answer_reward") -> "Outcome":
-        """That of a run, which a reward called `judge` has judged by 0 and 1."""
+        """That of a run, which a reward called `judge` has judged by 0 and 1. One that was stopped has no `after`."""
 
         def right(evaluation: Evaluation | None) -> Right | None:
             scores = evaluation.scores(judge) if evaluation else []
             return (round(sum(scores)), len(scores)) if scores else None
 
         rewards = [value for _, value in run.series("reward")]
-        return cls(int(run.settings["seed"]), rewards, right(run.before), right(run.after))
+        after = run.after if run.steps_done == run.settings["steps"] else None
+        return cls(int(run.settings["seed"]), rewards, right(run.before), right(after))
 
     @property
     def is_whole(self) -> bool:
@@ -51,13 +52,13 @@ class Outcome:
     def verdict(self) -> str:
         """Whether luck with the questions explains it: "may be luck" where the 95 % intervals before and after overlap (Wilson).
 
-        Else "learnt" or "unlearnt"; before there is an answer "waits" or "training".
+        Else "learnt" or "unlearnt"; before there is an answer "waits" or "unfinished".
 
         >>> [Outcome(0, [], (30, 96), (right, 96)).verdict for right in (60, 40, 10)]
         ['learnt', 'may be luck', 'unlearnt']
         """
         if not self.is_whole:
-            return "training" if self.rewards or self.before else "waits"
+            return "unfinished" if self.rewards or self.before else "waits"
         before, after = interval(*self.before), interval(*self.after)
         return "learnt" if after[0] > before[1] else "unlearnt" if after[1] < before[0] else "may be luck"
 

@@ -81,6 +81,9 @@ def test_a_run_comes_to_its_rewards_and_what_it_answers_before_and_after():
     outcome = Outcome.of(run_of(1, 9, seed=4))
     assert outcome == Outcome(4, [0.25, 0.5], (1, 10), (9, 10)) and outcome.verdict == "learnt"
     assert [Outcome.of(run_of(*each)).verdict for each in ((3, 6), (9, 1))] == ["may be luck", "unlearnt"]
+    stopped = run_of(1, 9)
+    stopped.metrics.pop()
+    assert Outcome.of(stopped) == Outcome(0, [0.25], (1, 10)) and Outcome.of(stopped).verdict == "unfinished"
     begun = Outcome.of(Run({"seed": 1, "steps": 2}))
     assert begun == Outcome(1, []) and not begun.is_whole and begun.verdict == "waits"
 
@@ -141,7 +144,7 @@ def test_what_is_shown_is_read_by_who_does_not_see_it():
     shown = luck.table([*RECORDED[0.3], Outcome(5, [0.5]), Outcome(6, [])])
     assert shown.count('scope="row"') == 8 and shown.count("<svg") == shown.count('role="img"') == 8  # and the mean
     assert 'aria-label="before 35%, 95 % interval 27% to 45%; after 72%, 95 % interval 62% to 80%"' in shown
-    assert shown.count('aria-label="not begun"') == 2 and ">training<" in shown and ">waits<" in shown
+    assert shown.count('aria-label="not begun"') == 2 and ">unfinished<" in shown and ">waits<" in shown
     curve = band("<b>", [each.rewards for each in RECORDED[0.3]] + [[0.5], []], STEPS, {"always <i>": 0.7})
     assert "<b>" not in curve.replace('<b class="reward">', "") and "always &lt;i&gt;" in curve
     assert (

@@ -112,7 +112,7 @@ def lucky(monkeypatch):
     def plan(settings):
         return replace(asked := load("math").plan(settings), held_out=asked.held_out[:4])
 
-    return luck.Luck(opened(), None, plan, Settings(), "math_luck")
+    return luck.Luck(opened(), None, plan, Settings(), recorded="math_luck")
 
 
 def test_a_second_press_at_one_chance_trains_the_next_seeds_and_all_stand_together(nodes, lucky):

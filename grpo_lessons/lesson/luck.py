@@ -6,9 +6,7 @@ from dataclasses import replace
 import marimo as mo
 
 from grpo_lessons import curves, luck
-from grpo_lessons.lesson.engines import Across, Beside
 from grpo_lessons.lesson.many import Pressed, Progress
-from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import show
 from grpo_lessons.luck import Outcome
 from grpo_lessons.rewards import ErringReward
@@ -34,23 +32,15 @@ class Luck(Pressed):
     """The lesson's training with several seeds, paid by a judge that errs as often as a slider says.
 
     Args:
-        opened: how the lesson was opened.
-        engine: of the reader's browser.
-        plan: the lesson's function from settings to a `Plan` with one reward, of 0 or 1.
-        settings: what all have in common.
+        shared: what `Pressed` takes; the plan has one reward, of 0 or 1.
         recorded: the file of `notebooks/public` with the same as it was recorded once, for each chance.
     """
 
-    def __init__(
-        self,
-        opened: Opened,
-        engine: Beside | Across | None,
-        plan: Callable[[Settings], Plan],
-        settings: Settings,
-        recorded: str,
-    ):
-        super().__init__(opened, engine)
-        self.opened, self.plan, self.settings, self.recorded = opened, plan, settings, recorded
+    number = "five"
+
+    def __init__(self, *shared, recorded: str):
+        super().__init__(*shared)
+        self.recorded = recorded
         self.shown = self.trained = CHANCES[0]
         self.earlier: dict[int, Outcome] = {}  # of the presses before, at the chance that was trained last
 
@@ -67,7 +57,7 @@ class Luck(Pressed):
             label="chance that the judge errs",
             on_change=lambda chance: choose(chance),
         )
-        return mo.ui.dictionary({"chance": slider, **self.buttons(busy, "five", self._start)})
+        return mo.ui.dictionary({"chance": slider, **self.buttons(busy, self._start)})
 
     def _start(self) -> None:
         """Train with the next five seeds; two presses at one chance stand together."""
@@ -90,7 +80,7 @@ class Luck(Pressed):
         marks = {"always right": 1 - chance, "always wrong": chance} if 0 < chance < 0.5 else {}
         return show(
             controls["chance"],
-            *self.train(controls, progress, live, "five"),
+            *self.train(controls, progress, live),
             '<div class="luck">'
             + curves.band("what the judge pays", [each.rewards for each in outcomes], STEPS, marks)
             + luck.table(outcomes)

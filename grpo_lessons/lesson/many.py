@@ -121,27 +121,43 @@ async def _one_after_the_other(told: _Told, engine: Beside | Across, left: list[
 
 
 class Pressed:
-    """Trainings that a press begins: Train and Stop, how far they are, and what carries them."""
+    """Trainings that a press begins: Train and Stop, how far they are, and what carries them.
 
-    def __init__(self, opened: Opened, engine: Beside | Across | None):
+    Args:
+        opened: how the lesson was opened.
+        engine: of the reader's browser.
+        plan: the lesson's function from settings to a `Plan`.
+        settings: what all have in common.
+    """
+
+    number: str  # of trainings, as a word
+
+    def __init__(
+        self,
+        opened: Opened,
+        engine: Beside | Across | None,
+        plan: Callable[[Settings], Plan],
+        settings: Settings,
+    ):
+        self.opened, self.plan, self.settings = opened, plan, settings
         # A button's press belongs to the cell that made the button, and that cell must hear of it.
         self.progress, publish = mo.state(None, allow_self_loops=True)
         self.busy, busy = mo.state(False, allow_self_loops=True)
         self.many = Many(opened, engine, lambda said: (publish(said), busy(said.state == "running")))
 
-    def buttons(self, busy: bool, number: str, start: Callable[[], None]) -> dict[str, mo.ui.button]:
-        """Those that `train` shows; `number` is that of the trainings, as a word."""
-        train = mo.ui.button(label=f"Train {number}", kind="success", disabled=busy, on_click=lambda _: start())
+    def buttons(self, busy: bool, start: Callable[[], None]) -> dict[str, mo.ui.button]:
+        """Those that `train` shows."""
+        train = mo.ui.button(label=f"Train {self.number}", kind="success", disabled=busy, on_click=lambda _: start())
         stop = mo.ui.button(label="Stop", kind="danger", disabled=not busy, on_click=lambda _: self.many.stop())
         return {"start": train, "stop": stop}
 
     def train(
-        self, controls: mo.ui.dictionary, progress: Progress | None, live: Progress | None, number: str
+        self, controls: mo.ui.dictionary, progress: Progress | None, live: Progress | None
     ) -> list[str | mo.Html | None]:
         """The buttons, how far the trainings are if it is they that are looked at, and what carries them."""
         engine = self.many.engine
         return [
-            f'<div class="train"><span>{controls["start"]}</span><span>{controls["stop"]}</span>{_status(live, number)}</div>',
+            f'<div class="train"><span>{controls["start"]}</span><span>{controls["stop"]}</span>{_status(live, self.number)}</div>',
             failed(live.error) if live and live.error else None,
             engine.element if progress and engine is not None else None,
         ]
@@ -175,27 +191,23 @@ class Map(Pressed):
     """A training made sixteen times with two of its settings changed, as a map; one of them can be looked into.
 
     Args:
-        opened: how the lesson was opened.
-        engine: of the reader's browser.
-        plan: the lesson's function from settings to a `Plan`.
-        settings: what all have in common.
+        shared: what `Pressed` takes.
         axes: by a name, what is changed down and across: `{"group size × temperature": {"group_size": […], "temperature": […]}}`.
         recorded: by the same names, `settings` and `metrics` of the same runs as they were recorded once, row by row.
         look: is called with a run that a reader wants to look into.
     """
 
+    number = "sixteen"
+
     def __init__(
         self,
-        opened: Opened,
-        engine: Beside | Across | None,
-        plan: Callable[[Settings], Plan],
-        settings: Settings,
+        *shared,
         axes: dict[str, dict[str, list]],
         recorded: dict[str, list[dict]],
         look: Callable[[Run], None],
     ):
-        super().__init__(opened, engine)
-        self.plan, self.settings, self.axes, self.look = plan, settings, axes, look
+        super().__init__(*shared)
+        self.axes, self.look = axes, look
         self.recorded = {
             name: dict(
                 zip(product(*axes[name].values()), [Run(**each, state="finished") for each in runs], strict=True)
@@ -223,7 +235,7 @@ class Map(Pressed):
             "map": mo.ui.radio(
                 list(self.axes), value=self.shown, inline=True, label="map", on_change=lambda name: choose(name)
             ),
-            **self.buttons(busy, "sixteen", start),
+            **self.buttons(busy, start),
         }
         for place in range(16):
             words = f"look inside{unseen(f' run {place + 1}')}"
@@ -240,4 +252,4 @@ class Map(Pressed):
         if live and live.state != "running":
             below = {where: controls[f"look {place}"].text for place, where in enumerate(runs) if runs[where].groups}
         grid = maps.grid(runs, names, rows, columns, below)
-        return show(controls["map"], *self.train(controls, progress, live, "sixteen"), grid)
+        return show(controls["map"], *self.train(controls, progress, live), grid)

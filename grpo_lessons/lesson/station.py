@@ -344,13 +344,12 @@ class Station:
         `recorded`: by the names of the axes, the records of their runs, row by row.
         """
         settings = replace(self.settings.first("pocket"), steps=15, batch_size=32)
-        return Map(
-            self.opened, self.session.engine, plan, settings, axes, recorded, lambda run: self._ended(Report("", run))
-        )
+        shared = self.opened, self.session.engine, plan, settings
+        return Map(*shared, axes=axes, recorded=recorded, look=lambda run: self._ended(Report("", run)))
 
     def luck(self, plan: Callable[..., Plan], recorded: str) -> Luck:
         """The training of the pocket model with several seeds and a judge that errs; `recorded` is a file, see `Luck`."""
-        return Luck(self.opened, self.session.engine, plan, self.settings.first("pocket"), recorded)
+        return Luck(self.opened, self.session.engine, plan, self.settings.first("pocket"), recorded=recorded)
 
     def answered(self, ended: Report | None) -> Run:
         """The inspected run, if it answered the held-out prompts in the end, else the recorded one."""
