@@ -128,13 +128,16 @@ def band(title: str, lines: Sequence[Sequence[float]], steps: int, marks: dict[s
     the band from the lowest to the highest.
 
     `lines`: a value for each step that is done; they may be of different lengths. `marks`: dashed lines, by
-    their names, which stand where a curve that rises leaves room: over the first steps in the upper half, else the last.
+    their names, which stand where a curve that rises leaves room: at the first steps in the upper half, else
+    at the last.
     """
     by_step = [(i, [line[i - 1] for line in lines if len(line) >= i]) for i in range(1, steps + 1)]
     by_step = [(i, values) for i, values in by_step if values]
     paper, colour, middle = _Paper(max(2, steps), 0, 1), COLOURS["reward"], [(i, median(v)) for i, v in by_step]
     around = [(i, max(v)) for i, v in by_step] + [(i, min(v)) for i, v in reversed(by_step)]
-    drawn = "".join(paper.goal(value, escape(name), value > 0.5) for name, value in marks.items())
+    drawn = "".join(
+        paper.goal(value, escape(name), first=value > 0.5, under=0.15 < value < 0.5) for name, value in marks.items()
+    )
     drawn += f'<polygon fill="{colour}" opacity=".16" points="{paper.path(around)}"/>'
     for line in lines:
         thin = paper.path([*enumerate(line, 1)])
@@ -186,13 +189,13 @@ class _Paper:
     def dot(self, spot: tuple[int, float], radius: float, ink: str) -> str:
         return f'<circle cx="{self.x(spot[0])}" cy="{self.y(spot[1])}" r="{radius}" fill="{ink}"/>'
 
-    def goal(self, value: float, name: str = "target", first: bool = False) -> str:
-        """A dashed line, with its name over its last steps, or its first ones."""
+    def goal(self, value: float, name: str = "target", first: bool = False, under: bool = False) -> str:
+        """A dashed line, with its name at its last steps, or its first ones, over it or under it."""
         y, end, ink = self.y(value), self.width - 4, COLOURS["reward"]
         x, anchor = (self.left + 4, "start") if first else (end, "end")
         return (
             f'<line x1="{self.left}" x2="{end}" y1="{y}" y2="{y}" stroke="{ink}" stroke-dasharray="2 3"/>'
-            f'<text x="{x}" y="{y - 3:.1f}" text-anchor="{anchor}" font-size="11" fill="{ink}">{name}</text>'
+            f'<text x="{x}" y="{y + (11 if under else -3):.1f}" text-anchor="{anchor}" font-size="11" fill="{ink}">{name}</text>'
         )
 
     def axes(self) -> str:
