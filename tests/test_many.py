@@ -10,7 +10,7 @@ import pytest
 
 from grpo_lessons import here, maps
 from grpo_lessons.lesson import luck
-from grpo_lessons.lesson.engines import EngineError
+from grpo_lessons.lesson.engines import NO_SIMD, EngineError
 from grpo_lessons.lesson.many import Many
 from grpo_lessons.runs import Run
 from grpo_lessons.training import Settings
@@ -135,6 +135,24 @@ def test_a_second_press_at_one_chance_trains_the_next_seeds_and_all_stand_togeth
     assert "of 2 seeds" in press() and [*lucky.progress().runs] == [0, 1]
     lucky.shown = 0.1
     assert "A recording. Train five" in lucky.show(lucky.controls(False), lucky.progress()).text
+
+
+def test_a_browser_that_cannot_train_is_told_so_and_keeps_the_recording(lucky):
+    class TooOld(Computer):
+        def another(self):
+            return self
+
+        async def call(self, name, given, should_stop):
+            raise EngineError(NO_SIMD)
+
+        def end(self):
+            pass
+
+    lucky.many.engine = TooOld([None])
+    lucky._start()
+    until(lambda: not lucky.many.is_on)
+    shown = lucky.show(lucky.controls(False), lucky.progress()).text
+    assert "This browser is too old" in shown and "of 5 seeds have learnt" in shown and "TRL 1.16" in shown
 
 
 @pytest.fixture(scope="module")

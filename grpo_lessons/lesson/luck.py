@@ -76,7 +76,8 @@ class Luck(Pressed):
         """The band of their curves, what each has come to, and in words what they say: live, or a recording."""
         chance = controls.value["chance"]
         live = progress if progress and self.trained == chance else None
-        outcomes = [*self._live(live).values()] if live else self._recorded(chance)
+        has_begun = live and (live.state != "failed" or live.steps[0])  # an old browser trains nothing
+        outcomes = [*self._live(live).values()] if has_begun else self._recorded(chance)
         marks = {"always right": 1 - chance, "always wrong": chance} if 0 < chance < 0.5 else {}
         return show(
             controls["chance"],
@@ -84,7 +85,7 @@ class Luck(Pressed):
             '<div class="luck">'
             + curves.band("what the judge pays", [each.rewards for each in outcomes], STEPS, marks)
             + luck.table(outcomes)
-            + f'</div><p class="note">{"this browser" if live else self._where}</p>',
+            + f'</div><p class="note">{"this browser" if has_begun else self._where}</p>',
             *luck.in_words(outcomes, chance),
         )
 
