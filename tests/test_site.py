@@ -92,11 +92,11 @@ _FRAMES = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("width", [420, 1280])
-def test_the_first_text_stays_where_it_is_when_marimo_takes_over(address, width):
+@pytest.mark.parametrize(("width", "query", "heading"), [(420, "", "h1"), (1280, "?step=3", "h2")])
+def test_the_first_text_stays_where_it_is_when_marimo_takes_over(address, width, query, heading):
     with visit("about:blank", width=width) as (page, _):
-        page.add_init_script(_FRAMES)
-        page.goto(f"{address}/length.html", wait_until="commit")
+        page.add_init_script(_FRAMES.replace("h1", heading))
+        page.goto(f"{address}/length.html{query}", wait_until="commit")
         page.locator("#first").wait_for(state="attached", timeout=20_000)
         page.locator("#first").wait_for(state="detached", timeout=READY)
         page.wait_for_timeout(1000)
