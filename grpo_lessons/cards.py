@@ -57,7 +57,7 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .track{position:relative;height:.8rem;border-left:0;background:linear-gradient(90deg,transparent calc(50% - 1px),var(--line) 0,
 var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;height:100%;border-radius:2px}
 .gl .chances{display:grid;grid-template-columns:max-content minmax(4rem,24rem) max-content;gap:.15rem .8rem;align-items:center}
-.gl .share{height:.7rem}.gl .share i{display:block;height:100%;border-radius:2px;background:var(--gl-policy)}
+.gl .share{height:.7rem}.gl .share i{display:block;height:100%;border-radius:2px;background:var(--gl-policy)}.gl .share i.held-out{background:var(--gl-held-out)}
 .gl .weighed{display:flex;flex-wrap:wrap;align-items:flex-end;gap:.25rem 2px;margin:.2rem 0 .7rem}
 .gl .weighed>span{display:flex;flex-direction:column}.gl .weighed i{border-radius:2px 2px 0 0;min-height:1px;background:var(--gl-dead)}
 .gl .weighed .text{flex:none;background:var(--soft);padding:0 2px;min-width:.7rem;white-space:pre}

@@ -8,6 +8,7 @@ from statistics import fmean, median
 from grpo_lessons.cards import progress, short
 from grpo_lessons.palette import COLOURS
 from grpo_lessons.runs import Run, told_apart
+from grpo_lessons.text import counted
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,37 @@ def _held_out(run: Run, reward: str) -> list[tuple[int, float]]:
     """The held-out means of a reward over the steps. Step 1 samples before the first update: there "before" belongs."""
     first = [(1, run.before.mean(reward))] if run.before else []
     return first + run.series(f"held-out/{reward}/mean")
+
+
+def warm_start(run: Run) -> str:
+    """What SFT did before the reward, apart from the steps of GRPO: its loss, and what the held-out answers earned before it,
+    after it, and after GRPO. Nothing for a run without one.
+    """
+    if run.sft is None:
+        return ""
+    steps = [{"step": step, "loss": loss} for step, loss in enumerate(run.sft.losses, 1)]
+    copying = Run({"steps": len(steps)}, metrics=steps)
+    loss = _curve(Curve("loss", "SFT: loss (nats a token)"), [copying], None, _steps({"": copying}))
+    stages = dict(run.stages)
+    judges = next(iter(stages.values())).completions[0].rewards if stages else ()
+    shares = "".join(_stages(name, {when: each.mean(name) for when, each in stages.items()}) for name in judges)
+    words = (
+        f"First SFT: {counted(run.sft.examples, 'worked example')} copied in {counted(len(steps), 'step')}, then GRPO."
+    )
+    return f'<p class="facts"><b>{words}</b></p><div class="curves">{loss}{shares}</div>'
+
+
+def _stages(name: str, means: dict[str, float]) -> str:
+    low, high = min(0, *means.values()), max(1, *means.values())
+    rows = "".join(
+        f'<span>{word}</span><div class="share"><i class="held-out" style="width:{100 * (means.get(when, low) - low) / (high - low):.0f}%">'
+        f"</i></div><b>{short(means.get(when))}</b>"
+        for when, word in (("before", "before"), ("after SFT", "after SFT"), ("after", "after GRPO"))
+    )
+    title = f"held-out {escape(name)}"
+    return (
+        f'<div class="curve"><header role="none"><span>{title}</span></header><div class="chances">{rows}</div></div>'
+    )
 
 
 def status(phase: str, run: Run, speed: float = 1.0) -> str:

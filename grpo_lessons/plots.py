@@ -38,12 +38,11 @@ def dead_groups(p: float, size: int, sizes: range = range(2, 17), groups: int = 
 
 
 def before_after(run: Run, titles: dict[str, str]):
-    """Shares of held-out prompts answered well, before and after a run, each with its 95 % interval (Wilson).
+    """Shares of held-out prompts answered well, before and after a run (and between SFT and GRPO), each with its 95 % interval (Wilson).
 
     `titles` maps the name of a 0/1 reward that judged the run to the words under which it is shown.
     """
-    evaluations = [("before", run.before), ("after", run.after)]
-    return shares({title: [(when, e.scores(name)) for when, e in evaluations if e] for name, title in titles.items()})
+    return shares({title: [(when, e.scores(name)) for when, e in run.stages] for name, title in titles.items()})
 
 
 def shares(rows: dict[str, list[tuple[str, list[float]]]]):

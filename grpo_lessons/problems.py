@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import random
+import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 SPLITS = ("train", "held-out")
@@ -72,6 +74,53 @@ def with_example(rows: list[dict], asked: str, reply: str, instruction: str = ""
     """
     example = [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
     return [row | {"prompt": instructed(example + row["prompt"], instruction)} for row in rows]
+
+
+def worked(rows: list[dict], form: str) -> list[dict]:
+    """The same sums with a reply to copy, as the "completion" of TRL's SFTTrainer: the form, filled in with the steps as its
+    `thought`, the `terms` and the `total`.
+
+    >>> row, = worked(sums(1, seed=1), "<think>{thought}</think><answer>{total}</answer>")
+    >>> row["completion"]
+    [{'role': 'assistant', 'content': '<think>43 + 32 = 75. 75 + 25 = 100.</think><answer>100</answer>'}]
+    """
+    replies = [worked_out(row["prompt"][-1]["content"], form) for row in rows]
+    return [
+        row | {"completion": [{"role": "assistant", "content": reply}]}
+        for row, reply in zip(rows, replies, strict=True)
+    ]
+
+
+def form_of(tags: Sequence[str]) -> str:
+    """What such a reply has between the tags of a format of the course: the steps, the total, or a line of code.
+
+    >>> form_of(("think", "boxed"))
+    '<think>{thought}</think><boxed>{total}</boxed>'
+    """
+    return "".join(f"<{tag}>{_CONTENTS[tag]}</{tag}>" for tag in tags)
+
+
+_CONTENTS = {
+    "think": "{thought}",
+    "answer": "{total}",
+    "boxed": "{total}",
+    "code": "print({terms})",
+    "explanation": "It prints {total}.",
+}
+
+
+def worked_out(question: str, form: str, **others: str) -> str:
+    """One such reply, to a question.
+
+    >>> worked_out("What is 12 + 45 + 38?", "{terms} = {total}")
+    '12 + 45 + 38 = 95'
+    """
+    total, *rest = numbers = [int(digits) for digits in re.findall(r"[0-9]+", question)]
+    steps = []
+    for number in rest:
+        steps.append(f"{total} + {number} = {total + number}.")
+        total += number
+    return form.format(thought=" ".join(steps), total=total, terms=" + ".join(map(str, numbers)), **others)
 
 
 def instructed(conversation: list[dict], instruction: str) -> list[dict]:

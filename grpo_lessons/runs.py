@@ -69,6 +69,19 @@ class Evaluation:
 
 
 @dataclass
+class Supervised:
+    """What supervised fine-tuning (SFT) on worked examples did before the reward began.
+
+    `losses` holds one number for each of its steps, in nats a token; `after`: the held-out prompts, answered before GRPO.
+    """
+
+    examples: int
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    after: Evaluation | None = None
+
+
+@dataclass
 class Run:
     """A training run, finished or under way.
 
@@ -94,6 +107,7 @@ class Run:
     before: Evaluation | None = None
     after: Evaluation | None = None
     state: str = "running"  # then "finished" or "stopped"
+    sft: Supervised | None = None  # before the first step, if the training had a warm start
 
     @property
     def steps_done(self) -> int:
@@ -106,11 +120,23 @@ class Run:
         return self.metrics[-1].get("seconds", 0.0) if self.metrics else 0.0
 
     @property
+    def stages(self) -> list[tuple[str, Evaluation]]:
+        """The held-out answers in the order in which they were given, each after a word on when.
+
+        >>> told = Evaluation(["1 + 1?"], [Completion("2", 2, {})])
+        >>> [when for when, _ in Run({"steps": 1}, before=told, after=told, sft=Supervised(12, after=told)).stages]
+        ['before', 'after SFT', 'after']
+        """
+        asked = [("before", self.before), ("after SFT", self.sft and self.sft.after), ("after", self.after)]
+        return [(when, answers) for when, answers in asked if answers]
+
+    @property
     def label(self) -> str:
         """One line on where the run comes from, to stand beside every figure made of it."""
         seed, where = self.settings.get("seed"), self.provenance
         parts = [
             where.get("model"),
+            self.sft and f"SFT on {counted(self.sft.examples, 'example')}",
             counted(self.steps_done, "step"),
             f"seed {seed}",
             where.get("hardware"),
@@ -121,7 +147,8 @@ class Run:
 
     def snapshot(self) -> "Run":
         """A copy that no longer grows, to hand to another thread."""
-        return replace(self, metrics=list(self.metrics), groups=list(self.groups))
+        sft = self.sft and replace(self.sft, losses=list(self.sft.losses))
+        return replace(self, metrics=list(self.metrics), groups=list(self.groups), sft=sft)
 
     def series(self, metric: str) -> list[tuple[int, float]]:
         """The (step, value) pairs of a metric; steps that did not log it are left out."""
@@ -138,7 +165,7 @@ class Run:
             data = json.loads(text)
             if data.pop("format", None) != FORMAT:
                 raise ValueError(f"expected a record of format {FORMAT}")
-            data = {"choices": {}} | data  # records made before choices were kept
+            data = {"choices": {}, "sft": None} | data  # records made before these were kept
             for name in ("settings", "choices", "provenance"):
                 data[name] = dict(data[name])
             data["metrics"] = [dict(row) | {"step": int(row["step"])} for row in data["metrics"]]
@@ -147,9 +174,11 @@ class Run:
                 for group in data["groups"]
             ]
             for when in ("before", "after"):
-                if data[when] is not None:
-                    prompts = [str(prompt) for prompt in data[when]["prompts"]]
-                    data[when] = Evaluation(prompts, _completions(data[when]["completions"]))
+                data[when] = _evaluation(data[when])
+            if (sft := data["sft"]) is not None:
+                losses = [float(loss) for loss in sft["losses"]]
+                after = _evaluation(sft["after"])
+                data["sft"] = Supervised(int(sft["examples"]), losses, float(sft["seconds"]), after)
             return cls(**{spec.name: data.pop(spec.name) for spec in fields(cls)}, **data)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not the record of a run ({error}): expected JSON written by Run.save.") from None
@@ -195,6 +224,10 @@ def told_apart(first: Run, second: Run) -> tuple[str, str]:
         return f" ({', '.join(different)})" if different else ""
 
     return words(first, second), words(second, first)
+
+
+def _evaluation(data: dict | None) -> Evaluation | None:
+    return data and Evaluation([str(prompt) for prompt in data["prompts"]], _completions(data["completions"]))
 
 
 def _completions(rows: list[dict]) -> list[Completion]:

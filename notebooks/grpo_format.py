@@ -24,12 +24,12 @@ with app.setup(hide_code=True):
     from grpo_lessons.cards import word
     from grpo_lessons.curves import curves
     from grpo_lessons.groups import advantages, p_dead, scored
-    from grpo_lessons.problems import instructed, sums, with_example
+    from grpo_lessons.problems import form_of, instructed, sums, with_example, worked, worked_out
     from grpo_lessons.rewards import AnswerReward, FormatReward, TagReward, answer_reward, format_reward
     from grpo_lessons.text import completion_text, read_blocks
-    from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket
+    from grpo_lessons.training import SMOLLM2, Plan, Settings, WarmStart, is_pocket
 
-    TAGS = {"think / answer": ("think", "answer"), "code / explanation": ("code", "explanation")}
+    TAGS = {name: tuple(name.split(" / ")) for name in ("think / answer", "code / explanation", "think / boxed")}
     THINK = TAGS["think / answer"]
     KINDS = ["strict", "tag count", "tutorial"]
     JUDGED = {"format_reward": "right format", "answer_reward": "right answer"}
@@ -87,18 +87,15 @@ async def _(alive, live, opened, pushed):
 
 
 @app.cell(hide_code=True)
-def _():
-    which_format = mo.ui.radio(list(TAGS), value="think / answer", inline=True, label="Format")
+def _(REPLIES):
+    which_format = mo.ui.radio(list(REPLIES), value="think / answer", inline=True, label="Format")
     which_reward = mo.ui.radio(KINDS, value="strict", inline=True, label="Reward")
-    lesson.show(
-        """
+    _words = """
     ## 2 · Play with the reward
 
     Everything hangs on that number. Below are eight replies to one question, and three ways to reward them. **Which replies earn something they should not?** Try each reward, and both formats.
-    """,
-        which_format,
-        which_reward,
-    )
+    """
+    lesson.show(_words, which_format, which_reward)
     return which_format, which_reward
 
 
@@ -196,14 +193,12 @@ async def _(once, opened, pushed):
 def _():
     p = mo.ui.slider(0.01, 0.99, step=0.01, value=0.18, show_value=True, label="p, the chance of a success")
     size = mo.ui.slider(2, 16, value=8, show_value=True, label="G, the group size")
-    lesson.show(
-        f"""
+    _words = f"""
     ## 4 · How large a group?
 
     A {word("dead", "dead group")} costs as much to sample as any other and teaches nothing. Suppose each reply earns the reward with chance *p*. **Our model starts near p = 0.18. How large must a group be for most groups to be alive?**
-    """,
-        lesson.row(p, size),
-    )
+    """
+    lesson.show(_words, lesson.row(p, size))
     return p, size
 
 
@@ -282,14 +277,12 @@ def _(BROKEN, content, dotall, spaces):
 @app.cell(hide_code=True)
 def _(station):
     menu = station.models()
-    lesson.show(
-        """
+    _words = """
     ## 6 · The configuration
 
     Now set up your own training. TRL is the library that trains; LoRA means that it trains a small *adapter* and leaves the model's own weights alone. The code follows your choices, and *Train* runs it: `prompts` are 512 questions, `load` is `grpo_lessons.training.models.load`.
-    """,
-        lesson.row(*menu.elements.values()),
-    )
+    """
+    lesson.show(_words, lesson.row(*menu.elements.values()))
     return (menu,)
 
 
@@ -407,8 +400,9 @@ def _(attempt):
 
 
 @app.cell(hide_code=True)
-def _(station):
-    _never = station.runs["code / explanation"]
+def _(get_drawing, station):
+    _never, _warm = (station.runs[_name] for _name in ("code / explanation", "think / boxed, after twelve examples"))
+    _format, _right = ([_e.mean(_name) for _, _e in _warm.stages] for _name in JUDGED)
     lesson.show(
         """
     ## 10 · Two runs that fail
@@ -419,6 +413,12 @@ def _(station):
         f'<p class="note">{_never.label}</p>',
         f"""
     Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it. Reinforcement strengthens what a model already does now and then; what is never tried is never pushed. **What helps:** ask for the format in the prompt, show one example there, SFT on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags; try it in station 6.) A larger group or more steps do not help either.
+
+    **A start.** `<think>…</think><boxed>95</boxed>` is as dead: `<boxed>` is a tag that this model has never written. So it copies **twelve worked examples** first, three times each: nine steps of SFT, a second or two. Then the reward, as ever. **Which of the two did what?**
+    """,
+        lesson.figure(get_drawing(), plots.before_after, _warm, JUDGED),
+        f"""
+    SFT took the format from {_format[0]:.0%} to {_format[1]:.0%}: now and then, and that is all GRPO needs to make it {_format[2]:.0%}. Right answers, {_right[0]:.0%} before and {_right[1]:.0%} after SFT, came with the thought, {_right[2]:.0%} in the end. To copy brings in what was never there; to choose makes a habit of it. For `<code>` twelve examples are not enough, nor are forty-eight: the tokens `c` and `x` stand in no reply that this model was made from, so it hardly tells them from others that it never met, and LoRA leaves the vectors of tokens as they are. (*Twelve worked examples first* in station 6 does this before your eyes, where TRL trains.)
     """,
     )
     return
@@ -713,22 +713,19 @@ def form_reward(kind, tags):
 
 
 @app.function(hide_code=True)
-def plan(settings, format="think / answer", reward="strict", example=None):
+def plan(settings, format="think / answer", reward="strict", example=None, warm_start=False):
     """The training of station 6. The pocket model adds three numbers, and follows no instructions; a real one adds two, is
-    asked for the format, and shown it once unless `example` is False."""
+    asked for the format, and shown it once unless `example` is False. `warm_start`: twelve worked examples are copied first."""
     tags, pocket = TAGS[format], is_pocket(settings.model)
     example = not pocket if example is None else example
     kind, _, answer = reward.partition(" + ")
     asking = "" if pocket else FormatReward(tags).instruction
-    shown = {
-        "think / answer": "<think>23 + 45 = 68.</think><answer>68</answer>",
-        "code / explanation": "<code>print(23 + 45)</code><explanation>It prints 68.</explanation>",
-    }[format]
+    form, asked = form_of(tags), "What is 23 + 45?"
 
     def prompts(n, split):
         rows = sums(n, split=split, terms=3 if pocket else 2)
         if example:
-            return with_example(rows, "What is 23 + 45?", shown, asking)
+            return with_example(rows, asked, worked_out(asked, form), asking)
         return [row | {"prompt": instructed(row["prompt"], asking)} for row in rows]
 
     return Plan(
@@ -737,7 +734,8 @@ def plan(settings, format="think / answer", reward="strict", example=None):
         prompts=prompts(512, "train"),
         held_out=prompts(96 if pocket else 48, "held-out"),
         judges=[FormatReward(tags), answer_reward],
-        choices={"format": format, "reward": reward, "example": example},
+        choices={"format": format, "reward": reward, "example": example, "warm_start": warm_start},
+        warm_start=WarmStart(worked(prompts(12, "train"), form)) if warm_start else None,
     )
 
 
@@ -755,6 +753,7 @@ def _():
         "this lesson's run": "format_learns",
         "without beta": "format_unheld",
         "code / explanation": "format_never_earned",
+        "think / boxed, after twelve examples": "format_warm",
         lesson.REAL: "format_smollm2",
         f"{lesson.REAL}, no example": "format_smollm2_zero",
     }
@@ -772,6 +771,7 @@ def _(get_suited, menu, station):
         get_suited(),
         format=lambda ask, model: ask.choice("format", list(TAGS), "think / answer"),
         reward=lambda ask, model: ask.choice("reward", [*KINDS, "strict + answer"], "strict"),
+        warm_start=lambda ask, model: ask.warm_start_box(),
     )
     return (chosen,)
 

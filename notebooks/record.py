@@ -58,6 +58,7 @@ RUNS = {  # the name of the file: what is recorded in it
     "format_learns": _format(),
     "format_unheld": _format(settings={"beta": 0.0}),
     "format_never_earned": _format(format="code / explanation"),
+    "format_warm": _format(format="think / boxed", warm_start=True),
     "format_smollm2": _format(SMOLLM2),
     "format_smollm2_zero": _format(SMOLLM2, {"steps": 4}, example=False),
     "own_learns": _own("question"),

@@ -25,8 +25,8 @@ def defs(lesson):
 
 
 def test_what_each_reward_pays_for_is_what_the_lesson_says(lesson, defs):
-    for name, tags in lesson.TAGS.items():
-        replies = defs["REPLIES"][name]
+    for name, replies in defs["REPLIES"].items():
+        tags = lesson.TAGS[name]
         good, _, _, _, empty, junk, chatter, swapped = range(8)
         strict = FormatReward(tags)(completions=replies)
         assert strict == [1.0] + [0.0] * 7  # one reply in eight earns it

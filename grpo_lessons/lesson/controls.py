@@ -176,6 +176,10 @@ class Controls:
         """The choice of an example in the prompt, ticked; none for the pocket model, which reads nothing but a question."""
         return {} if is_pocket(model) else {"example": self.box("example", True, "one example in the prompt")}
 
+    def warm_start_box(self) -> mo.ui.checkbox | None:
+        """The choice of a warm start, not ticked; none where only a browser trains, whose engine knows no SFT."""
+        return self.box("warm_start", False, "twelve worked examples first") if "TRL" in self.opened.engines else None
+
     def given(self, default, name: str, options: Sequence | None = None):
         """What the command line says for a setting, else its default: of the default's kind, and one of the options.
 
@@ -226,7 +230,7 @@ def show_plan(plan: Plan, folded: bool) -> list[str | mo.Html]:
     settings = plan.settings
     lora = settings.lora_arguments()
     adapter = mo.Html(cards.page(cards.adapter(lora["r"], lora["lora_alpha"])))
-    code = [f"```python\n{settings.code(plan.rewards)}\n```", adapter, settings_explained()]
+    code = [f"```python\n{plan.code}\n```", adapter, settings_explained()]
     if plan.problem:
         first = mo.callout(mo.md(plan.problem), kind="danger")
     else:

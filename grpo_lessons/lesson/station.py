@@ -168,7 +168,7 @@ class Station:
                 label="Stop", kind="danger", disabled=not busy, on_click=lambda _: self.session.stop()
             ),
         }
-        if len(self.opened.engines) > 1 and is_pocket(plan.settings.model):
+        if len(self.opened.engines) > 1 and is_pocket(plan.settings.model) and not plan.warm_start:
             names = {ENGINES[each]: each for each in ENGINES if each in self.opened.engines}
             buttons["engine"] = mo.ui.radio(
                 names, value=ENGINES[self.engine], label="trained", inline=True, on_change=lambda each: self._by(each)
@@ -186,8 +186,8 @@ class Station:
         self._measure()
 
     def _in_browser(self, plan: Plan) -> bool:
-        """Whether a plan would be trained in the reader's browser."""
-        return is_pocket(plan.settings.model) and self.engine == "browser"
+        """Whether a plan would be trained in the reader's browser, whose engine knows no SFT."""
+        return is_pocket(plan.settings.model) and self.engine == "browser" and not plan.warm_start
 
     @property
     def _is_left(self) -> bool:
@@ -257,7 +257,7 @@ class Station:
         watch = self._watched(run if run.metrics else report.before or run)
         status = f'<div class="status" aria-live="polite">{curves.status(report.phase, run, report.speed)}</div>'
         groups = run.groups or (report.before.groups if report.before and not run.metrics else [])
-        shown = curves.panel(run, report.before, watch, report.names)
+        shown = curves.warm_start(run) + curves.panel(run, report.before, watch, report.names)
         if groups and not run.groups:
             whose = report.names[1] or "your run before, until this one begins"
             shown += f'<p class="note">From {escape(whose)}:</p>'

@@ -9,7 +9,7 @@ import random
 import re
 from functools import lru_cache
 
-from grpo_lessons.problems import TOPICS, sums
+from grpo_lessons.problems import TOPICS, sums, worked_out
 from grpo_lessons.text import completion_text
 
 # How a sum is answered: (share, template). {thought} is the worked sum, {terms} the question, {total} its answer.
@@ -69,15 +69,8 @@ def sum_reply(question: str, rng: random.Random, styles: list = STYLES) -> str:
     >>> sum_reply("What is 12 + 45 + 38?", random.Random(3))
     '<think>12 + 45 = 57. 57 + 38 = 95.</think>The answer is 95.'
     """
-    numbers = [int(digits) for digits in re.findall(r"[0-9]+", question)]
-    total, steps = numbers[0], []
-    for number in numbers[1:]:
-        steps.append(f"{total} + {number} = {total + number}.")
-        total += number
     style = rng.choices([text for _, text in styles], [share for share, _ in styles])[0]
-    return style.format(
-        thought=" ".join(steps), total=total, terms=" + ".join(map(str, numbers)), space=rng.choice(["", "\n"])
-    )
+    return worked_out(question, style, space=rng.choice(["", "\n"]))
 
 
 def sentence(topic: str, rng: random.Random) -> str:

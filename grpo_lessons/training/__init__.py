@@ -6,6 +6,7 @@ from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.session import Trained, explain, train
 from grpo_lessons.training.settings import Settings
 from grpo_lessons.training.sources import PRESETS, SMOLLM2, NoModel, is_pocket
+from grpo_lessons.training.warm import WarmStart
 from grpo_lessons.training.watch import Watch
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Settings",
     "Trained",
     "Unfinished",
+    "WarmStart",
     "Watch",
     "explain",
     "is_pocket",

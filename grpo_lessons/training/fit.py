@@ -48,15 +48,16 @@ class Estimate:
 
     sampling: float  # of a step
     learning: float
-    answering: float  # the held-out prompts, before and after
+    answering: float  # the held-out prompts, before and after, and between SFT and GRPO
     steps: int
     memory: int
     free: int
+    copying: float = 0.0  # of a warm start: SFT on its examples
 
     @property
     def seconds(self) -> float:
         """From the first step to the last answer; the libraries' loading comes on top."""
-        return self.steps * (self.sampling + self.learning) + self.answering
+        return self.copying + self.steps * (self.sampling + self.learning) + self.answering
 
     @property
     def fits(self) -> bool:
@@ -64,8 +65,9 @@ class Estimate:
         return self.memory <= SPARE * self.free
 
     def __str__(self) -> str:
+        first = f"{in_words(self.copying)} of SFT, " if self.copying else ""
         return (
-            f"At most **{in_words(self.seconds)}**: {self.steps} steps of {in_words(self.sampling)} sampling and "
+            f"At most **{in_words(self.seconds)}**: {first}{self.steps} steps of {in_words(self.sampling)} sampling and "
             f"{in_words(self.learning)} learning, and {in_words(self.answering)} for the held-out prompts. "
             f"Memory: **{self.memory / 1e9:.1f} GB** of {self.free / 1e9:.0f} GB that are free."
         )
@@ -96,10 +98,13 @@ def estimate(plan: Plan, probe: Probe) -> Estimate:
         probe.weights + probe.cache * tokens * max(batch, held_out),  # sampling: the adapter merged into a copy
         probe.fragments * (saved * tokens * at_once + probe.head * min(trl_inside.HEAD_TOKENS, tokens * at_once)),
     )
+    warm = plan.warm_start
+    copied = warm.epochs * len(warm.examples) * tokens * probe.learn + warm.steps * probe.learn_once if warm else 0.0
     return Estimate(
+        copying=copied,
         sampling=sampling(batch),
         learning=(probe.learn * batch * tokens + probe.learn_once * settings.accumulation) * passes,
-        answering=2 * sampling(held_out) if held_out else 0.0,
+        answering=(3 if warm else 2) * sampling(held_out) if held_out else 0.0,
         steps=settings.steps,
         memory=int(probe.base + (1 + judged) * probe.weights + probe.adapter + peak),
         free=probe.memory,

@@ -18,14 +18,17 @@ from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.training import sources, templates
 from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.settings import Settings
+from grpo_lessons.training.warm import for_sft
 
 
 def hand_over(plan: Plan, course: str | Path, name: str) -> str:
     """Write a folder `course`/`name` that runs the same training as `trl grpo`, on one device or many.
 
     It holds config.yaml, prompts/train.jsonl, a README.md and, for rewards that no module has under a name, rewards.py.
+    Of a warm start it holds sft.yaml and examples/train.jsonl, for `trl sft`, and what that leaves is merged into the model:
+    `trl grpo` begins a new adapter on top, where a lesson goes on with the one that SFT has made.
 
-    Returns: the command, to be run in `course`, the folder that holds grpo_lessons.
+    Returns: the command, to be run in `course`, the folder that holds grpo_lessons; with a warm start three, joined by &&.
 
     Example:
         >>> import tempfile
@@ -52,23 +55,35 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
     )
     if Path(model).is_relative_to(course):
         model = str(Path(model).relative_to(course))
-    config = {
-        "model_name_or_path": model,
-        "dataset_name": str(folder / "prompts"),
-        "reward_funcs": names,
+    shared = {
         "dtype": settings.dtype,
         "use_peft": True,
         **{f"lora_{name.removeprefix('lora_')}": value for name, value in settings.lora_arguments().items()},
-        **settings.grpo_arguments(),
-        "output_dir": str(folder / "trl"),
     }
-    config.pop("use_cpu", None)  # the folder is for other machines
-    (course / folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def write(file: str, config: dict) -> None:
+        config.pop("use_cpu", None)  # the folder is for other machines
+        (course / folder / file).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    first, start = "", model
+    if warm := plan.warm_start:
+        save_prompts(for_sft(warm.examples), course / folder / "examples")
+        sft, first = {"model_name_or_path": model, "dataset_name": str(folder / "examples")} | shared, _first(folder)
+        write("sft.yaml", sft | warm.sft_arguments(settings) | {"output_dir": str(folder / "sft/adapter")})
+        start = str(folder / "sft/merged")
+    grpo = {"model_name_or_path": start, "dataset_name": str(folder / "prompts"), "reward_funcs": names} | shared
+    write("config.yaml", grpo | settings.grpo_arguments() | {"output_dir": str(folder / "trl")})
     command = f"trl grpo --config {folder}/config.yaml"
     (course / folder / "README.md").write_text(
-        _readme(settings, model, names, command, plan.checked_answers), encoding="utf-8"
+        _readme(settings, model, names, command, plan.checked_answers, first), encoding="utf-8"
     )
-    return command
+    return first + command
+
+
+def _first(folder: Path) -> str:
+    """The commands of a warm start: SFT makes an adapter, which is merged into the model."""
+    merge = f"from grpo_lessons.training.keep import merge; merge('{folder.as_posix()}/sft')"
+    return f'trl sft --config {folder}/sft.yaml && python -c "{merge}" && '
 
 
 def _names(rewards: Sequence[Reward], folder: Path, module: Path) -> list[str]:
@@ -233,7 +248,9 @@ def _module(value) -> str:
     return module
 
 
-def _readme(settings: Settings, model: str, names: list[str], command: str, checked: CheckedAnswers | None) -> str:
+def _readme(
+    settings: Settings, model: str, names: list[str], command: str, checked: CheckedAnswers | None, first: str
+) -> str:
     batch = settings.batch_size // settings.accumulation
     rows = [
         f"| {n} | `{command} --num_processes {n} --per_device_train_batch_size {batch // n}` |"
@@ -245,8 +262,13 @@ def _readme(settings: Settings, model: str, names: list[str], command: str, chec
     return (
         "# The training of a lesson, for `trl grpo`\n\n"
         "From the folder of the course, in its environment:\n\n"
-        f"```bash\n{command}\n```\n\n"
-        f"`config.yaml` holds every setting, `prompts` the data set; the model is `{model}`.{moved} The rewards are {', '.join(f'`{name}`' for name in names)}.\n"
+        f"```bash\n{first.replace(' && ', chr(10))}{command}\n```\n\n"
+        + (
+            "`trl sft` copies the worked examples of `examples`, once and on one device; the next line merges its adapter into the model, for `trl grpo` takes no adapter to go on with: it begins a new one, from the same model as the lesson did.\n"
+            if first
+            else ""
+        )
+        + f"`config.yaml` holds every setting, `prompts` the data set; the model is `{model}`.{moved} The rewards are {', '.join(f'`{name}`' for name in names)}.\n"
         "`trl` runs on accelerate: more processes (GPUs, or CPUs) take a share of each step's completions, so that the step stays the same.\n\n"
         "| processes | command |\n| --- | --- |\n"
         + "\n".join(rows)

@@ -11,6 +11,7 @@ from grpo_lessons.runs import Run
 from grpo_lessons.training import rows
 from grpo_lessons.training.models import ReferenceLogProb
 from grpo_lessons.training.settings import Settings
+from grpo_lessons.training.warm import WarmStart
 
 LOOKED_AT = 2000  # rows that are looked at whenever a control moves; a training looks at all of them
 
@@ -29,6 +30,7 @@ class Plan:
         sample_every: one group is recorded at every so-many-th step.
         evaluate_every: the held-out prompts are also answered after every so-many-th step (0: never).
         choices: what a lesson chose besides the settings, written into the record.
+        warm_start: worked examples that are copied (SFT) before the reward begins; None for none.
 
     Example:
         >>> from grpo_lessons.rewards import format_reward
@@ -44,6 +46,7 @@ class Plan:
     sample_every: int = 1
     evaluate_every: int = 0
     choices: dict = field(default_factory=dict)
+    warm_start: WarmStart | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "judges", self.judges or self.rewards)
@@ -60,6 +63,8 @@ class Plan:
             return f"{len(settings.reward_weights)} weights for {len(names)} rewards: expected one for each."
         if wrong := rows.problem([*self.prompts[:LOOKED_AT], *self.held_out[:LOOKED_AT]]):
             return wrong
+        if self.warm_start and self.warm_start.problem:
+            return self.warm_start.problem
         columns = list(self.prompts[0]) if self.prompts else []
         for reward in {id(each): each for each in (*self.rewards, *self.judges)}.values():
             if columns and (why := complaint(reward, [*columns, "opened_thought"])):
@@ -93,6 +98,13 @@ class Plan:
         """How the right answers of all rows are read, see `check_answers`; None if no reward asks for them."""
         asks = next((each for each in (*self.rewards, *self.judges) if isinstance(each, AnswerReward)), None)
         return None if asks is None else check_answers([*self.prompts, *self.held_out], asks.column)
+
+    @property
+    def code(self) -> str:
+        """The training as Python, see `Settings.code`."""
+        if self.warm_start is None:
+            return self.settings.code(self.rewards)
+        return self.settings.code(self.rewards, self.warm_start.sft_arguments(self.settings))
 
     @property
     def is_judged(self) -> bool:

@@ -25,6 +25,7 @@ from grpo_lessons.training.machine import (
 from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.sources import is_pocket
 from grpo_lessons.training.trl_inside import go_on_without_checkpoints, on_one_device
+from grpo_lessons.training.warm import copied
 from grpo_lessons.training.watch import NOBODY, Watch
 
 
@@ -116,6 +117,20 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
             watch.update(f"Answering {len(held_out)} held-out prompts, before", run)
             run.before = answer(model)
 
+        adapter = {"peft_config": LoraConfig(**settings.lora_arguments())}
+        if (
+            plan.warm_start
+        ):  # GRPO goes on with its adapter; after a kill it is made again, and the checkpoint laid over it
+            known, adapter = run.sft, {}
+            model = copied(plan.warm_start, settings, model, tokenizer, run, watch)
+            if watch.should_stop():
+                raise sources.Stopped
+            if start:
+                run.sft = known
+            elif held_out:
+                watch.update(f"Answering {len(held_out)} held-out prompts, after SFT", run)
+                run.sft.after = answer(model)
+
         def in_step(doing: str) -> None:
             """Between the steps of a large model there is time to say what it does; a tiny one has none to lose."""
             if model.num_parameters() > TINY:
@@ -128,8 +143,8 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
             reward_funcs=[ledger.watch(reward) for reward in plan.rewards],
             train_dataset=Dataset.from_list(prompts),
             args=on_one_device(GRPOConfig(**settings.grpo_arguments() | saving(settings, folder))),
-            peft_config=LoraConfig(**settings.lora_arguments()),
             callbacks=[watcher(run, ledger, plan, watch, in_step)],
+            **adapter,
         )
         trainer.remove_callback(PrinterCallback)
         go_on_without_checkpoints(trainer, lambda error: watch.update(f"A checkpoint was lost: {explain(error)}", run))
@@ -145,6 +160,8 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
             run.after = answer(trainer.model)
             if plan.evaluate_every and run.metrics:
                 run.metrics[-1] |= run.after.as_metrics()
+    if plan.warm_start and settings.beta:  # TRL's copy of what SFT left, from which the KL was taken
+        trainer.model.delete_adapter("ref")
     run.provenance["peak memory"] = peak_memory(model.device.type)
     return Trained(run, trainer.model, tokenizer)
 

@@ -103,23 +103,42 @@ class Settings:
             unusual["chat_template_kwargs"] = CHAT
         return unusual
 
-    def code(self, rewards: Sequence[Reward]) -> str:
-        """The session as Python: the same calls with the same arguments (`load` is `grpo_lessons.training.models.load`)."""
-        arguments = "".join(f"    {name}={value!r},\n" for name, value in self.grpo_arguments().items())
+    def code(self, rewards: Sequence[Reward], sft: dict | None = None) -> str:
+        """The session as Python: the same calls with the same arguments (`load` is `grpo_lessons.training.models.load`).
+
+        `sft`: the arguments of a warm start, which makes the adapter that GRPO goes on with.
+        """
+        load = f"model, tokenizer = load({self.model!r}{'' if self.dtype == 'float32' else f', {self.dtype!r}'})\n"
+        funcs = f"    reward_funcs=[{', '.join(map(describe, rewards))}],\n"
+        adapter = f"LoraConfig({', '.join(f'{k}={v!r}' for k, v in self.lora_arguments().items())})"
+        grpo = self.grpo_arguments()
+        if not sft:
+            return _call("config = GRPOConfig", grpo) + load + _trainer("GRPO", "prompts", "config", funcs, adapter)
         return (
-            f"config = GRPOConfig(\n{arguments})\n"
-            f"model, tokenizer = load({self.model!r}{'' if self.dtype == 'float32' else f', {self.dtype!r}'})\n"
-            "trainer = GRPOTrainer(\n"
-            "    model=model,\n"
-            "    processing_class=tokenizer,\n"
-            f"    reward_funcs=[{', '.join(map(describe, rewards))}],\n"
-            "    train_dataset=Dataset.from_list(prompts),\n"
-            "    args=config,\n"
-            f"    peft_config=LoraConfig({', '.join(f'{k}={v!r}' for k, v in self.lora_arguments().items())}),\n"
-            ")\n"
-            "trainer.train()"
+            _call("sft_config = SFTConfig", sft)
+            + load
+            + _trainer("SFT", "examples", "sft_config", adapter=adapter)
+            + "\nmodel = trainer.model\n\n"
+            + _call("config = GRPOConfig", grpo)
+            + _trainer("GRPO", "prompts", "config", funcs)
         )
 
     def lora_arguments(self) -> dict:
         """The keyword arguments of LoraConfig: an adapter on every linear layer, twice its rank as scale."""
         return {"r": self.lora_rank, "lora_alpha": 2 * self.lora_rank, "target_modules": "all-linear"}
+
+
+def _call(name: str, arguments: dict) -> str:
+    return "\n".join([f"{name}(", *(f"    {each}={value!r}," for each, value in arguments.items()), ")\n"])
+
+
+def _trainer(kind: str, data: str, config: str, funcs: str = "", adapter: str = "") -> str:
+    return (
+        f"trainer = {kind}Trainer(\n"
+        "    model=model,\n"
+        "    processing_class=tokenizer,\n"
+        f"{funcs}"
+        f"    train_dataset=Dataset.from_list({data}),\n"
+        f"    args={config},\n" + (f"    peft_config={adapter},\n" if adapter else "") + ")\n"
+        "trainer.train()"
+    )
