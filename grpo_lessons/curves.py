@@ -274,9 +274,9 @@ def warm_start(run: Run) -> str:
 def _stages(name: str, means: dict[str, float]) -> str:
     low, high = min(0, *means.values()), max(1, *means.values())
     rows = "".join(
-        f'<span>{word}</span><div class="share"><i class="held-out" style="width:{100 * (means.get(when, low) - low) / (high - low):.0f}%">'
+        f'<span>{when}</span><div class="share"><i class="held-out" style="width:{100 * (means.get(when, low) - low) / (high - low):.0f}%">'
         f"</i></div><b>{short(means.get(when))}</b>"
-        for when, word in (("before", "before"), ("after SFT", "after SFT"), ("after", "after GRPO"))
+        for when in ("before", "after SFT", "after GRPO")
     )
     title = f"held-out {escape(name)}"
     return (

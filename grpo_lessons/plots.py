@@ -63,7 +63,13 @@ def shares(rows: dict[str, list[tuple[str, list[float]]]]):
             axes.plot([share], [row + offset], "o", ms=8, mew=2, mfc=face, color=INK["held-out"])
             label = f"{word} {share:.0%}"
             axes.annotate(label, (high, row + offset), xytext=(6, 0), textcoords="offset points", va="center")
-    axes.set(xlim=(-0.02, 1.25), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=list(rows))
+    longest = max((len(word) for compared in rows.values() for word, _ in compared), default=0)
+    axes.set(
+        xlim=(-0.02, 1.25 if longest < 8 else 1.42),
+        ylim=(len(rows) - 0.5, -0.5),
+        yticks=range(len(rows)),
+        yticklabels=list(rows),
+    )
     axes.set_xlabel("share of held-out questions")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     return figure

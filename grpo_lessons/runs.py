@@ -125,9 +125,10 @@ class Run:
 
         >>> told = Evaluation(["1 + 1?"], [Completion("2", 2, {})])
         >>> [when for when, _ in Run({"steps": 1}, before=told, after=told, sft=Supervised(12, after=told)).stages]
-        ['before', 'after SFT', 'after']
+        ['before', 'after SFT', 'after GRPO']
         """
-        asked = [("before", self.before), ("after SFT", self.sft and self.sft.after), ("after", self.after)]
+        between, last = (self.sft.after, "after GRPO") if self.sft else (None, "after")
+        asked = [("before", self.before), ("after SFT", between), (last, self.after)]
         return [(when, answers) for when, answers in asked if answers]
 
     @property

@@ -233,14 +233,12 @@ def _():
     dotall = mo.ui.switch(label="`.` matches new lines (`re.DOTALL`)")
     spaces = mo.ui.switch(label="white space between blocks (`\\s*`)")
     content = mo.ui.switch(label="content in every block (`.*?` → `.+?`)")
-    lesson.show(
-        """
+    _words = """
     ## 5 · The reward's code
 
     Checking a format sounds like one regular expression. Two found in tutorials stand below, next to the strict reward, on replies that break them. **Mend the first pattern with the three switches: which mistake does each one mend, and what is left?** (✓ it pays, ✗ it does not; red, it errs.)
-    """,
-        lesson.row(dotall, spaces, content),
-    )
+    """
+    lesson.show(_words, lesson.row(dotall, spaces, content))
     return content, dotall, spaces
 
 
@@ -418,7 +416,9 @@ def _(get_drawing, station):
     """,
         lesson.figure(get_drawing(), plots.before_after, _warm, JUDGED),
         f"""
-    SFT took the format from {_format[0]:.0%} to {_format[1]:.0%}: now and then, and that is all GRPO needs to make it {_format[2]:.0%}. Right answers, {_right[0]:.0%} before and {_right[1]:.0%} after SFT, came with the thought, {_right[2]:.0%} in the end. To copy brings in what was never there; to choose makes a habit of it. For `<code>` twelve examples are not enough, nor are forty-eight: the tokens `c` and `x` stand in no reply that this model was made from, so it hardly tells them from others that it never met, and LoRA leaves the vectors of tokens as they are. (*Twelve worked examples first* in station 6 does this before your eyes, where TRL trains.)
+    SFT took the format from {_format[0]:.0%} to {_format[1]:.0%}: now and then, and that is all GRPO needs to make it {_format[2]:.0%}. Right answers, {_right[0]:.0%} before and {_right[1]:.0%} after SFT, came with the thought, {_right[2]:.0%} in the end. To copy brings in what was never there; to choose makes a habit of it. (Copied ten times, the twelve alone come to nine in ten: where somebody can write what is wanted, examples are the cheaper teacher. A reward needs only somebody who knows it when they see it. And it is the steps that count: four examples, copied nine times, open the door as wide; twelve, copied once, do not.)
+
+    *Twelve worked examples first*, in station 6, does this before your eyes, wherever TRL trains. For `<code>` twelve examples are not enough, nor are forty-eight: the tokens `c` and `x` stand in no reply that this model was made from, so it hardly tells them from others that it never met, and LoRA leaves the vectors of tokens as they are.
     """,
     )
     return

@@ -7,6 +7,7 @@ import pytest
 from grpo_lessons import pocket
 from grpo_lessons.groups import interval, p_dead
 from grpo_lessons.lesson import REAL, Exercises
+from grpo_lessons.pocket.corpus import conversations
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.training import Settings
 from tests.support.lessons import alone, load, opened, refusal, verdicts
@@ -55,6 +56,23 @@ def test_the_recorded_run_shows_what_the_lesson_says_it_shows(defs):
 def test_the_run_that_fails_has_nothing_but_dead_groups(defs):
     run = defs["station"].runs["code / explanation"]
     assert {(row["reward"], row["frac_reward_zero_std"]) for row in run.metrics} == {(0.0, 1.0)}
+
+
+def test_twelve_examples_open_the_door_and_the_reward_goes_through_it(defs):
+    run = defs["station"].runs["think / boxed, after twelve examples"]
+    assert run.sft.examples == 12 and len(run.sft.losses) == 9 and run.choices["warm_start"]
+    form, right = ([answers.mean(name) for _, answers in run.stages] for name in ("format_reward", "answer_reward"))
+    assert form[0] == 0 and 0.05 < form[1] < 0.5 and form[2] > 0.85
+    assert abs(right[1] - right[0]) < 0.15 and right[2] > right[0] + 0.2
+
+
+def test_two_tokens_of_the_dead_format_stand_in_no_reply_that_the_model_was_made_from():
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(pocket.PATH / "tokenizer.json"))
+    known = {token for _, reply in conversations(2000, seed=1) for token in tokenizer.encode(reply).tokens}
+    spelt = {token for tag in ("<code>", "<explanation>", "<boxed>") for token in tokenizer.encode(tag).tokens}
+    assert spelt - known == {"c", "x"}
 
 
 def test_the_run_that_looks_perfect_has_the_reward_and_lost_the_sums(defs):
