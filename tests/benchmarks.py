@@ -48,6 +48,7 @@ from grpo_lessons.rewards import (  # noqa: E402
 )
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Watch, machine, models, train  # noqa: E402
 from grpo_lessons.training.machine import load_libraries  # noqa: E402
+from grpo_lessons.training.warm import copied  # noqa: E402
 from notebooks.record import RUNS  # noqa: E402
 from tests.support import pages  # noqa: E402
 from tests.support.browser import browse, press, serve, settle  # noqa: E402
@@ -190,6 +191,40 @@ def format_rows() -> None:
     row(f"format: step at which the reward reaches {MARK}, seeds 0–4", "≤ 25", [each.get("step") for each in seeds])
     row("… seconds from the press to that step", "≤ 30", [each.get("seconds") for each in seeds])
     row("… held-out", "", [f"{each[f'before {name}']} → {each[f'after {name}']}" for each in seeds])
+
+
+def warm_rows() -> None:
+    """The format lesson's warm start: how many worked examples, how often copied, and what each of the two did."""
+    plan = RUNS["format_warm"]
+
+    def told(name: str, runs: list) -> list[str]:
+        return [" → ".join(f"{answers.mean(name):.2f}" for _, answers in run.stages) for run in runs]
+
+    for examples, epochs in ((12, 1), (4, 3), (12, 3), (4, 9), (12, 10)):
+        warm = replace(plan.warm_start, examples=plan.warm_start.examples[:examples], epochs=epochs)
+        runs = [copied_only(replace(plan, warm_start=warm).with_settings(seed=seed)) for seed in SEEDS]
+        for name in ("format_reward", "answer_reward"):
+            row(
+                f"warm start: {examples} examples × {epochs}, SFT alone, {name} held-out, seeds 0–4",
+                "",
+                told(name, runs),
+            )
+    runs = [train(plan.with_settings(seed=seed)).run for seed in SEEDS]
+    for name in ("format_reward", "answer_reward"):
+        row(f"… 12 examples × 3, then GRPO: {name} held-out, seeds 0–4", "", told(name, runs))
+
+
+def copied_only(plan: Plan):
+    """The record of a warm start without the training behind it."""
+    from transformers import set_seed
+
+    load_libraries()
+    model, tokenizer = models.load("pocket")
+    run, longest = plan.new_run(), plan.settings.max_completion_length
+    set_seed(plan.settings.seed)
+    model = copied(plan.warm_start, plan.settings, model, tokenizer, run, Watch())
+    run.sft.after = models.evaluate(model, tokenizer, plan.held_out, plan.judges, longest)
+    return run
 
 
 def math_rows() -> None:
@@ -1270,6 +1305,7 @@ def answer_rows() -> None:
 RECIPES: dict[str, Callable[..., None]] = {
     "length": length_rows,
     "format": format_rows,
+    "warm": warm_rows,
     "math": math_rows,
     "overhead": overhead_rows,
     "smollm2": real_rows,

@@ -64,8 +64,13 @@ def _do(what: list, name: str, opened: Opened, trained: Callable[[], Trained | N
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # of one library to another: no reader can mend it
                 merged = keep.merge(folder)
-            return good(
-                f"Merged: `{merged}`. It loads like any model; name this folder in the configuration to train on."
+            return show(
+                good(
+                    f"Merged: `{merged}`. It loads like any model; name this folder in the configuration to train on."
+                ),
+                "To serve it, on a machine that has these programs. The course brings none of them, and has tried none:\n\n"
+                f"```bash\n{keep.elsewhere(merged)}\n```\n\nThey are for a real model. llama.cpp's converter takes only "
+                "tokenizers that it knows, and the pocket model's is the course's own.",
             )
         asked = plan.prompts[0]["prompt"]
         with mo.status.spinner("Asking in a new process, which loads torch first", remove_on_exit=True):

@@ -82,6 +82,20 @@ def merge(folder: str | Path) -> Path:
     return merged
 
 
+def elsewhere(merged: str | Path) -> str:
+    """Commands by which other programs take a merged model: for a machine that has them, for the course brings none of them.
+
+    >>> elsewhere("runs/format/merged").splitlines()[0]
+    'vllm serve runs/format/merged'
+    """
+    return (
+        f"vllm serve {merged}\n\n"
+        "git clone https://github.com/ggml-org/llama.cpp  # for llama.cpp and Ollama; the converter is on no package index\n"
+        f"python llama.cpp/convert_hf_to_gguf.py {merged} --outfile {merged}.gguf\n"
+        f'echo "FROM {merged}.gguf" > Modelfile && ollama create mine'
+    )
+
+
 def push(folder: str | Path, name: str) -> str:
     """Push the merged model to the Hugging Face Hub as the private model `name`, such as you/my-model; its address.
 
