@@ -90,7 +90,7 @@ def elsewhere(merged: str | Path) -> str:
     """
     return (
         f"vllm serve {merged}\n\n"
-        "git clone https://github.com/ggml-org/llama.cpp  # for llama.cpp and Ollama; the converter is on no package index\n"
+        "git clone https://github.com/ggml-org/llama.cpp  # for llama.cpp and Ollama: the converter comes with the source\n"
         f"python llama.cpp/convert_hf_to_gguf.py {merged} --outfile {merged}.gguf\n"
         f'echo "FROM {merged}.gguf" > Modelfile && ollama create mine'
     )
