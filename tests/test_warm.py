@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
 from grpo_lessons.curves import warm_start
+from grpo_lessons.lesson.replay import replayed
 from grpo_lessons.problems import sums, worked
 from grpo_lessons.rewards import answer_reward, format_reward
 from grpo_lessons.runs import Completion, Evaluation, Run, Supervised
@@ -149,3 +151,9 @@ def test_the_panel_tells_what_each_of_the_two_did():
     run.after = told(1, 1, 1, 0)
     assert re.search(r"after GRPO\s+0.75", re.sub(r"<[^>]+>", " ", warm_start(run)))
     assert warm_start(Run({"steps": 25})) == ""
+
+
+def test_a_replay_tells_what_grpo_did_when_it_has_come_to_its_end():
+    run = Run.load(Path(__file__).parents[1] / "notebooks/public/format_warm.json")
+    early, late = (re.sub(r"<[^>]+>", " ", warm_start(replayed(run, step).run)) for step in (3, run.steps_done))
+    assert len(re.findall(r"after GRPO\s+–", early)) == 2 and re.search(r"after GRPO\s+0\.9", late)

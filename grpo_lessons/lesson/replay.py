@@ -121,6 +121,7 @@ def replayed(run: Run, step: int, against: Run | None = None, speed: float = 0) 
         run,
         metrics=run.metrics[:step],
         groups=[group for group in run.groups if group.step <= step],
+        after=run.after if step >= run.steps_done else None,
         state="running" if speed and step < run.steps_done else "stopped",
     )
     return Report(f"A recording: step {step} of {run.steps_done}", then, against, speed=speed or 1)
