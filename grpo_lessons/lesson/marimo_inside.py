@@ -24,12 +24,23 @@ PAGE_FOLDER = Path(
 )  # of a page's Python: in the browser's storage, where there is one, read before a lesson starts
 
 
+_keeping = SimpleNamespace(is_on=False, is_wanted=False)
+
+
 def keep_page_folder() -> None:
     """Have a page's browser keep what stands in that folder, soon; where it keeps nothing, nothing happens."""
     from pyodide.ffi import create_once_callable
     from pyodide_js import FS
 
-    FS.syncfs(False, create_once_callable(lambda error: None))
+    def kept(error) -> None:
+        _keeping.is_on = False
+        if _keeping.is_wanted:
+            keep_page_folder()
+
+    _keeping.is_wanted = _keeping.is_on  # one at a time: a second would be warned of
+    if not _keeping.is_on:
+        _keeping.is_on = True
+        FS.syncfs(False, create_once_callable(kept))
 
 
 def ask_once_for_plugins() -> None:
