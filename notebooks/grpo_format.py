@@ -569,7 +569,7 @@ def _(get_minimal, minimal, station):
 
 @app.cell(hide_code=True)
 def _(station):
-    exercises = station.exercises(my_format_reward, my_advantages, my_diagnosis, trained=my_format_reward)
+    exercises, get_tries = station.exercises(my_format_reward, my_advantages, my_diagnosis, trained=my_format_reward)
     exercises.ask(
         my_format_reward,
         f"""
@@ -580,7 +580,7 @@ def _(station):
     **One: a format reward of your own.** It should pay 1.0 for `<think>…</think><answer>…</answer>` with content in both, white space allowed between and around, nothing else; and it must take plain strings and conversations alike.
     """,
     )
-    return (exercises,)
+    return exercises, get_tries
 
 
 @app.function
@@ -590,8 +590,8 @@ def my_format_reward(completions, **kwargs):
 
 
 @app.cell(hide_code=True)
-def _(exercises, get_report, station):
-    lesson.show(exercises.verdict(my_format_reward), station.show_own(get_report()))
+def _(exercises, get_report, get_tries, station):
+    lesson.show(exercises.verdict(my_format_reward, get_tries()), station.show_own(get_report()))
     return
 
 
@@ -611,11 +611,11 @@ def my_advantages(rewards):
 
 
 @app.cell(hide_code=True)
-def _(exercises):
+def _(exercises, get_tries):
     _words = """
     **Three: why does it not learn?** You get one step's log of somebody's run. Say `"dead groups"`, `"cut off"` (replies run into `max_completion_length`), `"fooled"` (the reward rises and the held-out answers do not) or `"learning"`. Look for what *explains* the rest first.
     """
-    lesson.show(exercises.verdict(my_advantages), exercises.ask(my_diagnosis, _words))
+    lesson.show(exercises.verdict(my_advantages, get_tries()), exercises.ask(my_diagnosis, _words))
     return
 
 
@@ -627,8 +627,8 @@ def my_diagnosis(log):
 
 
 @app.cell(hide_code=True)
-def _(exercises):
-    exercises.verdict(my_diagnosis)
+def _(exercises, get_tries):
+    exercises.verdict(my_diagnosis, get_tries())
     return
 
 

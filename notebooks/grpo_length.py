@@ -588,7 +588,9 @@ def _(get_summaries, run_summaries, station, which_model, which_texts):
 
 @app.cell(hide_code=True)
 def _(station):
-    exercises = station.exercises(my_length_reward, prompts_in_a_step, my_combined_reward, trained=my_length_reward)
+    exercises, get_tries = station.exercises(
+        my_length_reward, prompts_in_a_step, my_combined_reward, trained=my_length_reward
+    )
     _words = f"""
     ## 13 · Three exercises
 
@@ -597,7 +599,7 @@ def _(station):
     **One: a length reward of your own.** A completion of 30 tokens earns 0. Each token more or less costs 1/30. No completion earns less than −1.
     """
     exercises.ask(my_length_reward, _words)
-    return (exercises,)
+    return exercises, get_tries
 
 
 @app.function
@@ -606,8 +608,8 @@ def my_length_reward(completions, completion_ids):
 
 
 @app.cell(hide_code=True)
-def _(exercises, get_report, station):
-    lesson.show(exercises.verdict(my_length_reward), station.show_own(get_report()))
+def _(exercises, get_report, get_tries, station):
+    lesson.show(exercises.verdict(my_length_reward, get_tries()), station.show_own(get_report()))
     return
 
 
@@ -624,11 +626,11 @@ def prompts_in_a_step(batch_size, accumulation, processes, group_size):
 
 
 @app.cell(hide_code=True)
-def _(exercises):
+def _(exercises, get_tries):
     _words = """
     **Three: a reward that sees both.** `length` is a text's distance reward (0 is best, −1 worst), `words` its share of real words. Return one number, so that a readable text a little off the target beats nonsense right on it, and of two readable texts the nearer one wins.
     """
-    lesson.show(exercises.verdict(prompts_in_a_step), exercises.ask(my_combined_reward, _words))
+    lesson.show(exercises.verdict(prompts_in_a_step, get_tries()), exercises.ask(my_combined_reward, _words))
     return
 
 
@@ -638,9 +640,9 @@ def my_combined_reward(length, words):
 
 
 @app.cell(hide_code=True)
-def _(exercises, keep, station):
+def _(exercises, get_tries, keep, station):
     lesson.show(
-        exercises.verdict(my_combined_reward, lambda reward: lambda better, worse: reward(*better) > reward(*worse)),
+        exercises.verdict(my_combined_reward, get_tries(), lesson.prefers),
         """
     ## 14 · Keep it
 

@@ -618,7 +618,7 @@ def _(GOLD, attempt, generous):
 
 @app.cell(hide_code=True)
 def _(station):
-    exercises = station.exercises(my_final_answer, my_answer_reward, my_dead_share, trained=my_answer_reward)
+    exercises, get_tries = station.exercises(my_final_answer, my_answer_reward, my_dead_share, trained=my_answer_reward)
     exercises.ask(
         my_final_answer,
         f"""
@@ -629,7 +629,7 @@ def _(station):
     **One: `extract_final_answer` of your own.** From a reply to its answer as text, or None. A thought (`<think>…</think>`) never counts, closed or not; an `<answer>` block goes before anything else; without one, the last number.
     """,
     )
-    return (exercises,)
+    return exercises, get_tries
 
 
 @app.function
@@ -638,9 +638,9 @@ def my_final_answer(text):
 
 
 @app.cell(hide_code=True)
-def _(exercises):
+def _(exercises, get_tries):
     _words = "**Two: mend a reward from the wild.** The data set has a column `answer`; replies are conversations; equal means equal *by value* (`number` gives a text's value, or None)."
-    lesson.show(exercises.verdict(my_final_answer), exercises.ask(my_answer_reward, _words))
+    lesson.show(exercises.verdict(my_final_answer, get_tries()), exercises.ask(my_answer_reward, _words))
     return
 
 
@@ -650,8 +650,8 @@ def my_answer_reward(completions, answers):
 
 
 @app.cell(hide_code=True)
-def _(exercises, get_report, station):
-    lesson.show(exercises.verdict(my_answer_reward), station.show_own(get_report()))
+def _(exercises, get_report, get_tries, station):
+    lesson.show(exercises.verdict(my_answer_reward, get_tries()), station.show_own(get_report()))
     return
 
 
@@ -668,9 +668,9 @@ def my_dead_share(p, size):
 
 
 @app.cell(hide_code=True)
-def _(exercises, keeping, station):
+def _(exercises, get_tries, keeping, station):
     lesson.show(
-        exercises.verdict(my_dead_share),
+        exercises.verdict(my_dead_share, get_tries()),
         """
     ## 16 · Keep it
 

@@ -50,7 +50,7 @@ def test_a_lesson_wakes_in_a_frame(root, tmp_path, storage, site, sandbox, query
 
 
 def test_it_trains_where_a_browser_keeps_nothing_and_the_frame_has_no_origin(root, tmp_path):
-    with framed(root, tmp_path, NOWHERE, OTHER, "allow-scripts") as (_, frame):
+    with framed(root, tmp_path, NOWHERE, OTHER, "allow-scripts") as (page, frame):
         wakes(frame)
         assert failures(frame.locator("body").page.frames[1]) == []
         frame.get_by_text("Nothing at all", exact=True).click()  # nor does it mind that this cannot be kept
@@ -59,6 +59,11 @@ def test_it_trains_where_a_browser_keeps_nothing_and_the_frame_has_no_origin(roo
         frame.get_by_text("samples 32 completions").first.wait_for(timeout=5_000)
         frame.get_by_role("button", name="Train", exact=True).click()
         frame.get_by_text("Finished: 5 steps").wait_for(timeout=READY)
+        frame.locator("marimo-code-editor").first.locator(".cm-content").click()
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text("import time\ntime.sleep(99)\n")  # nor does code that never ends leave it dead
+        frame.get_by_text("Two: advantages.").click()
+        frame.get_by_text("did not come to an end in 5 s").wait_for(timeout=READY)
 
 
 def test_what_a_sandbox_keeps_from_starting_is_said_at_once_with_a_link_to_a_tab_of_its_own(root, tmp_path):

@@ -1,13 +1,17 @@
 """A training in a browser, without one: the course that Python holds, and the page's own engine under node."""
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from grpo_lessons.apart import answer
+from grpo_lessons.lesson import second_python
 from grpo_lessons.lesson.engines import EngineError
 from grpo_lessons.lesson.in_browser import carried_out, course
+from grpo_lessons.lesson.second_python import ReadersReward
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import answer_reward, format_reward, tag_reward
 from grpo_lessons.runs import Run
@@ -34,6 +38,8 @@ def node(tmp_path_factory):
 
 def trained(node, plan: Plan, watch: Watch = NOBODY) -> tuple[Run, bytes]:
     async def call(name, given):
+        if name == "reward":
+            return await given["of"].scores(given["seen"])
         try:
             return node.start(**given["settings"]) if name == "start" else node.call(name, **given)
         except engine.EngineError as error:
@@ -91,6 +97,25 @@ def test_what_a_reward_says_wrong_is_said_in_words_and_the_next_training_works(n
             trained(node, replace(small, rewards=[reward]))
         assert words in explain(told.value)
     assert trained(node, small)[0].state == "finished"
+
+
+def test_a_readers_reward_is_waited_for_and_what_is_wrong_with_it_is_said(node, monkeypatch):
+    class Python:
+        async def call(self, asked):
+            return json.loads(answer(json.dumps(asked), lambda: None, lambda text: None)), ""
+
+    def reward(body):
+        code = f"def mine(completions, **kwargs):\n    return [{body} for each in completions]"
+        return ReadersReward({"name": "mine", "code": code, "luggage": []}, lambda: None)
+
+    monkeypatch.setattr(second_python, "second_python", Python)
+    small = replace(PLAN, held_out=(), judges=())
+    run, _ = trained(node, replace(small, rewards=[reward("float(len(each[0]['content']))"), format_reward]))
+    assert run.rewards == ["mine", "FormatReward(tags=('think', 'answer'))"] and run.state == "finished"
+    for each in run.groups[0].completions:
+        assert each.rewards["mine"] == len(each.text)
+    with pytest.raises(EngineError, match="Your reward mine: ZeroDivisionError: division by zero"):
+        trained(node, replace(small, rewards=[reward("1 / 0")]))
 
 
 def test_a_plan_that_cannot_be_trained_asks_the_engine_nothing():

@@ -247,19 +247,23 @@ def too_old(root, tmp_path_factory):
         yield page
 
 
-def test_what_was_written_and_predicted_is_there_again_and_code_that_never_ends_is_not(too_old):
+def test_what_was_written_and_predicted_is_there_again_and_code_that_never_ends_runs_no_second_time(too_old):
     too_old.get_by_text("Nothing at all", exact=True).click()
     too_old.get_by_text("No reply is better than its siblings").wait_for()
     write(too_old, "def my_format_reward(completions, **kwargs):\n    return format_reward(completions)  # mine\n")
-    too_old.get_by_text("All cases pass.").first.wait_for()
-    too_old.wait_for_timeout(1000)
-    write(too_old, "import re\ndef my_format_reward(completions, **kwargs):\n    re.match('(a+)+b', 'a' * 99)\n")
+    verdict(too_old, 1, "All cases pass.").wait_for()
+    asleep = "import time\ndef my_advantages(rewards):\n    time.sleep(99)  # never\n"
+    write(too_old, asleep, box=1, beside="Three: why does it not learn?")
+    too_old.get_by_text("did not come to an end in 5 s").wait_for()
     too_old.wait_for_timeout(1000)
     too_old.reload()
     wakes(too_old)
     too_old.get_by_text("No reply is better than its siblings").wait_for()
     too_old.locator(".cm-content").filter(has_text="# mine").first.wait_for()
-    too_old.get_by_text("All cases pass.").first.wait_for()
+    verdict(too_old, 1, "All cases pass.").wait_for()
+    too_old.locator(".cm-content").filter(has_text="# never").first.wait_for()
+    too_old.get_by_text("did not come to an end in 5 s").wait_for()
+    assert workers(too_old) == 1  # for nothing is tried anew
 
 
 def test_where_no_model_can_be_trained_a_sentence_says_why_and_the_recording_stays(too_old):
@@ -308,37 +312,65 @@ def test_another_recording_is_laid_under_the_first(lesson):
     page.get_by_text("╌ without beta").wait_for(timeout=5_000)
 
 
-def write(page, code):
-    """Put code into the box of the first exercise, and leave it."""
-    page.locator("marimo-code-editor").first.locator(".cm-content").click()
+def write(page, code, box=0, beside="Two: advantages."):
+    """Put code into the box of an exercise, and leave it."""
+    page.locator("marimo-code-editor").nth(box).locator(".cm-content").click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(code)
-    page.get_by_text("Two: advantages.").click()
+    page.get_by_text(beside).click()
+
+
+def verdict(page, number, said):
+    """What is said to a try, by its number: it never looks like the one before."""
+    return page.locator(".output-area").filter(has_text=f"Try {number}.").filter(has_text=said).first
 
 
 def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
     page, _ = lesson  # the last code imports what no lesson does: it comes then
-    for code, said in [
-        ("def my_format_reward(completions, **kwargs):\n    while True: pass\n", "is there an endless loop?"),
-        ("import sys\nsys.exit()\n", "your code ends Python"),
-        ("reward = 1\n", "your code defines no function my_format_reward"),
-        ("def my_format_reward(completions, **kwargs:\n", "SyntaxError"),
-        ("def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n", "All cases pass."),
-        ("import mailbox\nmailbox.nothing\n", "has no attribute 'nothing'"),
-    ]:
+    pythons = workers(page)
+    start = "def my_format_reward(completions, **kwargs):\n"
+    write(page, f"import re\n{start}    print('begun')\n    re.match('(a+)+b', 'a' * 99)\n")
+    page.get_by_role("radio", name="tutorial").click()  # other controls answer meanwhile
+    page.locator(".cards").first.get_by_text("tutorial_reward").first.wait_for(timeout=20_000)
+    verdict(page, 1, "Being tried").wait_for(timeout=5_000)
+    other = page.locator("marimo-code-editor").nth(1).locator(".cm-content")
+    other.click()
+    page.keyboard.press("Control+a")
+    answer = "my_advantages = lambda rewards: [r - sum(rewards) / len(rewards) for r in rewards]"
+    page.keyboard.type(answer, delay=40)  # the seconds that are counted take nothing of it away
+    page.get_by_text("Two: advantages.").click()
+    for said in ("did not come to an end in 5 s", "begun"):
+        verdict(page, 1, said).wait_for(timeout=READY)
+    assert other.inner_text().strip() == answer
+    verdict(page, 1, "divide by the standard deviation").wait_for(timeout=READY)
+    for number, (code, said) in enumerate(
+        [
+            (f"{start}    return [sum(range(10**11))]\n", "did not come to an end in 5 s"),
+            (f"{start}    return [float(input('How much? '))]\n", "here nobody can"),
+            ("import sys\nsys.exit()\n", "your code ends Python"),
+            ("reward = 1\n", "your code defines no function my_format_reward"),
+            ("def my_format_reward(completions, **kwargs:\n", "SyntaxError"),
+            (f"{start}    print('<b>paid</b>')\n    return format_reward(completions)\n", "All cases pass."),
+            ("import mailbox\nmailbox.nothing\n", "has no attribute 'nothing'"),
+        ],
+        2,
+    ):
         write(page, code)
-        page.get_by_text(said).first.wait_for(timeout=20_000)
+        verdict(page, number, said).wait_for(timeout=READY)
+        if "paid" in code:
+            verdict(page, number, "<b>paid</b>").wait_for(timeout=20_000)
+    assert workers(page) == pythons + 1 and failures(page) == []
 
 
 def test_a_visitors_own_reward_is_trained_with_and_what_is_wrong_with_it_is_said(lesson):
     page, _ = lesson
     train = page.get_by_role("button", name="Train with it")
     write(page, "def my_format_reward(completions, **kwargs):\n    return [1 / 0 for _ in completions]\n")
-    page.get_by_text("Not yet.").first.wait_for(timeout=10_000)
+    page.get_by_text("ZeroDivisionError").first.wait_for(timeout=READY)
     train.click()
-    page.get_by_text("The session ended with an error").last.wait_for(timeout=READY)
+    page.get_by_text("Your reward my_format_reward: ZeroDivisionError: division by zero").last.wait_for(timeout=READY)
     write(page, "def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n")
-    page.get_by_text("All cases pass.").first.wait_for(timeout=20_000)
+    page.get_by_text("All cases pass.").first.wait_for(timeout=READY)
     train.click()
     page.get_by_text("Finished: 25 steps").last.wait_for(timeout=120_000)
     assert max(float(each.get_attribute("data-reward")) for each in page.locator("[data-step='25']").all()) > 0.8

@@ -1,5 +1,6 @@
 """All that knows marimo: what lessons are made of, the training station first."""
 
+from grpo_lessons.exercises import prefers
 from grpo_lessons.lesson.alive import Alive
 from grpo_lessons.lesson.datacheck import data_file, show_check
 from grpo_lessons.lesson.figures import figure
@@ -27,6 +28,7 @@ __all__ = [
     "figure",
     "fold",
     "furniture",
+    "prefers",
     "row",
     "show",
     "show_check",

@@ -58,8 +58,8 @@ class Beside:
         self.waiting[number := len(self.waiting) + 1] = future
         message = JSON.parse(json.dumps({"id": number, "call": name, "given": given}))
         if name == "start":
-            message.given.weights = await _fetched("model.safetensors", "arrayBuffer")
-            message.given.tokenizer = JSON.parse(await _fetched("tokenizer.json", "text"))
+            message.given.weights = await fetched("model.safetensors", "arrayBuffer")
+            message.given.tokenizer = JSON.parse(await fetched("tokenizer.json", "text"))
         self.worker.postMessage(message)
         return await future
 
@@ -67,7 +67,7 @@ class Beside:
         from js import URL, Blob, Worker
         from pyodide.ffi import create_proxy, to_js
 
-        self.address = URL.createObjectURL(Blob.new(to_js([await _fetched("engine.js", "text")])))
+        self.address = URL.createObjectURL(Blob.new(to_js([await fetched("engine.js", "text")])))
         self.worker = Worker.new(self.address)
         self.ears = self.ears or (  # of all workers: nobody frees a proxy
             create_proxy(lambda event: self._hear(event.data)),
@@ -99,7 +99,7 @@ class Beside:
                 future.set_exception(EngineError(why))
 
 
-async def _fetched(name: str, kind: str):
+async def fetched(name: str, kind: str):
     """A file of the pocket model, as a JavaScript object."""
     from js import fetch
 

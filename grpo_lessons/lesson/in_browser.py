@@ -17,12 +17,16 @@ import marimo as mo
 from grpo_lessons.calling import columns, evaluated
 from grpo_lessons.lesson.engines import EngineError
 from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.second_python import is_waited_for
+from grpo_lessons.rewards import reward_name
 from grpo_lessons.runs import Evaluation, Run
 from grpo_lessons.training import Plan, Watch
 from grpo_lessons.training.ledger import Ledger
 from grpo_lessons.training.models import ReferenceLogProb
 
-Call = tuple[str, dict]  # of worker.js: its name, and what it is given
+Call = tuple[
+    str, dict
+]  # of worker.js: its name, and what it is given; or "reward", of a reward that has to be waited for
 ASKED_AT_ONCE = 32  # held-out prompts: between two such calls a page can be told how far it is, and Stop be heard
 
 
@@ -62,7 +66,10 @@ def course(plan: Plan, watch: Watch) -> Generator[Call, dict, tuple[Run, bytes]]
         asked = [next(rows) for _ in range(settings.batch_size // settings.group_size)]
         said = yield "sample", {"prompts": [row["prompt"] for row in asked]}
         completions = _completions(asked, said["texts"])
-        ledger.ask(plan.rewards, **columns(asked, completions, said["ids"], settings.group_size))
+        seen, paid = columns(asked, completions, said["ids"], settings.group_size), {}
+        for reward in filter(is_waited_for, plan.rewards):
+            paid[reward_name(reward)] = yield "reward", {"of": reward, "seen": seen}
+        ledger.ask(plan.rewards, paid, **seen)
         for name, scores in ledger.scores.items():
             if wrong := [score for score in scores if score is not None and not math.isfinite(score)]:
                 raise ValueError(f"The reward {name} gave {wrong[0]}: expected a finite number, or None.")

@@ -16,6 +16,7 @@ from grpo_lessons.lesson.engines import Across, Beside
 from grpo_lessons.lesson.in_browser import carried_out, course, in_thread
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import PACE
+from grpo_lessons.lesson.second_python import is_waited_for
 from grpo_lessons.runs import Run
 from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Trained, Watch, explain, train
@@ -172,8 +173,18 @@ def _by_trl(told, opened: Opened, plan: Plan, resume: bool) -> None:
 
 async def _in_browser(told, engine: Beside | Across, plan: Plan) -> None:
     with told as (watch, done):
+
+        async def call(name: str, given: dict) -> dict | bytes | list:
+            if name == "reward":
+                return await given["of"].scores(given["seen"])
+            return await engine.call(name, given, should_stop=watch.should_stop)
+
         try:
-            run, adapter = await carried_out(course(plan, watch), partial(engine.call, should_stop=watch.should_stop))
+            for reward in filter(is_waited_for, plan.rewards):
+                watch.update("Starting the Python that your reward runs in", plan.new_run())
+                if refusal := await reward.refusal([*plan.prompts[0], "opened_thought"]):
+                    raise ValueError(refusal)
+            run, adapter = await carried_out(course(plan, watch), call)
         finally:
             engine.end()  # it gives its memory back
         done(run, (run, adapter) if run.steps_done else None)

@@ -21,7 +21,7 @@ from grpo_lessons.lesson.luck import Luck
 from grpo_lessons.lesson.many import Map
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.pace import Measured, Measurer, show_cost
-from grpo_lessons.lesson.practice import Exercises, shown_code
+from grpo_lessons.lesson.practice import Exercises, recalled, shown_code
 from grpo_lessons.lesson.questions import Question
 from grpo_lessons.lesson.replay import IN_BROWSER, NO_TORCH, Replay
 from grpo_lessons.lesson.script import as_script, left_over, settings_of
@@ -205,9 +205,13 @@ class Station:
         if not plan.problem:
             self.session.start(plan, in_browser=self._in_browser(plan))
 
-    def exercises(self, *functions: Callable, trained: Callable) -> Exercises:
-        """The lesson's exercises, of which one is a reward to train with. In marimo they must be a variable of the notebook."""
-        return Exercises(self.opened, *functions, trained=trained, train=self.train_with)
+    def exercises(self, *functions: Callable, trained: Callable) -> tuple[Exercises, Callable]:
+        """The lesson's exercises, of which one is a reward to train with, and the state that holds what came of them.
+
+        In marimo both must be variables of the notebook.
+        """
+        tries, publish = mo.state(recalled(self.opened, *functions), allow_self_loops=True)
+        return Exercises(self.opened, *functions, trained=trained, train=self.train_with, publish=publish), tries
 
     def train_with(self, reward: Reward) -> None:
         """Train the pocket model with a reader's own reward, as a lesson's run is trained otherwise."""

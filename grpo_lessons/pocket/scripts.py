@@ -29,6 +29,15 @@ def first() -> str:
     return _joined("client", "first")
 
 
+def second_python() -> str:
+    """The source of a worker that runs a reader's Python; `second_python.js` says what it can be asked.
+
+    >>> "loadPyodide" in second_python()
+    True
+    """
+    return _joined("second_python")
+
+
 def _imported(name: str) -> list[str]:
     """A file of JavaScript by its name, behind those that it imports.
 

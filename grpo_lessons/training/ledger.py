@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -48,10 +48,12 @@ class Ledger:
         self.rewards[name] = reward
         return watched
 
-    def ask(self, rewards: Sequence[Reward], **seen) -> None:
-        """Ask the rewards about a step as TRL does, and write down what they say."""
+    def ask(self, rewards: Sequence[Reward], said: Mapping[str, list], /, **seen) -> None:
+        """Ask the rewards about a step as TRL does, and write down what they say; some may have `said` it already."""
         self.seen, self.rewards = seen, {reward_name(reward): reward for reward in rewards}
-        self.scores = {name: ask(reward, **seen) for name, reward in self.rewards.items()}
+        self.scores = {
+            name: said[name] if name in said else ask(reward, **seen) for name, reward in self.rewards.items()
+        }
 
     def rewards_RPG(self) -> list[list[list[float | None]]]:
         """What each reward said in this step."""

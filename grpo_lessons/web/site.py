@@ -412,7 +412,7 @@ def write_pages(out: Path, base: str = "", hosts: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "tokenizer.json"):
         shutil.copy(pocket.PATH / name, folder)
-    made = {"engine.js": scripts.engine(), "first.js": scripts.first()}
+    made = {"engine.js": scripts.engine(), "first.js": scripts.first(), "second_python.js": scripts.second_python()}
     made |= {f"{name}.js": scripts.widget(name) for name in ("ask", "pushed", "alive")}
     for name, script in made.items():
         (folder / name).write_text(script, encoding="utf-8")
