@@ -28,16 +28,16 @@ def axe(tmp_path_factory):
 @pytest.mark.parametrize("name", LESSONS)
 def test_axe_finds_nothing_serious_in_light_or_dark(axe, name, tmp_path):
     with serve("run", f"notebooks/grpo_{name}.py", runs=tmp_path) as url, browse(url) as page:
-        page.get_by_role("heading", name="What you now know").wait_for(timeout=60_000)
-        page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
+        page.get_by_role("heading", name="What you now know").wait_for()
+        page.get_by_role("button", name="Train", exact=True).wait_for()
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         page.locator(".cards .card").first.wait_for()
         page.get_by_role("button", name="One update").click()
-        page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
+        page.get_by_text("Update 1, made here").wait_for()
         page.get_by_role("button", name="Bring it to life").click()
         for stage in ("8 sampled replies", "a reward each", "compare within the group", "update"):
             page.get_by_role("button", name="Next stage").click()
-            page.get_by_role("status").filter(has_text=f"Round 1, {stage}").wait_for(timeout=30_000)
+            page.get_by_role("status").filter(has_text=f"Round 1, {stage}").wait_for()
         page.evaluate(axe)
         for theme in ("light", "dark"):
             page.evaluate(THEME, theme)
@@ -68,7 +68,7 @@ def test_axe_finds_nothing_at_all_in_the_training_on_the_first_page(axe, tmp_pat
         page.evaluate(axe)
         check()
         page.get_by_role("button", name="Train it").click()
-        page.wait_for_function("document.querySelector('.first').dataset.step >= 2", timeout=60_000)
+        page.wait_for_function("document.querySelector('.first').dataset.step >= 2")
         check()
         page.get_by_role("button", name="Train it again").wait_for(timeout=90_000)
         check()

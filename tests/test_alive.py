@@ -37,7 +37,7 @@ def page(tmp_path_factory):
 
 def go_on(page, words: str) -> None:
     page.get_by_role("button", name="Next stage").click()
-    page.get_by_role("status").filter(has_text=words).wait_for(timeout=30_000)
+    page.get_by_role("status").filter(has_text=words).wait_for()
 
 
 def replies(page):
@@ -71,7 +71,7 @@ def test_it_runs_by_itself_at_the_readers_pace_pauses_and_begins_again(page):
     page.evaluate(RENDER, GIVEN)
     page.get_by_label("seconds a stage").fill("0.2")
     page.get_by_role("button", name="Run by itself").click()
-    page.get_by_role("status").filter(has_text=re.compile(r"^Round ([3-9]|\d\d),")).wait_for(timeout=60_000)
+    page.get_by_role("status").filter(has_text=re.compile(r"^Round ([3-9]|\d\d),")).wait_for()
     assert page.get_by_role("button", name="Next stage").is_disabled()
     page.get_by_role("button", name="Pause").click()
     page.wait_for_timeout(1000)
@@ -141,7 +141,7 @@ def test_python_says_what_the_replies_earn(tmp_path):
     (tmp_path / "tiny.py").write_text(NOTEBOOK)
     (tmp_path / "pyproject.toml").write_text(f'[tool.marimo.runtime]\npythonpath = ["{ROOT.as_posix()}"]\n')
     with serve("run", str(tmp_path / "tiny.py")) as url, browse(url) as page:
-        page.get_by_role("button", name="Bring it to life").click(timeout=60_000)
+        page.get_by_role("button", name="Bring it to life").click()
         go_on(page, "Round 1, 8 sampled replies")
         go_on(page, "Round 1, a reward each: the mean reward is −0.")
         go_on(page, "Round 1, compare within the group")

@@ -43,47 +43,47 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
 
 def test_the_columns_of_the_loop_are_uncovered_one_by_one(page):
     press(page, "stage of the loop", "Home")
-    page.wait_for_function("() => !document.body.innerText.includes('against the mean')", timeout=10_000)
+    page.wait_for_function("() => !document.body.innerText.includes('against the mean')")
     assert shown(page, "chance after it").count() == 0
     press(page, "stage of the loop", "End")
-    shown(page, "against the mean").wait_for(timeout=10_000)
-    shown(page, "chance after it").wait_for(timeout=10_000)
+    shown(page, "against the mean").wait_for()
+    shown(page, "chance after it").wait_for()
 
 
 def test_counting_messages_makes_every_reward_equal_and_kills_the_signal(page):
     assert shown(page, "a dead group").count() == 0
     shown(page, "messages: len(completion), in a conversation", exact=True).click()
-    shown(page, "a dead group: no push at all").wait_for(timeout=10_000)
+    shown(page, "a dead group: no push at all").wait_for()
     assert shown(page, "1 message", exact=True).count() == 4
     shown(page, "tokens: len(completion_ids[i])", exact=True).click()
-    shown(page, "a dead group: no push at all").wait_for(state="detached", timeout=10_000)
+    shown(page, "a dead group: no push at all").wait_for(state="detached")
 
 
 def test_a_shape_changes_its_figure_and_the_word_on_it(page):
     page.locator("marimo-radio").filter(has_text="Shape").get_by_text("longer is better", exact=True).click()
-    shown(page, "no target at all, and no summit").wait_for(timeout=10_000)
+    shown(page, "no target at all, and no summit").wait_for()
 
 
 def test_a_hair_is_a_push_when_scaled_and_none_when_not(page):
-    shown(page, "+1.47").first.wait_for(timeout=10_000)
+    shown(page, "+1.47").first.wait_for()
     page.locator("marimo-radio").filter(has_text="scale_rewards").get_by_text("none", exact=True).click()
-    shown(page, "+0.01").first.wait_for(timeout=10_000)
+    shown(page, "+0.01").first.wait_for()
 
 
 def test_a_loss_is_chosen_after_the_prediction_and_a_token_that_has_moved_is_clipped(page):
     shown(page, "Those of the short reply", exact=True).click()
-    shown(page, "Yes. As wholes both replies are pushed alike").wait_for(timeout=10_000)
+    shown(page, "Yes. As wholes both replies are pushed alike").wait_for()
     page.locator("marimo-dropdown").filter(has_text="loss").locator("select").first.select_option(label="dapo")
-    shown(page, "TRL's default: each token of a step weighs the same.", exact=True).wait_for(timeout=10_000)
+    shown(page, "TRL's default: each token of a step weighs the same.", exact=True).wait_for()
     assert shown(page, "the outlined one").count() == 0
     press(page, "ratio of the outlined token", "End")
-    shown(page, "the outlined one 0", exact=True).wait_for(timeout=10_000)
+    shown(page, "the outlined one 0", exact=True).wait_for()
 
 
 def test_replies_that_are_used_again_move_their_tokens(page):
     assert shown(page, "8.2%").count() == 0
     page.locator("marimo-radio").filter(has_text="num_iterations").get_by_text("4", exact=True).click()
-    shown(page, "Four updates from the same replies.", exact=True).wait_for(timeout=10_000)
+    shown(page, "Four updates from the same replies.", exact=True).wait_for()
     assert shown(page, "clip_ratio 0.0%", exact=True).count() == 1 == shown(page, "clip_ratio 8.2%", exact=True).count()
 
 
@@ -91,34 +91,34 @@ def test_a_text_of_the_readers_own_is_cut_into_tokens_and_never_run(page):
     field = page.locator("marimo-text input").first
     field.fill("<img src=x onerror=\"document.title='owned'\">")
     field.blur()
-    shown(page, "44 characters").wait_for(timeout=10_000)
+    shown(page, "44 characters").wait_for()
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
 
 
 def test_a_run_that_fails_is_chosen_and_explained(page):
     page.locator("marimo-radio").filter(has_text="The run").get_by_text("signed", exact=True).click()
-    shown(page, "The summit is an empty text.", exact=True).wait_for(timeout=10_000)
+    shown(page, "The summit is an empty text.", exact=True).wait_for()
 
 
 def test_training_arrives_at_the_target_that_the_reader_set(page):
     slide(page, "target (tokens)", 10)
-    shown(page, "LengthReward(target=10").first.wait_for(timeout=10_000)
+    shown(page, "LengthReward(target=10").first.wait_for()
     press(page, "completions a step", " ".join(["ArrowLeft"] * 5))
-    shown(page, "samples 24 completions").wait_for(timeout=10_000)  # enough to learn it, in half the time
+    shown(page, "samples 24 completions").wait_for()  # enough to learn it, in half the time
     settle(page)
     page.get_by_role("radio", name="here, in this page").click()
-    shown(page, "Trained here, in your browser").wait_for(timeout=10_000)
+    shown(page, "Trained here, in your browser").wait_for()
     shown(page, "First the sentences break; only then is the length held", exact=True).click()
-    shown(page, "Noted.").wait_for(timeout=10_000)
+    shown(page, "Noted.").wait_for()
     start(page)
-    at_step(page, 3).wait_for(timeout=60_000)
+    at_step(page, 3).wait_for()
     shown(page, "Finished: 50 steps").wait_for(timeout=180_000)
     assert abs(reading(page, "length ± spread (tokens)") - 10) <= 1
-    shown(page, "Yes. Sense is not paid for").wait_for(timeout=10_000)
+    shown(page, "Yes. Sense is not paid for").wait_for()
     assert failures(page) == []
 
 
 def test_the_exercise_in_plain_trl_runs_and_shows_its_progress(page):
     settle(page)
     page.get_by_role("button", name="Run the exercise").click()
-    shown(page, re.compile(r"^Step \d+ of 20")).first.wait_for(timeout=60_000)
+    shown(page, re.compile(r"^Step \d+ of 20")).first.wait_for()

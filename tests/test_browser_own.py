@@ -28,17 +28,17 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
 
 def test_the_model_is_asked_before_anything_is_trained_and_its_replies_are_tried(page):
     ask(page)
-    shown(page, "It will teach.").wait_for(timeout=10_000)
-    shown(page, "on the model's own replies").wait_for(timeout=10_000)
-    shown(page, "slower than sampling?").wait_for(timeout=10_000)
+    shown(page, "It will teach.").wait_for()
+    shown(page, "on the model's own replies").wait_for()
+    shown(page, "slower than sampling?").wait_for()
     assert shown(page, "the model, 1").count() == 1
 
 
 def test_another_column_needs_another_verdict(page):
     page.locator("marimo-dropdown", has_text="column that asks").locator("select").select_option("problem")
-    shown(page, "Ask it again.").wait_for(timeout=20_000)
+    shown(page, "Ask it again.").wait_for()
     ask(page)
-    shown(page, "would have something to teach").first.wait_for(timeout=10_000)
+    shown(page, "would have something to teach").first.wait_for()
     assert shown(page, "Put an example into the prompt").count() >= 1
 
 
@@ -46,9 +46,9 @@ def test_a_file_and_a_weight_of_ones_own_are_trained_with(page, tmp_path):
     rows = "".join(f"What is {a} + {b}?,{a + b}\n" for a in range(10, 30) for b in (11, 12, 13))
     (tmp_path / "mine.csv").write_text(f"asked,right\n{rows}What is 1 + 1?,\n")
     page.locator("marimo-file input[type=file]").first.set_input_files(tmp_path / "mine.csv")
-    shown(page, "61 rows.").wait_for(timeout=20_000)
+    shown(page, "61 rows.").wait_for()
     page.locator("marimo-dropdown", has_text="column of right answers").locator("select").select_option("right")
-    shown(page, "1 row cannot be used").wait_for(timeout=20_000)
+    shown(page, "1 row cannot be used").wait_for()
     slide(page, "steps", 5)
     page.get_by_text("A little higher", exact=True).click()
     page.get_by_role("button", name="Train", exact=True).click()
@@ -60,6 +60,6 @@ def test_why_it_does_not_learn_is_read_from_a_paste(page):
     box = page.locator("marimo-text-area textarea").last
     box.fill("{'loss': 0.0, 'grad_norm': 0.0, 'reward': 0.0, 'frac_reward_zero_std': 1.0}\n" * 12)
     box.blur()
-    shown(page, "What you pasted:").wait_for(timeout=20_000)
+    shown(page, "What you pasted:").wait_for()
     assert shown(page, "In 100% of the groups").count() == 1
     assert failures(page) == []

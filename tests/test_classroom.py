@@ -546,12 +546,12 @@ def test_pages_say_that_the_server_is_gone(tmp_path):
         with browse(f"http://{host}/", 1280, 720) as page:
             lesson = page.context.new_page()
             lesson.goto(f"http://{host}/format/")
-            lesson.get_by_role("heading", name="1 · The loop in one picture").wait_for(timeout=60_000)
+            lesson.get_by_role("heading", name="1 · The loop in one picture").wait_for()
             told = [each.get_by_text("server does not answer") for each in (page, lesson)]
             assert [each.count() and each.is_visible() for each in told] == [False, 0]
             stack.close()
             for each in told:
-                each.wait_for(timeout=20_000)
+                each.wait_for()
 
 
 @pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")
@@ -563,7 +563,7 @@ def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_chan
             lambda message: wrong.append(f"{message.text} {message.location}") if message.type == "error" else None,
         )
         page.get_by_role("article").filter(has_text="Teach a model a format").get_by_text("Step by step").click()
-        page.get_by_role("heading", name="Teach a model a format").wait_for(timeout=60_000)
+        page.get_by_role("heading", name="Teach a model a format").wait_for()
         place = page.get_by_role("combobox", name="Station")
         page.wait_for_function("document.querySelectorAll('#gl-bar option').length === 16")
         assert page.get_by_role("heading", level=2).count() == 0 and page.url.endswith("?step=0")
@@ -573,12 +573,12 @@ def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_chan
             page.keyboard.press("ArrowRight")
         page.get_by_role("heading", name="3 · From rewards").wait_for()
         press(page, "replies out of 8 that earn 1", "ArrowLeft")  # here the arrow belongs to the slider
-        page.get_by_text("+1.21").first.wait_for(timeout=10_000)
+        page.get_by_text("+1.21").first.wait_for()
         assert page.url.endswith("?step=3") and page.get_by_role("heading", level=2).count() == 1
 
         page.reload()
-        page.get_by_role("heading", name="3 · From rewards").wait_for(timeout=60_000)
-        page.get_by_text("+1.21").first.wait_for(timeout=10_000)
+        page.get_by_role("heading", name="3 · From rewards").wait_for()
+        page.get_by_text("+1.21").first.wait_for()
         assert page.get_by_role("slider").first.get_attribute("aria-valuenow") == "3"
         assert page.get_by_text("+0.94").filter(visible=True).count() == 0
         assert page.get_by_text("Reconnected").count() == 0
@@ -593,7 +593,7 @@ def test_a_lesson_is_stepped_through_with_no_host_but_this_one_and_a_reload_chan
         notes.get_by_role("combobox").select_option(label="90 minutes")
         notes.get_by_text("leave this station at 33 min").wait_for()
         page.reload()
-        page.get_by_role("heading", name="4 · How large a group?").wait_for(timeout=60_000)
+        page.get_by_role("heading", name="4 · How large a group?").wait_for()
         page.wait_for_timeout(1000)
         notes.keyboard.press("ArrowLeft")  # they have taken each other up again
         page.get_by_role("heading", name="3 · From rewards").wait_for()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.browser import CHROMIUM, failures, press, profile
-from tests.support.pages import NPM, READY, hosting, serve_folder, visit, wakes
+from tests.support.pages import NPM, hosting, serve_folder, visit, wakes
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
@@ -54,22 +54,22 @@ def test_it_trains_where_a_browser_keeps_nothing_and_the_frame_has_no_origin(roo
         wakes(frame)
         assert failures(frame.locator("body").page.frames[1]) == []
         frame.get_by_text("Nothing at all", exact=True).click()  # nor does it mind that this cannot be kept
-        frame.get_by_text("No reply is better than its siblings").wait_for(timeout=10_000)
+        frame.get_by_text("No reply is better than its siblings").wait_for()
         press(frame, "steps", "Home")
-        frame.get_by_text("samples 32 completions").first.wait_for(timeout=5_000)
+        frame.get_by_text("samples 32 completions").first.wait_for()
         frame.get_by_role("button", name="Train", exact=True).click()
-        frame.get_by_text("Finished: 5 steps").wait_for(timeout=READY)
+        frame.get_by_text("Finished: 5 steps").wait_for()
         frame.locator("marimo-code-editor").first.locator(".cm-content").click()
         page.keyboard.press("Control+a")
         page.keyboard.insert_text("import time\ntime.sleep(99)\n")  # nor does code that never ends leave it dead
         frame.get_by_text("Two: advantages.").click()
-        frame.get_by_text("did not come to an end in 5 s").wait_for(timeout=READY)
+        frame.get_by_text("did not come to an end in 5 s").wait_for()
 
 
 def test_what_a_sandbox_keeps_from_starting_is_said_at_once_with_a_link_to_a_tab_of_its_own(root, tmp_path):
     """Without an origin a frame may load from a server that lets any page load, as most hosts of pages do, and from no other."""
     with framed(root, tmp_path, ALLOWED, OTHER, "allow-scripts", "&theme=dark&step=2", serve_folder) as (_, frame):
-        frame.get_by_text("this frame's sandbox keeps the lesson from its own files").wait_for(timeout=10_000)
+        frame.get_by_text("this frame's sandbox keeps the lesson from its own files").wait_for()
         link = frame.get_by_role("link", name="/format.html")
         assert link.get_attribute("href").endswith("/format.html?theme=dark&step=2")
         assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener")
@@ -78,12 +78,12 @@ def test_what_a_sandbox_keeps_from_starting_is_said_at_once_with_a_link_to_a_tab
 
 def test_without_scripts_it_is_read_and_leads_to_a_tab_of_its_own(root, tmp_path):
     with framed(root, tmp_path, ALLOWED, OTHER, "allow-popups allow-popups-to-escape-sandbox") as (page, frame):
-        frame.locator("#unscripted").wait_for(timeout=10_000)
+        frame.locator("#unscripted").wait_for()
         assert frame.get_by_text("After 25 steps of training").first.is_visible()
         assert not frame.locator("#waking").is_visible()
         with page.expect_popup() as opened:
             frame.locator("#unscripted a").click()
-        opened.value.get_by_text("the controls wake").wait_for(timeout=20_000)  # scripts run there
+        opened.value.get_by_text("the controls wake").wait_for()  # scripts run there
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def only(address):
     """One station, as its line shows it, alive."""
     with visit(f"{address}/length.html?embed=true&only=3&theme=dark") as (page, _):
         wakes(page)
-        page.get_by_role("heading", name="3 · The shape of a reward").wait_for(timeout=20_000)
+        page.get_by_role("heading", name="3 · The shape of a reward").wait_for()
         yield page
 
 
@@ -108,7 +108,7 @@ def test_a_station_alone_has_nothing_around_it_and_works(only):
         assert not only.locator(chrome).is_visible()
     only.keyboard.press("ArrowRight")
     only.get_by_role("radio", name="window").click()
-    only.get_by_text("Window", exact=True).first.wait_for(timeout=10_000)
+    only.get_by_text("Window", exact=True).first.wait_for()
     assert only.locator("h1:visible, h2:visible").all_inner_texts() == ["3 · The shape of a reward"]
 
 
@@ -169,7 +169,7 @@ def in_sight(page, locator):
 
 def test_a_frame_becomes_as_tall_as_its_lesson(tall):
     page, frame, _ = tall
-    page.wait_for_function("document.querySelector('iframe').clientHeight > 4000", timeout=READY)
+    page.wait_for_function("document.querySelector('iframe').clientHeight > 4000")
     page.wait_for_timeout(1500)
     app = "document.getElementById('App')"
     assert (
@@ -182,7 +182,7 @@ def test_the_bar_stays_in_sight_in_a_frame_that_is_taller_than_the_window(tall):
     frame.get_by_role("button", name="Step by step").click()
     frame.get_by_role("button", name="Next").click()
     page.set_viewport_size({"width": 1100, "height": 500})
-    page.wait_for_function("document.querySelector('iframe').clientHeight < 4000", timeout=READY)
+    page.wait_for_function("document.querySelector('iframe').clientHeight < 4000")
     page.wait_for_timeout(1000)
     assert page.locator("iframe").first.bounding_box()["height"] > 600
     for top in (0, 200, 100):
@@ -191,16 +191,16 @@ def test_the_bar_stays_in_sight_in_a_frame_that_is_taller_than_the_window(tall):
         assert in_sight(page, frame.locator("#gl-bar"))
     page.evaluate("scrollTo(0, 200)")
     frame.get_by_role("button", name="Next").click()
-    page.wait_for_function("document.querySelector('iframe').getBoundingClientRect().top > -1", timeout=5_000)
+    page.wait_for_function("document.querySelector('iframe').getBoundingClientRect().top > -1")
     assert in_sight(page, frame.locator("h2:visible").first)
 
 
 def test_a_frame_that_is_not_in_sight_has_its_text_and_starts_no_python(tall):
     page, _, below = tall
-    below.locator("#first h1").wait_for(timeout=20_000)
+    below.locator("#first h1").wait_for()
     assert below.locator("#App").count() == 0
     page.locator("iframe").last.scroll_into_view_if_needed()
-    below.locator("#App").wait_for(timeout=READY)
+    below.locator("#App").wait_for()
 
 
 COVERED = """() => {
@@ -254,13 +254,13 @@ def still(address):
 
 
 def test_nothing_that_is_fixed_covers_text_at_any_width(still):
-    still.locator("#waking").wait_for(timeout=20_000)
+    still.locator("#waking").wait_for()
     for width in WIDTHS:
         still.set_viewport_size({"width": width, "height": 900})
         still.wait_for_timeout(100)
         assert still.evaluate(COVERED)[1] == [], width
     wakes(still)
-    still.locator("#waking").wait_for(state="detached", timeout=READY)
+    still.locator("#waking").wait_for(state="detached")
     assert not {width: found for width in WIDTHS if (found := covered_at(still, width))}
     still.evaluate("document.getElementById('App').scrollTop = 0")
     still.get_by_role("button", name="Step by step").click()
@@ -270,4 +270,4 @@ def test_nothing_that_is_fixed_covers_text_at_any_width(still):
 def test_a_link_to_another_lesson_keeps_how_this_one_is_shown(still):
     still.get_by_label("Station", exact=True).select_option("15")
     still.get_by_role("link", name="math.html").last.click()
-    still.wait_for_url("**/math.html?embed=true&theme=dark", timeout=20_000)
+    still.wait_for_url("**/math.html?embed=true&theme=dark")

@@ -30,8 +30,8 @@ def pages(tmp_path_factory):
 def trained(page) -> None:
     """Press Train, and wait for the end."""
     page.get_by_role("button", name="Train it").click()
-    page.locator(".first[data-step='3']").wait_for(timeout=60_000)
-    page.locator(".stop[hidden]").wait_for(state="attached", timeout=20_000)
+    page.locator(".first[data-step='3']").wait_for()
+    page.locator(".stop[hidden]").wait_for(state="attached")
 
 
 @needs_chromium
@@ -75,16 +75,16 @@ def no_worker_left(page) -> None:
 def test_reloaded_in_mid_run_a_page_is_whole_again_and_trains_and_no_worker_stays_behind(pages):
     with serve_folder(pages) as address, visit(f"{address}/train.html") as (page, wrong):
         page.get_by_role("button", name="Train it").click()
-        page.wait_for_function("document.querySelector('.first').dataset.step > 1", timeout=60_000)
+        page.wait_for_function("document.querySelector('.first').dataset.step > 1")
         assert workers(page) >= 1
         page.reload()
         no_worker_left(page)
         assert page.locator(".first").get_attribute("data-step") == "0"
         assert "In this page, in about ten seconds" in page.get_by_role("status").inner_text()
         page.get_by_role("button", name="Train it").click()
-        page.wait_for_function("document.querySelector('.first').dataset.step > 1", timeout=60_000)
+        page.wait_for_function("document.querySelector('.first').dataset.step > 1")
         page.get_by_role("button", name="Stop").click()
-        page.get_by_role("button", name="Train it again").wait_for(timeout=20_000)
+        page.get_by_role("button", name="Train it again").wait_for()
         no_worker_left(page)
         assert wrong == []
 
@@ -96,7 +96,7 @@ def test_two_pages_train_at_once(short):
         both[1].goto(f"{address}/index.html")
         for each in both:
             each.bring_to_front()
-            each.locator(".before-score").filter(has_text="earn 1").wait_for(timeout=60_000)  # nothing is left to load
+            each.locator(".before-score").filter(has_text="earn 1").wait_for()  # nothing is left to load
             each.evaluate(
                 """() => { window.times = []; const root = document.querySelector(".first");
                 new MutationObserver(() => root.dataset.reward && times.push(Date.now())).observe(root, { attributes: true }); }"""
@@ -104,7 +104,7 @@ def test_two_pages_train_at_once(short):
         for each in both:
             each.get_by_role("button", name="Train it").click()
         for each in both:
-            each.get_by_role("button", name="Train it again").wait_for(timeout=60_000)
+            each.get_by_role("button", name="Train it again").wait_for()
             assert each.locator(".first").get_attribute("data-step") == "3"
         times = [each.evaluate("times") for each in both]
         assert max(first for first, *_ in times) < min(last for *_, last in times)

@@ -136,7 +136,7 @@ def show(page, **changes) -> None:
 
 def test_an_update_colours_every_token_and_its_numbers_are_said_in_words(page):
     show(page)
-    page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
+    page.get_by_text("Update 1, made here").wait_for()
     lists = page.get_by_role("listbox")
     assert lists.count() == 4 and lists.nth(2).get_attribute("aria-label") == "tokens of reply 3, pushed up"
     busy = lists.nth(2).get_by_role("option").nth(1)
@@ -147,14 +147,14 @@ def test_an_update_colours_every_token_and_its_numbers_are_said_in_words(page):
             assert ("it stays" in words) == (step is None) and ("more likely" in words) == bool(step and step[0] == "+")
     assert page.get_by_text("advantage ↑ +1.47").count() == 1
     page.get_by_role("button", name="One more update").click()
-    page.get_by_text("Update 2, made here").wait_for(timeout=30_000)
+    page.get_by_text("Update 2, made here").wait_for()
     page.get_by_role("button", name="From the beginning").click()
-    page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
+    page.get_by_text("Update 1, made here").wait_for()
 
 
 def test_the_keyboard_moves_through_a_reply_and_the_bars_follow(page):
     show(page)
-    page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
+    page.get_by_text("Update 1, made here").wait_for()
     tokens = page.get_by_role("listbox").nth(2).get_by_role("option")
     page.evaluate("() => { window.heard = []; document.onkeydown = (event) => heard.push(event.key); }")
     tokens.first.focus()
@@ -180,7 +180,7 @@ def test_where_there_is_no_simd_a_recorded_update_is_shown_and_said_to_be_one(pa
             old,
         )
         show(page)
-        page.get_by_text("This is a recorded update").wait_for(timeout=30_000)
+        page.get_by_text("This is a recorded update").wait_for()
         assert page.get_by_role("listbox").count() == 4 and page.locator("[data-step]").count() > 12
         assert page.get_by_role("button").count() == 0
     finally:
@@ -189,5 +189,5 @@ def test_where_there_is_no_simd_a_recorded_update_is_shown_and_said_to_be_one(pa
 
 def test_what_cannot_be_loaded_is_said_and_can_be_tried_again(page):
     show(page, assets={"weights": "gone.safetensors", "tokenizer": "tokenizer.json", "recorded": "pushed.json"})
-    page.get_by_text("That did not work: gone.safetensors: 404. Press to try again.").wait_for(timeout=30_000)
+    page.get_by_text("That did not work: gone.safetensors: 404. Press to try again.").wait_for()
     assert page.get_by_role("button", name="One more update").is_enabled()

@@ -35,12 +35,12 @@ def address():
 def test_a_lesson_trains_inside_the_frame(address):
     with browse(f"{address}/lessons/format") as page:
         frame = page.locator("iframe").content_frame
-        frame.get_by_role("radio", name="tag count").click(timeout=60_000)
-        frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for(timeout=10_000)
+        frame.get_by_role("radio", name="tag count").click()
+        frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for()
         frame.get_by_role("button", name="Train", exact=True).click()
         at_step(frame, 1).first.wait_for(timeout=90_000)
         frame.get_by_role("button", name="Stop").click()
-        frame.get_by_text(re.compile(r"Stopped: \d+ step")).wait_for(timeout=30_000)
+        frame.get_by_text(re.compile(r"Stopped: \d+ step")).wait_for()
 
 
 def test_an_unknown_lesson_is_told_so(address):

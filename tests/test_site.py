@@ -16,7 +16,7 @@ import pytest
 from grpo_lessons.web import site as builder
 from tests.support.browser import CHROMIUM, at_step, failures, press, start, workers
 from tests.support.firefox import FIREFOX, FIREFOXS_OWN, firefox
-from tests.support.pages import NPM, READY, hosting, outside, serve_folder, visit, wakes
+from tests.support.pages import NPM, hosting, outside, serve_folder, visit, wakes
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
@@ -53,18 +53,18 @@ def lesson(asleep):
     """The same, alive."""
     page, asked = asleep
     wakes(page)
-    page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)  # all cells have run
+    page.get_by_text("could not be loaded into this page").first.wait_for()  # all cells have run
     return page, asked
 
 
 def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls_sleep(asleep):
     page, _ = asleep
-    page.get_by_text("After 25 steps of training").first.wait_for(timeout=20_000)
-    page.get_by_text("the controls wake").wait_for(timeout=20_000)
-    page.locator("svg").filter(has_text="chance of a dead group").wait_for(timeout=READY)  # all of it, from marimo
+    page.get_by_text("After 25 steps of training").first.wait_for()
+    page.get_by_text("the controls wake").wait_for()
+    page.locator("svg").filter(has_text="chance of a dead group").wait_for()  # all of it, from marimo
     assert page.locator(".gl-awake").count() == 0  # only Python puts it there
     wakes(page)
-    page.locator("#waking").wait_for(state="detached", timeout=READY)
+    page.locator("#waking").wait_for(state="detached")
     assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
 
 
@@ -97,8 +97,8 @@ def test_the_first_text_stays_where_it_is_when_marimo_takes_over(address, width,
     with visit("about:blank", width=width) as (page, _):
         page.add_init_script(_FRAMES.replace("h1", heading))
         page.goto(f"{address}/length.html{query}", wait_until="commit")
-        page.locator("#first").wait_for(state="attached", timeout=20_000)
-        page.locator("#first").wait_for(state="detached", timeout=READY)
+        page.locator("#first").wait_for(state="attached")
+        page.locator("#first").wait_for(state="detached")
         page.wait_for_timeout(1000)
         places = page.evaluate("places")
         assert None not in places  # no frame without text
@@ -132,9 +132,9 @@ def test_a_file_that_does_not_come_is_no_slow_line(root):
         page.route("**/first/marimo-base.tar", lambda route: route.abort())
         page.clock.install()
         page.goto(f"{server}/course/grpo/length.html", wait_until="commit")
-        page.get_by_text("wake in some seconds").wait_for(timeout=READY)
+        page.get_by_text("wake in some seconds").wait_for()
         page.clock.fast_forward(61_000)
-        page.get_by_text("No Python: 1 of its files did not come").wait_for(timeout=20_000)
+        page.get_by_text("No Python: 1 of its files did not come").wait_for()
 
 
 def test_nothing_has_failed_and_only_matplotlib_was_asked_of_another_host(lesson):
@@ -149,7 +149,7 @@ def test_a_control_changes_the_rewards(lesson):
     cards = page.locator(".cards").first
     assert cards.get_by_text("format_reward").count() == 8
     page.get_by_role("radio", name="tag count").click()
-    cards.get_by_text("tag_reward").first.wait_for(timeout=5_000)
+    cards.get_by_text("tag_reward").first.wait_for()
 
 
 def test_a_control_changes_the_advantages(lesson):
@@ -157,13 +157,13 @@ def test_a_control_changes_the_advantages(lesson):
     slider = page.locator("marimo-slider", has=page.get_by_text("replies out of 8 that earn 1")).get_by_role("slider")
     slider.focus()
     slider.press("Home")
-    page.get_by_text("a dead group: no push at all").wait_for(timeout=5_000)
+    page.get_by_text("a dead group: no push at all").wait_for()
 
 
 def test_a_prediction_is_answered(lesson):
     page, _ = lesson
     page.get_by_text("Nothing at all", exact=True).click()
-    page.get_by_text("No reply is better than its siblings").wait_for(timeout=5_000)
+    page.get_by_text("No reply is better than its siblings").wait_for()
 
 
 def test_break_it_scores_a_text(lesson):
@@ -175,7 +175,6 @@ def test_break_it_scores_a_text(lesson):
     page.wait_for_function(
         "row => [...row.querySelectorAll('b.reward')].map(b => b.textContent).join() === '1,1,1,1,1'",
         arg=row.element_handle(),
-        timeout=5_000,
     )
 
 
@@ -183,36 +182,36 @@ def test_a_recorded_run_plays_pauses_and_scrubs(lesson):
     page, _ = lesson
     page.get_by_text("Recorded runs, replayed").click()
     page.get_by_role("button", name="Play", exact=True).click()
-    page.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for(timeout=10_000)
+    page.get_by_text(re.compile(r"^A recording: step ([2-9]|1\d) of 25")).wait_for()
     page.get_by_role("button", name="Pause", exact=True).click()
-    page.get_by_role("button", name="Play", exact=True).wait_for(timeout=5_000)
+    page.get_by_role("button", name="Play", exact=True).wait_for()
     assert page.get_by_text(re.compile(r"^A recording: step \d+ of 25$")).count() == 1  # no time left: it stands
     slider = page.locator("marimo-slider", has=page.get_by_text("step", exact=True)).first.get_by_role("slider")
     slider.focus()
     slider.press("Home")
-    page.get_by_text(re.compile("^A recording: step 1 of 25")).wait_for(timeout=5_000)
+    page.get_by_text(re.compile("^A recording: step 1 of 25")).wait_for()
     slider.press("End")
-    page.get_by_text("A recording: step 25 of 25").wait_for(timeout=5_000)
+    page.get_by_text("A recording: step 25 of 25").wait_for()
 
 
 def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     page, _ = lesson
     train, stop = (page.get_by_role("button", name=name, exact=True) for name in ("Train", "Stop"))
     press(page, "steps", "Home")
-    page.get_by_text("samples 32 completions").first.wait_for(timeout=5_000)
+    page.get_by_text("samples 32 completions").first.wait_for()
     asleep = workers(page)  # Python's
     start(page)
-    page.get_by_text("Finished: 5 steps").wait_for(timeout=READY)
-    page.locator("[data-step='5'] .curve").first.wait_for(timeout=5_000)
+    page.get_by_text("Finished: 5 steps").wait_for()
+    page.locator("[data-step='5'] .curve").first.wait_for()
     assert page.get_by_text("this browser").count() >= 1 and page.locator("[data-step='5'] .card, .card").count() >= 8
     press(page, "steps", "End")
-    page.get_by_text("max_steps=60").first.wait_for(state="attached", timeout=5_000)
+    page.get_by_text("max_steps=60").first.wait_for(state="attached")
     train.click()
-    at_step(page, 2).wait_for(timeout=READY)
+    at_step(page, 2).wait_for()
     assert workers(page) == asleep + 1
     press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     stop.click()
-    page.get_by_text(re.compile(r"Stopped; what was learnt is kept: \d+ step")).wait_for(timeout=READY)
+    page.get_by_text(re.compile(r"Stopped; what was learnt is kept: \d+ step")).wait_for()
     assert workers(page) == asleep  # no training leaves one
     assert page.get_by_text("╌").count() >= 1  # the run before lies under it
     assert failures(page) == []
@@ -242,7 +241,6 @@ def too_old(root, tmp_path_factory):
         file.unlink()  # the other site's stays
         file.write_text(text, encoding="utf-8")
     with serve_folder(site) as address, visit(f"{address}/format.html") as (page, _):
-        page.context.set_default_timeout(READY)
         wakes(page)
         yield page
 
@@ -288,14 +286,14 @@ def test_every_recording_of_the_menu_is_drawn_from_its_first_step(lesson):
     menu = page.get_by_label("recorded run")
     for name in [*menu.locator("option").all_inner_texts()[::-1]]:
         menu.select_option(name)
-        page.get_by_text(re.compile("^A recording: step 1 of")).wait_for(timeout=5_000)
-        page.locator("[data-step='1'] .curve").first.wait_for(timeout=5_000)
+        page.get_by_text(re.compile("^A recording: step 1 of")).wait_for()
+        page.locator("[data-step='1'] .curve").first.wait_for()
     assert failures(page) == []
 
 
 def test_the_code_of_a_reward_is_the_rewards(lesson):
     page, _ = lesson
-    page.locator("pre").filter(has_text="class TutorialReward").first.wait_for(timeout=5_000)
+    page.locator("pre").filter(has_text="class TutorialReward").first.wait_for()
     assert page.locator("pre").filter(has_text="/// script").count() == 0
 
 
@@ -309,7 +307,7 @@ def test_the_lesson_leads_to_the_others(lesson, root):
 def test_another_recording_is_laid_under_the_first(lesson):
     page, _ = lesson
     page.get_by_label("over (dashed)").select_option("without beta")
-    page.get_by_text("╌ without beta").wait_for(timeout=5_000)
+    page.get_by_text("╌ without beta").wait_for()
 
 
 def write(page, code, box=0, beside="Two: advantages."):
@@ -331,8 +329,8 @@ def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
     start = "def my_format_reward(completions, **kwargs):\n"
     write(page, f"import re\n{start}    print('begun')\n    re.match('(a+)+b', 'a' * 99)\n")
     page.get_by_role("radio", name="tutorial").click()  # other controls answer meanwhile
-    page.locator(".cards").first.get_by_text("tutorial_reward").first.wait_for(timeout=20_000)
-    verdict(page, 1, "Being tried").wait_for(timeout=5_000)
+    page.locator(".cards").first.get_by_text("tutorial_reward").first.wait_for()
+    verdict(page, 1, "Being tried").wait_for()
     other = page.locator("marimo-code-editor").nth(1).locator(".cm-content")
     other.click()
     page.keyboard.press("Control+a")
@@ -340,9 +338,9 @@ def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
     page.keyboard.type(answer, delay=40)  # the seconds that are counted take nothing of it away
     page.get_by_text("Two: advantages.").click()
     for said in ("did not come to an end in 5 s", "begun"):
-        verdict(page, 1, said).wait_for(timeout=READY)
+        verdict(page, 1, said).wait_for()
     assert other.inner_text().strip() == answer
-    verdict(page, 1, "divide by the standard deviation").wait_for(timeout=READY)
+    verdict(page, 1, "divide by the standard deviation").wait_for()
     for number, (code, said) in enumerate(
         [
             (f"{start}    return [sum(range(10**11))]\n", "did not come to an end in 5 s"),
@@ -356,9 +354,9 @@ def test_an_exercise_is_written_in_the_page_and_no_code_leaves_it_dead(lesson):
         2,
     ):
         write(page, code)
-        verdict(page, number, said).wait_for(timeout=READY)
+        verdict(page, number, said).wait_for()
         if "paid" in code:
-            verdict(page, number, "<b>paid</b>").wait_for(timeout=20_000)
+            verdict(page, number, "<b>paid</b>").wait_for()
     assert workers(page) == pythons + 1 and failures(page) == []
 
 
@@ -366,11 +364,11 @@ def test_a_visitors_own_reward_is_trained_with_and_what_is_wrong_with_it_is_said
     page, _ = lesson
     train = page.get_by_role("button", name="Train with it")
     write(page, "def my_format_reward(completions, **kwargs):\n    return [1 / 0 for _ in completions]\n")
-    page.get_by_text("ZeroDivisionError").first.wait_for(timeout=READY)
+    page.get_by_text("ZeroDivisionError").first.wait_for()
     train.click()
-    page.get_by_text("Your reward my_format_reward: ZeroDivisionError: division by zero").last.wait_for(timeout=READY)
+    page.get_by_text("Your reward my_format_reward: ZeroDivisionError: division by zero").last.wait_for()
     write(page, "def my_format_reward(completions, **kwargs):\n    return format_reward(completions)\n")
-    page.get_by_text("All cases pass.").first.wait_for(timeout=READY)
+    page.get_by_text("All cases pass.").first.wait_for()
     train.click()
     page.get_by_text("Finished: 25 steps").last.wait_for(timeout=120_000)
     assert max(float(each.get_attribute("data-reward")) for each in page.locator("[data-step='25']").all()) > 0.8
@@ -383,7 +381,7 @@ def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
     page.get_by_role("textbox", name="Your question").fill("What is 21 + 34 + 40?")
     page.get_by_role("button", name="Ask").click()
     table = page.locator("table").filter(has_text="after GRPO").filter(has_text="right answer")
-    table.wait_for(timeout=20_000)
+    table.wait_for()
     after = table.locator("tbody tr").all_inner_texts()
     assert len(after) == 4
     assert sum("<answer>" in row for row in after) >= 2  # 96 % of its replies have the format: all but never fewer
@@ -392,9 +390,9 @@ def test_the_pocket_model_answers_in_the_page_and_is_scored(lesson):
 def test_an_update_is_made_in_the_page_and_its_tokens_are_coloured(lesson):
     page, _ = lesson
     page.get_by_role("button", name="One update").click()
-    page.get_by_text("Update 1, made here").wait_for(timeout=30_000)
+    page.get_by_text("Update 1, made here").wait_for()
     page.get_by_role("button", name="One more update").click()
-    page.get_by_text("Update 2, made here").wait_for(timeout=10_000)
+    page.get_by_text("Update 2, made here").wait_for()
     assert page.get_by_role("listbox").count() == 4 and page.locator("[data-step]").count() > 10
 
 
@@ -403,31 +401,31 @@ def test_the_loop_runs_in_the_page_and_python_says_what_is_paid(lesson):
     page.get_by_role("button", name="Bring it to life").click()
     for stage in ("8 sampled replies", "a reward each", "compare within the group", "update"):
         page.get_by_role("button", name="Next stage").click()
-        page.get_by_role("status").filter(has_text=f"Round 1, {stage}").wait_for(timeout=30_000)
+        page.get_by_role("status").filter(has_text=f"Round 1, {stage}").wait_for()
 
 
 def test_the_variant_with_code_shows_it_and_runs(address):
     with visit(f"{address}/math-code.html") as (page, _):
         wakes(page)
         page.get_by_role("heading", name="Three exercises").scroll_into_view_if_needed()
-        page.locator(".cm-content").filter(has_text="def my_final_answer").first.wait_for(timeout=10_000)
+        page.locator(".cm-content").filter(has_text="def my_final_answer").first.wait_for()
         assert page.locator("marimo-code-editor").count() == 0  # there are cells to write in
         page.locator(".cm-content").filter(has_text="def my_final_answer").first.click()
         page.keyboard.type("\nimport textwrap; textwrap.wr")
-        page.get_by_role("option", name="wrap").first.wait_for(timeout=READY)  # jedi's, which comes when it is needed
+        page.get_by_role("option", name="wrap").first.wait_for()  # jedi's, which comes when it is needed
         assert failures(page) == []
 
 
 def test_lessons_stand_in_frames_of_another_page(address):
     with visit(f"{address}/embed.html") as (page, _):
         light, dark, phone, station = page.locator("iframe").all()
-        light.content_frame.get_by_text("After 25 steps of training").first.wait_for(timeout=READY)
+        light.content_frame.get_by_text("After 25 steps of training").first.wait_for()
         dark.scroll_into_view_if_needed()
-        dark.content_frame.locator("body.dark, .dark body").first.wait_for(timeout=READY)
+        dark.content_frame.locator("body.dark, .dark body").first.wait_for()
         phone.scroll_into_view_if_needed()
-        phone.content_frame.get_by_role("heading", name="Teach a model a length").wait_for(timeout=READY)
+        phone.content_frame.get_by_role("heading", name="Teach a model a length").wait_for()
         station.scroll_into_view_if_needed()
-        station.content_frame.get_by_role("heading", name="3 · The shape of a reward").wait_for(timeout=READY)
+        station.content_frame.get_by_role("heading", name="3 · The shape of a reward").wait_for()
 
 
 def test_the_index_page_has_lines_to_copy_and_asks_nobody_else(address, root):
@@ -516,7 +514,7 @@ def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, t
     monkeypatch.setattr(builder, "NODE", None)  # each package whole, as where there is no Node
     builder.add_python(out, offline=True, index=str(index))
     with serve_folder(out) as address, visit(f"{address}/length.html", width=420) as (page, asked):
-        page.get_by_text("could not be loaded into this page").first.wait_for(timeout=READY)
+        page.get_by_text("could not be loaded into this page").first.wait_for()
         assert asked == [] and failures(page) == []
         assert page.locator(".tokens i").count() > 20
         assert page.evaluate("document.documentElement.scrollWidth") <= 420

@@ -150,16 +150,16 @@ def notebook(tmp_path_factory):
 @pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (390, "dark")])
 def test_a_visitor_asks_and_a_cell_scores_the_replies(notebook, width, scheme):
     with browse(notebook, width=width, scheme=scheme) as page:
-        page.get_by_text("nothing yet").wait_for(timeout=60_000)
+        page.get_by_text("nothing yet").wait_for()
         sent = []
         page.on("request", lambda request: sent.append(len(request.post_data_buffer or b"")))
         field = page.get_by_label("Your question")
         field.fill("What is 10 + 20 + <b>30</b>?")
         field.press("Enter")
-        page.get_by_text("4 replies on each side").wait_for(timeout=30_000)
+        page.get_by_text("4 replies on each side").wait_for()
         assert page.get_by_role("listitem").count() == 8
         scores = page.get_by_text("rewards before")
-        scores.wait_for(timeout=10_000)
+        scores.wait_for()
         assert "What is 10 + 20 +" in scores.inner_text()
         assert 0 < max(sent) < 10_000  # the replies, not the weights
         columns = [page.get_by_label(f"replies {title}").bounding_box() for title in ("before", "after GRPO")]

@@ -128,13 +128,13 @@ def test_from_another_folder_a_lesson_opens_on_a_copy_of_ones_own_and_trains(ful
     try:
         url = wait_for(f"http://127.0.0.1:{port}")
         with browse(url) as page:
-            page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
+            page.get_by_role("button", name="Train", exact=True).wait_for()
             assert failures(page) == []
             settle(page)
             page.get_by_role("button", name="Train", exact=True).click()
             at_step(page, 1).first.wait_for(timeout=90_000)
             page.get_by_role("button", name="Stop").click()
-            page.get_by_text("Stopped; what was learnt is kept").wait_for(timeout=30_000)
+            page.get_by_text("Stopped; what was learnt is kept").wait_for()
     finally:
         os.killpg(server.pid, 9)
         server.wait()

@@ -21,6 +21,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync".split()
 )
+PATIENCE = 60_000  # milliseconds for whatever is waited for: a busy machine is slow, and what never comes, comes never
 
 
 def free_port() -> int:
@@ -64,7 +65,9 @@ def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light"
     """A page of a fresh Chromium, opened at the address; a proxy is asked for everything that is not on this machine."""
     through = {"proxy": {"server": proxy, "bypass": "127.0.0.1"}} if proxy else {}
     browser = _playwright().chromium.launch(executable_path=CHROMIUM, args=FLAGS, **through)
-    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
     page.goto(url)
     try:
         yield page
@@ -86,6 +89,7 @@ def profile(preferences: dict) -> Iterator:
         browser = _playwright().chromium.launch_persistent_context(
             folder, executable_path=CHROMIUM, args=FLAGS, viewport=size
         )
+        browser.set_default_timeout(PATIENCE)
         try:
             yield browser.pages[0]
         finally:
@@ -129,7 +133,7 @@ def slide(page, label: str, value: int) -> None:
 def lesson(name: str, runs: Path) -> Iterator:
     """A lesson as a learner opens it, in a page of its own, ready to be trained."""
     with serve("edit", f"notebooks/grpo_{name}.py", runs=runs) as url, browse(url) as page:
-        page.get_by_role("button", name="Train", exact=True).wait_for(timeout=60_000)
+        page.get_by_role("button", name="Train", exact=True).wait_for()
         settle(page)
         yield page
 
@@ -137,7 +141,7 @@ def lesson(name: str, runs: Path) -> Iterator:
 def check_untouched(page, *words: str) -> None:
     """The words are on the page, it shows a recording, and nothing on it has failed."""
     for each in words:
-        shown(page, each).first.wait_for(timeout=20_000)
+        shown(page, each).first.wait_for()
     assert shown(page, "Predict, then press Train.").count() == 1  # the recorded run would give the answer away
     assert failures(page) == []
 

@@ -33,7 +33,6 @@ BROWSERS_OWN = {
     "content-autofill.googleapis.com",
 }  # of any page
 NPM = shutil.which("npm")
-READY = 60_000  # milliseconds: for a machine that does other things, too
 
 
 def make_distribution(folder: Path) -> Path:
@@ -61,7 +60,7 @@ def build_once(www: Path) -> None:
 
 def wakes(page) -> None:
     """Wait until the controls of a lesson answer."""
-    page.locator(".gl-awake").first.wait_for(state="attached", timeout=READY)
+    page.locator(".gl-awake").first.wait_for(state="attached")
 
 
 PLOTLY_PAGE = """import marimo
