@@ -140,7 +140,6 @@ def group_cards(
     completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True, verdict: bool = True
 ) -> str:
     """One card for each completion of a group: text, tokens, rewards, with `pushes` the advantage; over a dead one the `verdict`."""
-    dead = verdict and len(completions) > 1 and is_dead([summed(c) for c in completions])
     cards = [
         f'<div class="card {direction(c.advantage) if pushes else ""}"><div class="text"{_reached(c.text)}>{marked_text(c.text, tags)}</div>'
         f'<div class="facts">{"".join(_reward(name, score) for name, score in c.rewards.items())}'
@@ -149,8 +148,7 @@ def group_cards(
         + "</div></div>"
         for c in completions
     ]
-    above = "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
-    return f'{above}<div class="cards">{"".join(cards)}</div>'
+    return f'{_dead(completions) if verdict else ""}<div class="cards">{"".join(cards)}</div>'
 
 
 def summed(completion: Completion) -> float | None:
@@ -415,15 +413,23 @@ def sides_table(completions: Sequence[Completion], sides: Mapping[str, Callable[
 
 
 def group_panel(group: Group, tags: Sequence[str] = (), verdict: bool = True) -> str:
-    """One sampled group of a run under its prompt and step, and how many of its completions differ.
+    """One sampled group of a run under its head."""
+    return group_head(group, verdict) + group_cards(group.completions, tags, verdict=False)
+
+
+def group_head(group: Group, verdict: bool = True) -> str:
+    """A sampled group's prompt and step, and how many of its completions differ; of a dead one the `verdict`.
 
     As the entropy falls, so does their number: copies have equal rewards, and nothing to learn from.
     """
     differ = f"{len({completion.text for completion in group.completions})} of {len(group.completions)} replies differ"
-    return (
-        f'<p><b>Step {group.step}</b> · {escape(group.prompt)} <span class="name">· {differ}</span></p>'
-        f"{group_cards(group.completions, tags, verdict=verdict)}"
-    )
+    head = f'<p><b>Step {group.step}</b> · {escape(group.prompt)} <span class="name">· {differ}</span></p>'
+    return head + (_dead(group.completions) if verdict else "")
+
+
+def _dead(completions: Sequence[Completion]) -> str:
+    dead = len(completions) > 1 and is_dead([summed(c) for c in completions])
+    return "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
 
 
 def progress(phase: str, done: int = 0, total: int = 1, seconds: float = 0.0) -> str:

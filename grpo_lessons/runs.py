@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
+from sys import intern
 
 from grpo_lessons.text import counted
 
@@ -24,13 +25,21 @@ class Completion:
     advantage: float = 0.0
 
 
+Chances = tuple[str, float, float]  # of a token at one place: its text, its chance before an update and after it
+
+
 @dataclass
 class Group:
-    """The completions sampled for one prompt in one step (steps count from 1)."""
+    """The completions sampled for one prompt in one step (steps count from 1).
+
+    `moved[i][t]` says what the step's update did at token t of completion i: [(text, chance before, chance after), …] of
+    the token that stands there, then of those that are likeliest there. Only a training in a page knows it.
+    """
 
     step: int
     prompt: str
     completions: list[Completion]
+    moved: list[list[list[Chances]]] | None = None
 
 
 @dataclass
@@ -171,7 +180,12 @@ class Run:
                 data[name] = dict(data[name])
             data["metrics"] = [dict(row) | {"step": int(row["step"])} for row in data["metrics"]]
             data["groups"] = [
-                Group(int(group["step"]), str(group["prompt"]), _completions(group["completions"]))
+                Group(
+                    int(group["step"]),
+                    str(group["prompt"]),
+                    _completions(group["completions"]),
+                    None if group.get("moved") is None else read_moved(group["moved"], group["completions"]),
+                )
                 for group in data["groups"]
             ]
             for when in ("before", "after"):
@@ -236,6 +250,23 @@ def _completions(rows: list[dict]) -> list[Completion]:
         Completion(str(row["text"]), int(row["tokens"]), dict(row["rewards"]), float(row["advantage"] or 0.0))
         for row in rows
     ]
+
+
+def read_moved(said: list, completions: list) -> list[list[list[Chances]]]:
+    """What an update did to a group's tokens (see `Group`), of JSON. Raises: ValueError, TypeError for what is nothing such.
+
+    >>> read_moved([[[["The", 0.5, 0.25], ["A", 0.25, 0.5]]]], ["The"])
+    [[[('The', 0.5, 0.25), ('A', 0.25, 0.5)]]]
+    """
+    read = [
+        [[(intern(str(text)), float(was), float(now)) for text, was, now in place] for place in reply] for reply in said
+    ]
+    chances = [chance for reply in read for place in reply for _, *both in place for chance in both]
+    if len(read) != len(completions) or not all(0 <= chance <= 1 for chance in chances) or not all(map(all, read)):
+        raise ValueError(
+            f"the tokens of {len(read)} replies: expected those of {len(completions)}, each with its chances"
+        )
+    return read
 
 
 def _finite(value):

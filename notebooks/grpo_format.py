@@ -320,14 +320,14 @@ def _(arithmetic, asked, buttons, get_cost, get_report, scrub, station):
 
 
 @app.cell(hide_code=True)
-def _(get_drawing, get_ended, station, step):
+async def _(get_drawing, get_ended, station, step):
     lesson.show(
         """
     ## 8 · Look inside
 
     **When did it get the idea?** Move through the steps of the run of station 7, once it has ended, and read a group of each.
     """,
-        station.look_inside(step, get_ended(), ("reward", "completions/mean_length", "entropy")),
+        await station.look_inside(step, get_ended(), ("reward", "completions/mean_length", "entropy")),
         f"""
     **Before and after**, on {word("held-out")} questions, which no step trained on, one reply each, with 95 % intervals. Overlapping intervals would mean: perhaps luck.
     """,

@@ -343,7 +343,7 @@ def _(asked, buttons, get_cost, get_report, scrub, station, words):
 
 
 @app.cell(hide_code=True)
-def _(get_drawing, get_ended, station, step, target_of):
+async def _(get_drawing, get_ended, station, step, target_of):
     _run = station.answered(get_ended())
     lesson.show(
         """
@@ -351,7 +351,7 @@ def _(get_drawing, get_ended, station, step, target_of):
 
     **When do the sentences begin to break?** Move through the steps of the run of station 7, once it has ended, and read.
     """,
-        station.look_inside(
+        await station.look_inside(
             step,
             get_ended(),
             ("reward", LENGTH, "entropy"),

@@ -389,7 +389,7 @@ def _(asked, buttons, get_cost, get_report, scrub, station, thinking):
 
 
 @app.cell(hide_code=True)
-def _(get_drawing, get_ended, station, step):
+async def _(get_drawing, get_ended, station, step):
     _run = station.answered(get_ended())
     _when = [("before", _run.before), ("after", _run.after)]
 
@@ -408,7 +408,7 @@ def _(get_drawing, get_ended, station, step):
 
     **Who is pushed up?** Move through the steps, and look for the thought (`<think>` with something in it).
     """,
-        station.look_inside(step, get_ended(), ("reward", LENGTH, "frac_reward_zero_std")),
+        await station.look_inside(step, get_ended(), ("reward", LENGTH, "frac_reward_zero_std")),
         f"**Before and after**, on {word('held-out')} questions, one reply each, with 95 % intervals: how many think, and how often those are right that do and those that do not.",
         lesson.figure(get_drawing(), plots.shares, _shares),
     )

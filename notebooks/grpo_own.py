@@ -207,7 +207,7 @@ def _(asked, buttons, get_cost, get_report, rising, scrub, station):
 
 
 @app.cell(hide_code=True)
-def _(get_drawing, get_ended, rising, station, step):
+async def _(get_drawing, get_ended, rising, station, step):
     _run = station.answered(get_ended())
     _names = [*_run.after.completions[0].rewards]
     _means = [(_name, [f"{_each.mean(_name):.3g}" for _each in (_run.before, _run.after)]) for _name in _names]
@@ -217,7 +217,7 @@ def _(get_drawing, get_ended, rising, station, step):
 
     **Read the replies.** A curve says that something was learnt; only the texts say what.
     """,
-        station.look_inside(step, get_ended(), ("reward", "completions/mean_length", "entropy")),
+        await station.look_inside(step, get_ended(), ("reward", "completions/mean_length", "entropy")),
         f"**Before and after**, on {len(_run.before.prompts)} {word('held-out')} prompts. Few prompts, wide intervals: hold out more where you can.",
         cards.text_table(["mean on held-out prompts", "before", "after"], _means),
         lesson.figure(get_drawing(), plots.before_after, _run, RIGHT) if "answer_reward" in _names else None,

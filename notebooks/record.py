@@ -77,7 +77,7 @@ def one_update(prompt: str, group: Sequence[Completion], settings: Settings, lik
 
     The first is the token that stands there, the others are those that are likeliest there. The loss is that of TRL before
     anything is clipped, the mean over all tokens of minus the advantage times log p (DAPO, equation 8, with a ratio of 1);
-    adapter, optimizer and learning rate are those of the settings. It is what `push` of the page's engine does.
+    adapter, optimizer and learning rate are those of the settings. It is what `learn` of the page's engine does.
     """
     import torch
     from peft import LoraConfig, get_peft_model

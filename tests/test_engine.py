@@ -209,26 +209,40 @@ def test_several_updates_from_the_same_replies_and_every_loss_are_those_of_trl(e
 
 def test_what_an_update_does_to_each_token_is_what_the_model_then_says(engine):
     replies = ["The sea is dark.", "The sea is wild and cold.", "A ship.", "The sea is dark and wild. The sea is cold."]
-    engine.start(batch_size=4, group_size=4, beta=0, learning_rate=3e-4)
-    prompts = ["Write about the sea."]
+    engine.start(batch_size=8, group_size=4, beta=0, learning_rate=3e-4)
+    prompts, others = ["What is 1 + 2?", "Write about the sea."], ["3", "The answer is 3.", "4", "<answer>3</answer>"]
     logs = """() => { const { replies, chances } = trainer.sampled;
         return replies.map(({ ids, rows }) => ids.map((id, t) => Math.log(chances.row(rows[t])[id]))); }"""
     for _ in range(2):  # the second upon the first
-        said = engine.call("sample", prompts=prompts, replies=replies)
-        assert said["texts"] == replies and not any(said["cut"])
-        before = engine.evaluate(logs)
-        pushed = engine.call("push", rewards={"long": [len(each) for each in replies]})
-        engine.call("sample", prompts=prompts, replies=replies)
-        after = engine.evaluate(logs)
-        assert [len(each) for each in pushed["tokens"]] == said["lengths"]
+        said = engine.call("sample", prompts=prompts, replies=others + replies)
+        assert said["texts"] == others + replies and not any(said["cut"])
+        before = engine.evaluate(logs)[4:]
+        pushed = engine.call("learn", rewards={"long": [len(each) for each in said["texts"]]}, shown=1)
+        engine.call("sample", prompts=prompts, replies=others + replies)
+        after = engine.evaluate(logs)[4:]
+        assert [len(each) for each in pushed["tokens"]] == said["lengths"][4:]
         for i, tokens in enumerate(pushed["tokens"]):
             assert "".join(text for (text, *_), *_ in tokens) == replies[i]
             for t, ((text, was, now), *likeliest) in enumerate(tokens):
                 assert [math.log(was), math.log(now)] == pytest.approx([before[i][t], after[i][t]], abs=1e-5)
-                assert len(likeliest) == 5 and sum(now for _, _, now in likeliest) <= 1 + 1e-6
+                assert 1 <= len(likeliest) <= 5 and sum(now for _, _, now in likeliest) <= 1 + 1e-5
+                assert all(was + now > 0.02 for _, was, now in likeliest)  # and all that have as much:
+                assert len(likeliest) == 5 or sum(was + now for _, was, now in likeliest) > 2 - 0.02 * 600
                 assert sorted(likeliest, key=lambda each: -each[1] - each[2]) == likeliest
-                assert any(each[0] == text for each in likeliest) or was + now <= sum(likeliest[-1][1:])
-    assert pushed["metrics"]["step"] == 2 and len(pushed["advantages"]) == 4
+                least = sum(likeliest[-1][1:]) if len(likeliest) == 5 else 0.02
+                assert any(each[0] == text for each in likeliest) or was + now <= least + 1e-6
+    assert pushed["metrics"]["step"] == 2 and len(pushed["advantages"]) == 8
+
+
+def test_replies_that_begin_alike_are_computed_once_as_far_as_they_do(engine):
+    engine.start(batch_size=4, group_size=2)
+    replies = ["The sea is dark.", "The sea is wild.", "The sea is dark.", "The sea is dark."]
+    ids = engine.call("sample", prompts=["Write about the sea.", "Write about a boat."], replies=replies)["ids"]
+    rows = engine.evaluate("() => trainer.sampled.replies.map(({ rows }) => rows)")
+    same = next(t for t, (a, b) in enumerate(zip(*ids[:2], strict=False)) if a != b)
+    assert rows[0][: same + 1] == rows[1][: same + 1] and not {*rows[0][same + 1 :]} & {*rows[1][same + 1 :]}
+    assert rows[2] == rows[3] and not {*rows[0]} & {*rows[2]}  # of the same prompt only
+    assert "tokens" not in engine.call("learn", rewards={"long": [1, 0, 1, 0]})  # nobody has asked for them
 
 
 @pytest.fixture(scope="module")

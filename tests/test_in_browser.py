@@ -66,6 +66,11 @@ def test_its_record_is_that_of_any_run(whole, short):
     assert run.before.completions[0].rewards.keys() == {"format_reward", "answer_reward"}
     assert [group.step for group in run.groups] == [1, 2, 3] and len(run.groups[0].completions) == 8
     assert abs(sum(each.advantage for each in run.groups[0].completions)) < 1e-6
+    for group in run.groups:
+        texts = ["".join(own[0] for own, *_ in reply) for reply in group.moved]
+        assert texts == [each.text for each in group.completions]
+        assert [len(reply) for reply in group.moved] == [each.tokens for each in group.completions]
+    assert not any(group.moved for group in short[0].run.groups)  # of TRL's nobody knows
     assert ("Step 3 of 3", 3) in said and said[0][0].startswith("Loading")
 
 

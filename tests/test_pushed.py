@@ -28,14 +28,14 @@ def engine(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def updates(engine):
-    """The update of each lesson as a reader's browser makes it, with three adapters: {lesson: [what `push` says, …]}."""
+    """The update of each lesson as a reader's browser makes it, with three adapters: {lesson: [what `learn` says, …]}."""
 
     def update(lesson, seed):
         prompt, group = record.running_example(load(lesson))
         engine.start(seed=seed, batch_size=len(group), group_size=len(group), **SMALL)
         engine.call("sample", prompts=[prompt], replies=[each.text for each in group])
         rewards = {name: [each.rewards[name] for each in group] for name in group[0].rewards}
-        pushed = engine.call("push", rewards=rewards)
+        pushed = engine.call("learn", rewards=rewards, shown=0)
         assert pushed["advantages"] == pytest.approx([each.advantage for each in group], abs=1e-4)
         return pushed
 
@@ -113,6 +113,9 @@ TRAITS = """(given) => { const model = { get: (name) => given[name] }, el = docu
     document.querySelector("main").replaceWith(el); window.unmount = widget.default.render({ model, el }); }"""
 
 
+IMPORT = "async (source) => { window.widget = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' }))); }"
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("assets")
@@ -175,14 +178,29 @@ def test_the_keyboard_moves_through_a_reply_and_the_bars_follow(page):
 def test_where_there_is_no_simd_a_recorded_update_is_shown_and_said_to_be_one(page):
     try:
         old = scripts.widget("pushed").replace("WebAssembly.validate(kernels)", "false")
-        page.evaluate(
-            "async (source) => { window.widget = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' }))); }",
-            old,
-        )
+        page.evaluate(IMPORT, old)
         show(page)
         page.get_by_text("This is a recorded update").wait_for()
         assert page.get_by_role("listbox").count() == 4 and page.locator("[data-step]").count() > 12
         assert page.get_by_role("button").count() == 0
+    finally:
+        page.evaluate("""async () => { window.widget = await import("./pushed.js"); }""")
+
+
+def test_what_a_training_did_to_a_group_is_shown_from_its_record(page):
+    source, said = scripts.widget("moved"), json.loads(RECORDED.read_text("utf-8"))["length"]
+    assert "ENGINE" not in source and len(source) < 20_000  # it shows, and runs nothing
+    try:
+        page.evaluate(IMPORT, source)
+        facts = [[["length_reward", "−0.75"], ["", "5 tokens"]]] * len(said["tokens"])
+        page.evaluate(TRAITS, said | {"facts": facts})
+        tokens = page.get_by_role("listbox").nth(2).get_by_role("option")
+        assert tokens.nth(1).get_attribute("aria-label").startswith("busy: 3.2 %, then 3.")
+        times = math.prod(after / before for (_, before, after), *_ in said["tokens"][2])
+        below = f"length_reward −0.75 5 tokens advantage ↑ +1.47 the whole reply: × {times:.2f} as likely"
+        assert page.locator("li .facts").nth(2).inner_text().replace("\n", " ") == below
+        tokens.nth(3).hover()
+        assert "after …The busy sea" in page.locator(".panel").inner_text()
     finally:
         page.evaluate("""async () => { window.widget = await import("./pushed.js"); }""")
 

@@ -28,6 +28,20 @@ def test_what_is_no_record_is_refused_by_name(text, tmp_path):
         Run.load(tmp_path / "run.json")
 
 
+@pytest.mark.parametrize(
+    "moved",
+    [[], [[]] * 7, [[[]]] * 8, [[[["a", 0.5]]]] * 8, [[[["a", 0.5, 2]]]] * 8, [[[["a", 0.5, None]]]] * 8, "x" * 8],
+)
+def test_what_an_update_did_to_tokens_is_kept_and_nothing_else_in_its_place(short, moved):
+    data = json.loads(short[0].run.to_json())
+    assert data["groups"][0].pop("moved") is None and Run.from_json(json.dumps(data)) == short[0].run  # as of old
+    data["groups"][0]["moved"] = [[[["a", 0.5, 0.25]]]] * 8
+    assert Run.from_json(Run.from_json(json.dumps(data)).to_json()).groups[0].moved == [[[("a", 0.5, 0.25)]]] * 8
+    data["groups"][0]["moved"] = moved
+    with pytest.raises(ValueError, match="not the record of a run"):
+        Run.from_json(json.dumps(data))
+
+
 def test_a_record_says_all_that_is_needed_to_do_it_again(short):
     run = short[0].run
     assert run.settings["seed"] == 1 and run.settings["model"] == "pocket"

@@ -204,6 +204,7 @@ def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     page.get_by_text("Finished: 5 steps").wait_for()
     page.locator("[data-step='5'] .curve").first.wait_for()
     assert page.get_by_text("this browser").count() >= 1 and page.locator("[data-step='5'] .card, .card").count() >= 8
+    page.get_by_role("listbox").nth(7).wait_for()  # look inside: what the update did to each token of eight
     press(page, "steps", "End")
     page.get_by_text("max_steps=60").first.wait_for(state="attached")
     train.click()
@@ -393,7 +394,8 @@ def test_an_update_is_made_in_the_page_and_its_tokens_are_coloured(lesson):
     page.get_by_text("Update 1, made here").wait_for()
     page.get_by_role("button", name="One more update").click()
     page.get_by_text("Update 2, made here").wait_for()
-    assert page.get_by_role("listbox").count() == 4 and page.locator("[data-step]").count() > 10
+    pushed = page.locator(".pushed", has=page.get_by_text("Update 2, made here"))
+    assert pushed.get_by_role("listbox").count() == 4 and pushed.locator("[data-step]").count() > 10
 
 
 def test_the_loop_runs_in_the_page_and_python_says_what_is_paid(lesson):

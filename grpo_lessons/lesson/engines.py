@@ -236,7 +236,7 @@ def _believed(name: str, given: dict, said: dict, buffers: list) -> dict | bytes
             known = {str(each): None if value is None else float(value) for each, value in result["metrics"].items()}
             if wrong := [each for each, value in known.items() if value is not None and not math.isfinite(value)]:
                 raise ValueError(f"{wrong[0]} is {known[wrong[0]]}")
-            return {"metrics": known | {"step": int(known["step"])}}
+            return {"metrics": known | {"step": int(known["step"])}, "tokens": result.get("tokens")}
         return {}
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise EngineError(f"The page gave no answer of its engine's ({name}: {error!r}).") from None

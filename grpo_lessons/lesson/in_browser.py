@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import replace
 from datetime import date
 
 import marimo as mo
@@ -19,7 +20,7 @@ from grpo_lessons.lesson.engines import EngineError
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.second_python import is_waited_for
 from grpo_lessons.rewards import reward_name
-from grpo_lessons.runs import Evaluation, Run
+from grpo_lessons.runs import Evaluation, Run, read_moved
 from grpo_lessons.training import Plan, Watch
 from grpo_lessons.training.ledger import Ledger
 from grpo_lessons.training.models import ReferenceLogProb
@@ -73,10 +74,13 @@ def course(plan: Plan, watch: Watch) -> Generator[Call, dict, tuple[Run, bytes]]
         for name, scores in ledger.scores.items():
             if wrong := [score for score in scores if score is not None and not math.isfinite(score)]:
                 raise ValueError(f"The reward {name} gave {wrong[0]}: expected a finite number, or None.")
-        learnt = yield "learn", {"rewards": dict(ledger.scores)}
+        step = run.steps_done + 1
+        is_kept = (step - 1) % plan.sample_every == 0 or step == settings.steps
+        learnt = yield "learn", {"rewards": dict(ledger.scores), "shown": ledger.shown() if is_kept else None}
         run.metrics.append(learnt["metrics"] | ledger.metrics() | {"seconds": round(time.monotonic() - began, 3)})
-        if (run.steps_done - 1) % plan.sample_every == 0 or run.steps_done == settings.steps:
-            run.groups.append(ledger.group(run.steps_done))
+        if is_kept:
+            group = ledger.group(step)
+            run.groups.append(replace(group, moved=read_moved(learnt["tokens"], group.completions)))
         if every and run.steps_done % every == 0 and run.steps_done < settings.steps:
             run.metrics[-1] |= (yield from answer("meanwhile")).as_metrics()
         watch.update(f"Step {run.steps_done} of {settings.steps}", run)

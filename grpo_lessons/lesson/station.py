@@ -26,14 +26,19 @@ from grpo_lessons.lesson.questions import Question
 from grpo_lessons.lesson.replay import IN_BROWSER, NO_TORCH, Replay
 from grpo_lessons.lesson.script import as_script, left_over, settings_of
 from grpo_lessons.lesson.session import Report, Session, kept
-from grpo_lessons.lesson.tryout import Tryout
+from grpo_lessons.lesson.tryout import Tryout, plain_widget
 from grpo_lessons.lesson.words import failed, fold, row, show
 from grpo_lessons.rewards import Reward
 from grpo_lessons.runs import Group, Run
+from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Settings, is_pocket
 from grpo_lessons.training.sources import is_here, is_name
 
 REAL = "SmolLM2-135M"  # the name of the recording of a real model
+MOVED = "**Coloured is what the update of this step did to each token.** It was made from all groups of the step at once, and Adam goes on where earlier updates went: a token may move against its own reply's advantage."
+COLOURLESS = (
+    " · In a run that was trained here, in this page, each token has the colour of what the step’s update did to it."
+)
 ENGINES = {"TRL": "by TRL, on this machine", "browser": "here, in this page"}
 
 
@@ -321,26 +326,42 @@ class Station:
         steps = [group.step for group in self.inspected(ended).groups]
         return mo.ui.slider(steps=steps, value=steps[0], show_value=True, full_width=True, label="step")
 
-    def look_inside(
+    async def look_inside(
         self,
         step: mo.ui.slider,
         ended: Report | None,
         only: Sequence[str],
         above: Callable[[Group], str] = lambda group: "",
     ) -> mo.Html:
-        """The slider over one step of the inspected run: where it stands on some curves, and its group.
+        """The slider over one step of the inspected run: where it stands on some curves, and its group, each token in the
+        colour of what the update did to it, where that is known.
 
         `above`: what a lesson shows of the group over its texts.
         """
         run = self.inspected(ended)
         group = next((group for group in run.groups if group.step == step.value), run.groups[0])
+        coloured = await self._coloured(group) if group.moved else None
+        texts = [cards.group_head(group), coloured, MOVED] if coloured else [cards.group_panel(group, self.tags)]
+        note = f'<p class="note">{escape(run.label)}{COLOURLESS if self.session.engine and not coloured else ""}</p>'
         return show(
             step,
             curves.curves({"this run": run}, at=group.step, only=only, watch=self._watched(run)),
             above(group),
-            cards.group_panel(group, self.tags),
-            f'<p class="note">{escape(run.label)}</p>',
+            *texts,
+            note,
         )
+
+    async def _coloured(self, group: Group) -> mo.Html | None:
+        """What the update did to each token; None where the page does not get what shows it."""
+        facts = [
+            [[name, cards.short(score)] for name, score in each.rewards.items()] + [["", counted(each.tokens, "token")]]
+            for each in group.completions
+        ]
+        given = {"tokens": group.moved, "advantages": [each.advantage for each in group.completions], "facts": facts}
+        try:
+            return await plain_widget("moved", self.opened, mo.notebook_location(), **given)
+        except Exception:  # no network, no anywidget: the texts are there without colours
+            return None
 
     def map(self, plan: Callable[..., Plan], axes: dict[str, dict[str, list]], recorded: dict[str, list]) -> Map:
         """The training of the pocket model sixteen times, short, with two settings changed; see `Map`.

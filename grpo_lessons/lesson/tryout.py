@@ -5,6 +5,7 @@ The model runs in a worker of the page (`pocket/ask.js`), so that it does where 
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import marimo as mo
@@ -68,22 +69,34 @@ async def engine_widget(
     it cannot be made.
     """
     try:
-        if not opened.has_disk:
-            import pyodide_js
-
-            with mo.status.spinner("Fetching what the widget needs", remove_on_exit=True):
-                await pyodide_js.loadPackage("anywidget")
+        with (
+            mo.status.spinner("Fetching what the widget needs", remove_on_exit=True)
+            if not opened.has_disk
+            else nullcontext()
+        ):
+            await _fetch_anywidget(opened)
         own = {each: file for each, file in files.items() if isinstance(file, bytes)}
         named = {"weights": "pocket/model.safetensors", "tokenizer": "pocket/tokenizer.json"} | files
         assets = {each: "" if each in own else f"{location}/public/{file}" for each, file in named.items()}
         if opened.has_disk:
             own |= {each: _on_disk(file).read_bytes() for each, file in named.items() if each not in own}
             assets = dict.fromkeys(own, "")
-        # In a page its address, for marimo makes one of data: for a text, which a strict policy refuses.
-        source = scripts.widget(name) if opened.has_disk else f"{location}/public/pocket/{name}.js"
-        return _widget(source, {"assets": assets} | own | traits)
+        return _widget(name, opened, location, {"assets": assets} | own | traits)
     except Exception as error:  # no network, a missing file, no anywidget: it must be said, whatever it is
         return failed(f"The model could not be loaded: {error}")
+
+
+async def plain_widget(name: str, opened: Opened, location: object, **traits: str | dict | list) -> mo.Html:
+    """A widget of `pocket` that does without the model. Raises: whatever keeps a page from getting anywidget."""
+    await _fetch_anywidget(opened)
+    return _widget(name, opened, location, traits)
+
+
+async def _fetch_anywidget(opened: Opened) -> None:
+    if not opened.has_disk:
+        import pyodide_js
+
+        await pyodide_js.loadPackage("anywidget")
 
 
 def _on_disk(file: str) -> Path:
@@ -94,11 +107,13 @@ def _on_disk(file: str) -> Path:
 _ASK = "**Ask it yourself.** The model before and after your last training, or until there is one, that of the recorded run; it is small enough to run in your browser"
 
 
-def _widget(source: str, traits: dict):
+def _widget(name: str, opened: Opened, location: object, traits: dict):
     """The trait `assets` has the addresses of files; "" where a file is in the trait of its name."""
     import anywidget
     from traitlets import Bytes, Dict, List, Unicode
 
+    # In a page its address, for marimo makes one of data: for a text, which a strict policy refuses.
+    source = scripts.widget(name) if opened.has_disk else f"{location}/public/pocket/{name}.js"
     kinds = {bytes: Bytes, str: Unicode, dict: Dict, list: List}
     synced = {name: kinds[type(value)]().tag(sync=True) for name, value in traits.items()}
     return mo.ui.anywidget(type("Widget", (anywidget.AnyWidget,), {"_esm": source} | synced)(**traits))

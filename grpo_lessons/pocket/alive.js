@@ -1,6 +1,7 @@
 // The widget of `grpo_lessons.lesson.alive`: the loop of GRPO, stage by stage or by itself, from a model that changes.
 
-import { element, load } from "./parts.js";
+import { element } from "./element.js";
+import { load } from "./parts.js";
 import { TOKENS_STYLE, chances, legend, signedNumber, times, tokenList } from "./tokens.js";
 
 const SIZE = 8; // of a group
@@ -86,7 +87,7 @@ function render({ model, el }) {
       return group.advantages.some((each) => Math.abs(each) > 1e-3) ? "above the mean is pushed up, below it down" : "all rewards are equal: a dead group, and no push";
     },
     async update(engine) {
-      const { tokens } = await engine.call("push", { rewards: { reward: group.rewards } });
+      const { tokens } = await engine.call("learn", { rewards: { reward: group.rewards }, shown: 0 });
       tokens.forEach((reply, i) => {
         cards[i].text.remove();
         tokenList(cards[i].item, reply, `tokens of reply ${i + 1}`, (span, token, before) => chances(panel, token, before));

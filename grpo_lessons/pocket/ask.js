@@ -1,6 +1,7 @@
 // The widget of `grpo_lessons.lesson.tryout`: a question, and replies before and after GRPO, sampled in a worker.
 
-import { element, load } from "./parts.js";
+import { element } from "./element.js";
+import { load } from "./parts.js";
 
 const REPLIES = 4; // on each side
 const LONGEST = 200; // characters of a question

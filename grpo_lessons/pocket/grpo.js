@@ -91,40 +91,44 @@ export class Trainer {
    *
    * This is the forward pass that is learnt from: up to the first update from it the weights are the same. `rows[t]` of a
    * reply is the row of `chances` that its token t was drawn from. `given`: the ids of replies that are not to be drawn.
+   * `isAside`: nothing is learnt from it, and what lies in memory stays.
    */
-  rollout(prompts, { group = 1, most, temperature, random, base = false, given = null, tell = null }) {
+  rollout(prompts, { group = 1, most, temperature, random, base = false, given = null, tell = null, isAside = false }) {
     const { memory, model } = this, { vocabulary } = model.sizes;
     const isId = (id) => Number.isInteger(id) && id >= 0 && id < vocabulary;
     const wrong = prompts.length ? [...prompts, ...(given ?? [])].find((ids) => !ids.length || !ids.every(isId)) : "no prompts";
     if (wrong) throw new RangeError(`[${wrong}]: expected prompts and replies of ids from 0 to ${vocabulary - 1}`);
-    this.sampled = null;
-    memory.used = this.kept;
+    if (!isAside) [this.sampled, memory.used] = [null, this.kept];
     const goesOn = ({ ids, sequence }) => ids.length < (given ? given[sequence].length : most) && (given || this.isCut(ids));
     const batch = new Batch(memory, prompts, group, given ? Math.max(...given.map((ids) => ids.length)) : most);
-    const first = batch.size - prompts.length, rooms = model.rooms(batch); // the first row that a token is drawn from
+    const first = batch.size - prompts.length; // the row that the first token is drawn from
+    const rooms = model.rooms(batch, isAside ? model.room(batch) : null);
     const [chances, entropies] = [vocabulary, 1].map((columns) => memory.tensor(batch.capacity - first, columns));
     const replies = batch.lengths.map((_, i) => ({ sequence: i, ids: [], rows: [], row: Math.floor(i / group) }));
-    for (let live = replies, from = 0; live.length; ) {
-      const to = batch.size, scored = Math.max(from, first), drawn = (tensor) => tensor.slice(scored - first, to - first);
-      model.forward(batch, from, to, rooms, base);
-      model.chances(scored, to, rooms.at(-1), temperature || 1, drawn(chances), drawn(entropies));
+    const rolled = { replies, batch, first, rooms, chances, entropies };
+    for (let live = replies, from = 0; live.length; tell?.(replies)) {
+      if (!given) this.read(rolled, temperature || 1, base, from);
+      from = batch.size;
       for (const { ids, rows, row, sequence } of live) {
         ids.push(given ? given[sequence][ids.length] : draw(chances.row(row), temperature, random));
         rows.push(row);
       }
       live = live.filter(goesOn);
-      for (const reply of live) reply.row = batch.add(reply.sequence, reply.ids.at(-1)) - first;
-      from = to;
-      tell?.(replies);
+      const alike = {}; // replies that have begun alike share their rows
+      for (const reply of live) {
+        const id = reply.ids.at(-1), begun = [reply.row, id];
+        reply.row = (alike[begun] = batch.add(reply.sequence, id, alike[begun])) - first;
+      }
     }
-    return { replies, batch, first, rooms, chances, entropies };
+    if (given) this.read(rolled);
+    return rolled;
   }
 
-  /** The forward pass of the same rows anew, with the weights as they are now, or as they were at first. */
-  read({ batch, first, rooms, chances, entropies }, base = false) {
-    const { model, settings } = this, rows = (tensor) => tensor.slice(0, batch.size - first);
-    model.forward(batch, 0, batch.size, rooms, base);
-    model.chances(first, batch.size, rooms.at(-1), settings.temperature, rows(chances), rows(entropies));
+  /** The forward pass of all rows from one on, with the weights as they are now, or as they were at first. */
+  read({ batch, first, rooms, chances, entropies }, temperature = this.settings.temperature, base = false, from = 0) {
+    const scored = Math.max(from, first), rows = (tensor) => tensor.slice(scored - first, batch.size - first);
+    this.model.forward(batch, from, batch.size, rooms, base);
+    this.model.chances(scored, batch.size, rooms.at(-1), temperature, rows(chances), rows(entropies));
   }
 
   /** A step's replies, group by group, see `told`. `prompts`: texts or conversations, one for each group.
@@ -165,11 +169,12 @@ export class Trainer {
   /**
    * One update from the replies of `sample`; `num_iterations` of them may follow each other, the later ones without rewards.
    * @param {object} rewards { name: [one for each reply; null: no say], … }
-   * @returns {{ metrics: object, advantages: number[], ratios: number[] }} the metrics under the names of TRL's log; how many
-   *   times as likely as when it was sampled each token was at the beginning of this update
+   * @param {number} [shown] the group of which it is said what the update did to its tokens
+   * @returns {{ metrics: object, advantages: number[], ratios: number[], tokens?: Array }} the metrics under the names of TRL's
+   *   log; how many times as likely as when it was sampled each token was at the beginning of this update; see `moved`
    */
-  learn(rewards = {}) {
-    const { settings, model, memory, sampled } = this, { beta, temperature } = settings;
+  learn(rewards = {}, shown = null) {
+    const { settings, model, memory, sampled } = this, { beta, temperature, group_size: group } = settings;
     if (!sampled) throw new Error("nothing was sampled: call sample first");
     const { replies, batch, first, rooms, chances, entropies } = sampled, { vocabulary } = model.sizes;
     const judged = sampled.judged ?? mapped(rewards, (said, name) => asScores(name, said, replies.length));
@@ -177,6 +182,8 @@ export class Trainer {
     Object.assign(sampled, { judged, compared, updates: sampled.updates + 1 });
     if (sampled.updates === settings.num_iterations) this.sampled = null;
     if (sampled.updates > 1) this.read(sampled); // its chances have become gradients
+    const some = shown === null ? [] : replies.slice(shown * group, (shown + 1) * group);
+    const before = some.map(({ rows }) => rows.map((row) => chances.row(row).slice()));
 
     const learnt = replies.map(({ ids }) => (settings.mask_truncated_completions && this.isCut(ids) ? [] : ids));
     const count = Math.max(1, sum(learnt.map((ids) => ids.length)));
@@ -187,10 +194,10 @@ export class Trainer {
       return { reply, row, at: row * vocabulary + id, advantage: compared.advantages[reply], share: share(ids) };
     }));
     const logs = ({ data }) => tokens.map(({ at }) => Math.log(data[at]));
-    const own = logs(chances), d = (sampled.d ??= model.rooms(batch, 1)[0]);
-    if (beta && !this.isFresh && !sampled.reference) { // one layer's room serves all of them: nothing of this pass is kept
+    const own = logs(chances), d = (sampled.d ??= model.room(batch));
+    if (beta && !this.isFresh && !sampled.reference) {
       const [before, unread] = [vocabulary, 1].map((columns) => memory.tensor(batch.size - first, columns));
-      this.read({ ...sampled, rooms: Array(rooms.length).fill(d), chances: before, entropies: unread }, true);
+      this.read({ ...sampled, rooms: model.rooms(batch, d), chances: before, entropies: unread }, temperature, true);
       sampled.reference = logs(before);
     }
     const old = (sampled.old ??= own), reference = (sampled.reference ??= own), { data: undecided } = entropies;
@@ -222,27 +229,25 @@ export class Trainer {
       "clip_ratio/high_mean": average("high"), "clip_ratio/high_max": inOrder("high").at(-1) ?? NaN,
       "clip_ratio/region_mean": average("low") + average("high"), ...(sampled.updates === 1 && this.measured(sampled)),
     };
-    const ratios = terms.map(({ ratio }) => ratio), { advantages } = compared;
-    return { metrics: mapped(metrics, (each) => (Number.isNaN(each) ? null : each)), advantages, ratios };
+    const ratios = terms.map(({ ratio }) => ratio), { advantages } = compared, ids = some.map((reply) => reply.ids);
+    return { metrics: mapped(metrics, (each) => (Number.isNaN(each) ? null : each)), advantages, ratios,
+      ...(some.length && { tokens: this.moved(sampled.asked[shown], ids, before) }) };
   }
 
   /**
-   * An update of `learn`, and what it did to each token of each reply.
-   * @returns {object} besides what `learn` gives, `tokens[reply][place]`: [[text, chance before, chance after], …] of the
-   *   token that stands there, then of the five that are likeliest there
+   * What an update did to each token of a group's replies; `before` it the chances in the place of each.
+   * @returns {Array} [reply][place]: [[text, chance before, chance after], …] of the token that stands there, then of the at
+   *   most five that are likeliest there, if they have a hundredth
    */
-  push(rewards) {
-    const { sampled, tokenizer } = this, all = [...tokenizer.pieces.keys()];
-    if (sampled?.updates) this.read(sampled);
-    const before = sampled?.chances.data.slice(), learnt = this.learn(rewards);
-    this.read(sampled);
-    const after = sampled.chances.data;
-    const tokens = sampled.replies.map(({ ids, rows }) => ids.map((id, t) => {
-      const chances = (id) => [before, after].map((each) => each[rows[t] * all.length + id]);
-      const likeliest = all.map((id) => [id, sum(chances(id))]).sort((a, b) => b[1] - a[1]).slice(0, 5);
-      return [id, ...likeliest.map(([id]) => id)].map((each) => [tokenizer.decode([each]), ...chances(each)]);
+  moved(asked, given, before) {
+    const { memory, tokenizer } = this, at = memory.used, round = (chance) => Number(chance.toPrecision(6));
+    const after = this.rollout([asked], { group: given.length, given, isAside: true }), all = [...tokenizer.pieces.keys()];
+    memory.used = at;
+    return given.map((ids, i) => ids.map((id, t) => {
+      const was = before[i][t], is = after.chances.row(after.replies[i].rows[t]), both = (id) => was[id] + is[id];
+      const likeliest = all.filter((id) => both(id) > 0.02).sort((a, b) => both(b) - both(a)).slice(0, 5);
+      return [id, ...likeliest].map((id) => [tokenizer.decode([id]), round(was[id]), round(is[id])]);
     }));
-    return { ...learnt, tokens };
   }
 
   /** AdamW without decay, after the gradient has been clipped to its greatest norm, at a rate that falls to 0. */

@@ -13,7 +13,7 @@ const PREFIX = "base_model.model."; // of PEFT's names
 /** The tokens of prompts and their replies as rows, in the order in which they are computed.
  *
  * First the prompts' rows, side by side so that their last ones are neighbours, then one for each reply that goes on, and
- * again. A group's replies share the rows of their prompt. Row i stands at `positions[i]` of a sequence whose rows are
+ * again. A group's replies share the rows of all in which they are alike, of their prompt to begin with. Row i stands at `positions[i]` of a sequence whose rows are
  * past[starts[i]], past[starts[i] + 1], … The last token of a reply predicts nothing and has none.
  */
 export class Batch {
@@ -27,20 +27,19 @@ export class Batch {
     this.past = memory.tensor(prompts.length * group, this.span);
     this.lengths = Array(prompts.length * group).fill(0); // of the sequences, so far
     this.ids = []; // of the rows
-    for (let left = longest; left > 0; left--) {
-      prompts.forEach((ids, p) => left <= ids.length && this.add(p * group, ids.at(-left), group));
-    }
+    for (let left = longest; left > 0; left--) prompts.forEach((ids, p) => {
+      for (let i = 0, row; i < group && left <= ids.length; i++) row = this.add(p * group + i, ids.at(-left), row);
+    });
   }
 
   get size() { return this.ids.length; }
 
-  /** A token more in a sequence, or in those of a whole group: its row. */
-  add(sequence, id, group = 1) {
-    const row = this.ids.push(id) - 1, position = this.lengths[sequence];
+  /** A token more in a sequence: its row, a new one, or that of a sequence which is the same up to it. */
+  add(sequence, id, row = this.ids.push(id) - 1) {
     if (row === this.capacity) throw new RangeError(`the batch has its ${this.capacity} rows`);
-    this.positions.ints[row] = position;
     this.starts.ints[row] = sequence * this.span;
-    for (let i = sequence; i < sequence + group; i++) this.past.ints[i * this.span + this.lengths[i]++] = row;
+    this.positions.ints[row] = this.lengths[sequence]++;
+    this.past.ints[sequence * this.span + this.positions.ints[row]] = row;
     return row;
   }
 }
@@ -263,10 +262,11 @@ export class Model {
 
   merge() { for (const linear of this.linears) linear.merge(this.alpha / this.rank); }
 
-  /** Room for the activations of all layers, and of what comes out above them; or of fewer. */
-  rooms(batch, count = this.layers.length + 1) {
-    return Array.from({ length: count }, () => activations(this.memory, batch, this.sizes));
-  }
+  /** Room for the activations of a layer. */
+  room(batch) { return activations(this.memory, batch, this.sizes); }
+
+  /** Room for those of all layers, and of what comes out above them; or the `one` for all of a pass of which nothing is kept. */
+  rooms(batch, one = null) { return Array.from({ length: this.layers.length + 1 }, () => one ?? this.room(batch)); }
 
   /** Rows from and up to an index, through all layers. With `base` as if there were no adapter. */
   forward(batch, from, to, rooms, base = false) {

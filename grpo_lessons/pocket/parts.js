@@ -1,15 +1,6 @@
-// What the widgets share: elements of the page, and the model in a worker, of what Python has given.
+// What the widgets share that have the model in a worker, of what Python has given.
 
 import { Engine } from "./client.js";
-
-/** A new element at the end of another one, with its words and class. */
-export function element(name, parent, words = "", kind = "") {
-  const made = document.createElement(name);
-  made.textContent = words;
-  if (kind) made.className = kind;
-  parent.append(made);
-  return made;
-}
 
 /** A file that the trait `assets` names the address of, else the bytes, or text, in the trait of its name. */
 export async function file(model, name) {

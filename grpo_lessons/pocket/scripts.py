@@ -20,8 +20,9 @@ def engine() -> str:
 
 
 def widget(name: str) -> str:
-    """The source of a widget for anywidget, such as "ask": its file, all that it imports, and the engine as a text."""
-    return f"const ENGINE = {json.dumps(engine())};\n{_joined(*_imported(name))}"
+    """The source of a widget for anywidget, such as "ask": its file, all that it imports, and if it runs it, the engine as a text."""
+    files = _imported(name)
+    return (f"const ENGINE = {json.dumps(engine())};\n" if "client" in files else "") + _joined(*files)
 
 
 def first() -> str:
@@ -42,7 +43,7 @@ def _imported(name: str) -> list[str]:
     """A file of JavaScript by its name, behind those that it imports.
 
     >>> _imported("ask")
-    ['client', 'parts', 'ask']
+    ['element', 'client', 'parts', 'ask']
     """
     needed = re.findall(r'^import .* from "\./(\w+)\.js"', (HERE / f"{name}.js").read_text("utf-8"), re.MULTILINE)
     return [*dict.fromkeys(each for other in needed for each in _imported(other)), name]

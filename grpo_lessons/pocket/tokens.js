@@ -1,6 +1,6 @@
 // Tokens coloured by what an update did to them, and the chances of what may come next at the one that is pointed at.
 
-import { element } from "./parts.js";
+import { element } from "./element.js";
 
 // How many times as likely as before, or as before after: from where on a token counts as moved, more, and much.
 const STEPS = [1.01, 1.05, 1.2], WORDS = ["by 1 % and more", "by 5 % and more", "by a fifth and more"];
@@ -108,7 +108,7 @@ export function tokenList(parent, tokens, label, point) {
 
 /** The chances of what may stand in a token's place, before and after the update, as bars and in words. */
 export function chances(panel, [own, ...likeliest], before) {
-  const shown = likeliest.some(([text]) => text === own[0]) ? likeliest : [own, ...likeliest.slice(0, -1)];
+  const shown = likeliest.some(([text]) => text === own[0]) ? likeliest : [own, ...likeliest.slice(0, 4)];
   const others = [1, 2].map((i) => Math.max(0, 1 - shown.reduce((sum, each) => sum + each[i], 0)));
   panel.replaceChildren();
   const so = element("p", panel, "", "name");
@@ -124,4 +124,44 @@ export function chances(panel, [own, ...likeliest], before) {
     for (const [kind, chance] of [["was", was], ["is", is]]) element("i", bars, "", kind).style.width = `${100 * chance}%`;
     element("span", rows, `${percent(was)} → ${percent(is)}`);
   }
+}
+
+/** A group's replies, token by token, and under them the chances at the one that is pointed at: a function that shows one.
+ *
+ * It is given what the engine's `learn` says, or the same of a record, and perhaps `facts` of each reply: [name, words], ….
+ */
+export function group(root) {
+  const list = element("ol", root);
+  legend(root);
+  const panel = element("div", root, "", "panel");
+  panel.id = `chances-${Math.random().toString(36).slice(2)}`;
+  let at = null;
+
+  function point(span, token, before) {
+    at?.classList.remove("at");
+    at?.setAttribute("aria-selected", "false");
+    at = span;
+    at.classList.add("at");
+    at.setAttribute("aria-selected", "true");
+    at.setAttribute("aria-describedby", panel.id);
+    chances(panel, token, before);
+  }
+
+  return ({ tokens, advantages, facts = [] }) => {
+    list.replaceChildren();
+    let most = null;
+    tokens.forEach((reply, i) => {
+      const item = element("li", list), way = Math.abs(advantages[i]) < 1e-3 ? "nowhere" : advantages[i] > 0 ? "up" : "down";
+      const spans = tokenList(item, reply, `tokens of reply ${i + 1}, pushed ${way}`, point), below = element("div", item, "", "facts");
+      for (const [name, words] of [...(facts[i] ?? []), ["advantage", signedNumber(advantages[i])]]) {
+        element("b", element("span", below, `${name} `, "name"), words);
+      }
+      element("span", below, `the whole reply: × ${times(reply)} as likely`, "name");
+      reply.forEach(([[, was, is]], t) => {
+        const size = Math.abs(Math.log(is / was));
+        if (!most || size > most.size) most = { size, span: spans[t], token: reply[t], before: reply.slice(0, t).map(([[text]]) => text).join("") };
+      });
+    });
+    if (most) point(most.span, most.token, most.before);
+  };
 }

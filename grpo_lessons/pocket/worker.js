@@ -14,8 +14,7 @@ const CALLS = {
     return { settings: trainer.settings };
   },
   sample: ({ prompts, replies }) => trainer.sample(prompts, replies),
-  learn: ({ rewards }) => trainer.learn(rewards),
-  push: ({ rewards }) => trainer.push(rewards),
+  learn: ({ rewards, shown }) => trainer.learn(rewards, shown),
   generate: ({ prompts, ...choices }, tell) => trainer.generate(prompts, { ...choices, tell: choices.isWatched && tell }),
   save: ({ about, of }) => trainer.model.save(about, of),
   bytes: () => trainer.memory.bytes,

@@ -80,12 +80,14 @@ class Ledger:
         columns = {name: value for name, value in self.seen.items() if name not in ("log_extra", "log_metric")}
         return self.scores[reward_name(judge)] if known else ask(judge, **columns)
 
-    def group(self, number: int) -> Group:
+    def shown(self) -> int:
         """The first group of the step whose rewards differ, else the first: a group that shows what there is to see."""
-        chosen = self.settings
-        rewards_RPG = self.rewards_RPG()
-        rewards_PG = weighted_sum(rewards_RPG, chosen.reward_weights)
-        at = next((i for i, group in enumerate(rewards_PG) if not is_dead(group)), 0)
+        rewards_PG = weighted_sum(self.rewards_RPG(), self.settings.reward_weights)
+        return next((i for i, group in enumerate(rewards_PG) if not is_dead(group)), 0)
+
+    def group(self, number: int) -> Group:
+        """That group."""
+        chosen, rewards_RPG, at = self.settings, self.rewards_RPG(), self.shown()
         rows = range(at * chosen.group_size, (at + 1) * chosen.group_size)
         advantages_PG = combined(
             rewards_RPG, chosen.reward_weights, chosen.multi_objective_aggregation, chosen.scale_rewards

@@ -413,7 +413,7 @@ def write_pages(out: Path, base: str = "", hosts: str = "") -> None:
     for name in ("model.safetensors", "tokenizer.json"):
         shutil.copy(pocket.PATH / name, folder)
     made = {"engine.js": scripts.engine(), "first.js": scripts.first(), "second_python.js": scripts.second_python()}
-    made |= {f"{name}.js": scripts.widget(name) for name in ("ask", "pushed", "alive")}
+    made |= {f"{name}.js": scripts.widget(name) for name in ("ask", "pushed", "alive", "moved")}
     for name, script in made.items():
         (folder / name).write_text(script, encoding="utf-8")
     shutil.copy(NOTEBOOKS / "public" / "format.png", out / "preview.png")  # what a link to the site shows
