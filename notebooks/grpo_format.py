@@ -464,7 +464,7 @@ def _(opened):
     )
     lesson.show(
         """
-    **Where else does a run fail?** A training costs seconds here, so one need not be told. Two settings are changed, and all their runs stand on one map.
+    **Where else does a run fail?**<b id='sixteen-runs-as-a-map'></b> A training costs seconds here, so one need not be told. Two settings are changed, and all their runs stand on one map.
     """,
         corner,
     )

@@ -95,7 +95,7 @@ def address(root):
 @pytest.fixture(scope="module")
 def only(address):
     """One station, as its line shows it, alive."""
-    with visit(f"{address}/length.html?embed=true&only=3&theme=dark") as (page, _):
+    with visit(f"{address}/length.html?embed=true&station=the-shape-of-a-reward&theme=dark") as (page, _):
         wakes(page)
         page.get_by_role("heading", name="3 · The shape of a reward").wait_for()
         yield page
@@ -129,11 +129,11 @@ def test_the_lines_to_copy_say_all_that_a_strict_page_lets_them_say(address):
     with visit(f"{address}/index.html") as (page, _):
         page.get_by_label("Your page is").select_option("dark")
         page.get_by_label("Lesson", exact=True).select_option("math")
-        page.get_by_label("Station", exact=True).select_option("4")
+        page.get_by_label("Station", exact=True).select_option("check-your-data")
         lines = page.evaluate(LINES)
         sources = [line["src"].removeprefix("https://example.org/grpo/") for line in lines]
         whole = [f"{name}.html?embed=true&theme=dark" for name in ("length", "format", "math")]
-        assert sources == [*whole, "math.html?embed=true&only=4&theme=dark", "train.html?theme=dark"]
+        assert sources == [*whole, "math.html?embed=true&station=check-your-data&theme=dark", "train.html?theme=dark"]
         for line in lines:
             assert "style" not in line and (line["width"], line["height"], line["loading"]) == ("100%", "720", "lazy")
             assert {"allow-scripts", "allow-same-origin"} <= {*line["sandbox"].split()} and "fullscreen" in line[

@@ -18,6 +18,7 @@ from grpo_lessons.problems import save_prompts, sums
 from grpo_lessons.rewards import describe
 from grpo_lessons.runs import Completion, Run
 from grpo_lessons.text import question
+from grpo_lessons.web.site import PIECES
 from notebooks.record import RUNS
 from tests.support.lessons import load, verdicts
 
@@ -150,6 +151,7 @@ def test_every_station_is_shown_with_its_heading(name):
     shown = "".join(output.text for output in outputs if hasattr(output, "text"))
     headings = [re.sub(r"<[^>]+>", "", each) for each in re.findall(r"<h[12][^>]*>(.*?)</h[12]>", shown)]
     assert headings == [unescape(note["title"].replace("*", "")) for note in speaker_notes(name)]
+    assert re.findall("<b id=['\"](.*?)['\"]>", shown) == PIECES.get(name, [])
 
 
 def cells_of(name: str) -> list[str]:

@@ -31,7 +31,7 @@ class Alive:
 
     async def show(self, opened: Opened, button: mo.ui.run_button, question: str) -> mo.Html:
         """A question and the button; once it is pressed, the loop."""
-        asked = f"**The loop alive.** {question} The model (2 MB) is sampled and trained by your own browser, from this one prompt again and again: it will learn it by heart, where a training has hundreds."
+        asked = f"**The loop alive.**<b id='the-loop-alive'></b> {question} The model (2 MB) is sampled and trained by your own browser, from this one prompt again and again: it will learn it by heart, where a training has hundreds."
         if not button.value:
             return show(asked, button)
         files, given = {}, {"prompt": self.prompt, "settings": self.settings, "asked": {}, "paid": {}}

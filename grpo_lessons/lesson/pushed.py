@@ -33,7 +33,7 @@ class Pushed:
 
     async def show(self, opened: Opened, button: mo.ui.run_button, question: str) -> mo.Html:
         """The group with its advantages, a question and the button; once it is pressed, the update and what there is to see."""
-        asked = f"**Tokens pushed.** {question} The model (2 MB) is trained by your own browser: one update, at a learning rate of 0.0003."
+        asked = f"**Tokens pushed.**<b id='tokens-pushed'></b> {question} The model (2 MB) is trained by your own browser: one update, at a learning rate of 0.0003."
         if not button.value:
             return show(f"<p><b>{self.prompt}</b></p>", cards.group_cards(self.group), asked, button)
         names = self.group[0].rewards

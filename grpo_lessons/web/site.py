@@ -52,6 +52,12 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:"
 )
+# What of a lesson can be shown alone besides its stations: the ids of `<b>`s where such a piece begins.
+PIECES = {
+    "length": ["the-loop-alive", "tokens-pushed"],
+    "format": ["the-loop-alive", "tokens-pushed", "sixteen-runs-as-a-map"],
+    "math": ["the-loop-alive", "tokens-pushed"],
+}
 INDEX = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE_VERSION}/full/"
 
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
@@ -433,6 +439,7 @@ def write_pages(out: Path, base: str = "", hosts: str = "") -> None:
         "policy": POLICY + hosts,
         "strict": STRICT,
         "stations": {name: [note["title"].replace("*", "") for note in speaker_notes(name)] for name in LESSONS},
+        "pieces": PIECES,
         "shades": SHADES,
         "cards": cards.STYLE,
         "first": _first_training(),

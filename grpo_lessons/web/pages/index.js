@@ -1,5 +1,6 @@
 const base = document.body.dataset.base || new URL(".", location).href;
-const stations = {{ stations | tojson }};
+const stations = {{ stations | tojson }}, pieces = {{ pieces | tojson }};
+const slug = title => (title.replace(/^\d+ · /, "").toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).join("-"); // as in step.html
 const [theme, lesson, station] = ["theme", "lesson", "station"].map(id => document.getElementById(id));
 const safe = text => text.replace(/&/g, "&amp;").replace(/"/g, "&quot;").replace(/</g, "&lt;"); // a title goes into an attribute
 const frame = (page, title, ...choices) => {
@@ -8,11 +9,13 @@ const frame = (page, title, ...choices) => {
 };
 function write() {
   for (const code of document.querySelectorAll("code[data-name]")) code.textContent = frame(code.dataset.name, code.dataset.title, "embed=true");
-  document.getElementById("only").textContent = frame(lesson.value, stations[lesson.value][station.value], "embed=true", `only=${station.value}`);
+  document.getElementById("only").textContent = frame(lesson.value, station.selectedOptions[0].text, "embed=true", `station=${station.value}`);
   document.getElementById("alone").textContent = frame("train", "A language model learns by reward");
 }
 function list() {
-  station.replaceChildren(...stations[lesson.value].map((title, at) => new Option(title, at, false, at === 2)));
+  const parts = Object.assign(document.createElement("optgroup"), { label: "A piece of a station" });
+  parts.append(...pieces[lesson.value].map(name => new Option(name[0].toUpperCase() + name.slice(1).replaceAll("-", " "), name)));
+  station.replaceChildren(...stations[lesson.value].map((title, at) => new Option(title, slug(title), false, at === 2)), parts);
   write();
 }
 lesson.onchange = list;
