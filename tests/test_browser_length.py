@@ -114,7 +114,7 @@ def test_training_arrives_at_the_target_that_the_reader_set(page):
     at_step(page, 3).wait_for()
     shown(page, "Finished: 50 steps").wait_for(timeout=180_000)
     assert abs(reading(page, "length ± spread (tokens)") - 10) <= 1
-    page.get_by_role("listbox").nth(7).wait_for()  # look inside: what the update did to each token of eight
+    page.locator(".pushed [role=listbox]").nth(7).wait_for()  # look inside: what the update did to each token of eight
     shown(page, "Yes. Sense is not paid for").wait_for()
     assert failures(page) == []
 

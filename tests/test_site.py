@@ -204,7 +204,7 @@ def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     page.get_by_text("Finished: 5 steps").wait_for()
     page.locator("[data-step='5'] .curve").first.wait_for()
     assert page.get_by_text("this browser").count() >= 1 and page.locator("[data-step='5'] .card, .card").count() >= 8
-    page.get_by_role("listbox").nth(7).wait_for()  # look inside: what the update did to each token of eight
+    page.locator(".pushed [role=listbox]").nth(7).wait_for()  # look inside: what the update did to each token of eight
     press(page, "steps", "End")
     page.get_by_text("max_steps=60").first.wait_for(state="attached")
     train.click()

@@ -101,8 +101,8 @@ export class Trainer {
     if (!isAside) [this.sampled, memory.used] = [null, this.kept];
     const goesOn = ({ ids, sequence }) => ids.length < (given ? given[sequence].length : most) && (given || this.isCut(ids));
     const batch = new Batch(memory, prompts, group, given ? Math.max(...given.map((ids) => ids.length)) : most);
-    const first = batch.size - prompts.length; // the row that the first token is drawn from
-    const rooms = model.rooms(batch, isAside ? model.room(batch) : null);
+    // The first row that a token is drawn from.
+    const first = batch.size - prompts.length, rooms = model.rooms(batch, isAside ? model.room(batch) : null);
     const [chances, entropies] = [vocabulary, 1].map((columns) => memory.tensor(batch.capacity - first, columns));
     const replies = batch.lengths.map((_, i) => ({ sequence: i, ids: [], rows: [], row: Math.floor(i / group) }));
     const rolled = { replies, batch, first, rooms, chances, entropies };
@@ -240,13 +240,14 @@ export class Trainer {
    *   most five that are likeliest there, if they have a hundredth
    */
   moved(asked, given, before) {
-    const { memory, tokenizer } = this, at = memory.used, round = (chance) => Number(chance.toPrecision(6));
-    const after = this.rollout([asked], { group: given.length, given, isAside: true }), all = [...tokenizer.pieces.keys()];
+    const { memory, model } = this, at = memory.used, all = [...Array(model.sizes.vocabulary).keys()];
+    const after = this.rollout([asked], { group: given.length, given, isAside: true });
+    const names = (this.names ??= all.map((id) => this.tokenizer.decode([id])));
     memory.used = at;
     return given.map((ids, i) => ids.map((id, t) => {
       const was = before[i][t], is = after.chances.row(after.replies[i].rows[t]), both = (id) => was[id] + is[id];
       const likeliest = all.filter((id) => both(id) > 0.02).sort((a, b) => both(b) - both(a)).slice(0, 5);
-      return [id, ...likeliest].map((id) => [tokenizer.decode([id]), round(was[id]), round(is[id])]);
+      return [id, ...likeliest].map((id) => [names[id], ...[was, is].map((chances) => Number(chances[id].toPrecision(6)))]);
     }));
   }
 
@@ -306,9 +307,9 @@ function dice(seed) {
 /** The index of a token by the chance of each; of the likeliest at temperature 0. */
 function draw(chances, temperature, random) {
   if (!temperature) return chances.indexOf(chances.reduce((a, b) => Math.max(a, b)));
-  let left = random();
-  const found = chances.findIndex((chance) => (left -= chance) < 0);
-  return found < 0 ? chances.length - 1 : found; // chances add up to a hair less than 1
+  let left = random(), id = 0;
+  while (id < chances.length - 1 && (left -= chances[id]) >= 0) id++; // chances add up to a hair less than 1
+  return id;
 }
 
 function asScores(name, column, count) {

@@ -37,9 +37,9 @@ export class Batch {
   /** A token more in a sequence: its row, a new one, or that of a sequence which is the same up to it. */
   add(sequence, id, row = this.ids.push(id) - 1) {
     if (row === this.capacity) throw new RangeError(`the batch has its ${this.capacity} rows`);
-    this.starts.ints[row] = sequence * this.span;
-    this.positions.ints[row] = this.lengths[sequence]++;
-    this.past.ints[sequence * this.span + this.positions.ints[row]] = row;
+    const { starts, positions, past, span } = this, start = sequence * span, position = this.lengths[sequence]++;
+    const all = new Int32Array(past.memory.kernels.memory.buffer); // one view for the three: views take time
+    [all[starts.at / 4 + row], all[positions.at / 4 + row], all[past.at / 4 + start + position]] = [start, position, row];
     return row;
   }
 }
@@ -270,7 +270,8 @@ export class Model {
 
   /** Rows from and up to an index, through all layers. With `base` as if there were no adapter. */
   forward(batch, from, to, rooms, base = false) {
-    for (let i = from; i < to; i++) rooms[0].x.row(i).set(this.embedding.row(batch.ids[i]));
+    const { data } = this.embedding, { width } = this.sizes, x = rooms[0].x.data;
+    for (let i = from; i < to; i++) for (let j = 0, at = batch.ids[i] * width; j < width; j++) x[i * width + j] = data[at + j];
     this.layers.forEach((layer, i) => layer.forward(batch, from, to, rooms[i], rooms[i + 1], base));
   }
 

@@ -46,9 +46,6 @@ export class Tensor {
   /** One row as a view. */
   row(i) { return new Float32Array(this.memory.kernels.memory.buffer, this.slice(i, i + 1).at, this.columns); }
 
-  /** The same as whole numbers, for those tensors that hold such. */
-  get ints() { return new Int32Array(this.memory.kernels.memory.buffer, this.at, this.rows * this.columns); }
-
   /** The rows from and up to an index, not copied. Throws a RangeError for rows that it does not have. */
   slice(from, to = this.rows) {
     if (!(0 <= from && from <= to && to <= this.rows)) throw new RangeError(`rows ${from} to ${to} of ${this.rows}`);
