@@ -74,6 +74,9 @@ var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;
 .gl .luck{display:grid;gap:.6rem 1.4rem;margin:.5rem 0;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr))}
 .gl .seeds td,.gl .seeds th{border:0;padding:.1rem .25rem;vertical-align:middle}.gl .seeds td{white-space:nowrap}
 .gl .seeds svg{display:block;width:100%;min-width:5rem;max-width:15rem;height:auto}
+.gl .cloud{position:relative;height:15rem;margin:1.6rem .3rem .6rem 2rem;border:solid var(--line);border-width:0 0 1px 1px}
+.gl .cloud.low{height:4rem;margin-bottom:1.6rem}.gl .cloud svg{display:block;width:100%;height:100%;overflow:visible}
+.gl .cloud span{position:absolute;font-size:.75rem;opacity:.85}.gl .cloud .y{right:100%;padding-right:.3rem;transform:translateY(-50%)}
 .gl .note{opacity:.85;font-size:.82rem}
 """
 ).replace("\n", "")

@@ -98,6 +98,18 @@ class LengthReward:
         return max(-1.0, -abs(n - self.target) / self.target)
 
 
+def length_target(described: Sequence[str], otherwise: int = 30) -> int:
+    """The target of a length reward, in tokens, among the rewards of a record (`Run.rewards`).
+
+    `otherwise`: where none says it, as the reward of the length lesson's exercise.
+
+    >>> length_target(["LengthReward(target=20, unit='tokens')"]), length_target(["my_length_reward"])
+    (20, 30)
+    """
+    said = re.search(r"target=(\d+)", " ".join(described))
+    return int(said[1]) if said else otherwise
+
+
 @dataclass(frozen=True)
 class _Tagged:
     tags: tuple[str, ...] = ("think", "answer")

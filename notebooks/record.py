@@ -6,21 +6,27 @@ names all are recorded. A run of `ADAPTERS` also leaves its adapter, for a visit
 `__marimo__/session`, where those look who show a notebook without running it: molab, and marimo's links to GitHub.
 """
 
+import asyncio
 import json
 import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from grpo_lessons import chasing
 from grpo_lessons.groups import scored
-from grpo_lessons.lesson import luck
+from grpo_lessons.lesson import chase, luck
+from grpo_lessons.lesson.in_browser import carried_out, course
 from grpo_lessons.lesson.many import short_plans
 from grpo_lessons.luck import Outcome
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward
-from grpo_lessons.runs import Completion
+from grpo_lessons.runs import Completion, Run
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, exchange, is_pocket, train
 from grpo_lessons.training.machine import provenance
 from notebooks import grpo_format, grpo_length, grpo_math, grpo_own
@@ -299,6 +305,51 @@ def record_luck() -> None:
     (FOLDER / "math_luck.json").write_text(json.dumps(said, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
+def chased(seed: int, first: int, pulled: int, then: int) -> list[chasing.Step]:
+    """A training for `first` tokens whose target is moved after some steps, by the engine of a reader's page, under node."""
+    from tests.support.engine import node
+
+    reward = chasing.MovedReward(first)
+    plan = chase.chase_plan(grpo_length.plan, replace(grpo_length.DEFAULT["pocket"], seed=seed), reward)
+    latest = plan.new_run()
+
+    def update(phase: str, run: Run) -> None:
+        nonlocal latest
+        latest = run
+        reward.target = first if run.steps_done < pulled else then
+
+    watch = Watch(update=update, should_stop=lambda: latest.steps_done == pulled + chase.AFTER)
+    with TemporaryDirectory() as folder, node(Path(folder)) as engine:
+
+        async def call(name: str, given: dict) -> dict:
+            return engine.start(**given["settings"]) if name == "start" else engine.call(name, **given)
+
+        asyncio.run(carried_out(course(plan, watch), call))
+    print(f"seed {seed}, {pulled} steps to {first} tokens, then to {then}: done", flush=True)
+    return reward.steps(latest.metrics)
+
+
+def record_chase() -> None:
+    """Targets that are moved early, late and down, and how long the pulls took with other seeds, in `length_chase.json`."""
+    wanted = [(seed, name) for name in (chase.SOON, chase.LATE) for seed in chase.SEEDS] + [(0, chase.DOWN)]
+    with ThreadPoolExecutor(2) as pool:
+        all_steps = pool.map(lambda each: chased(each[0], *chase.RUNS[each[1]]), wanted)
+        by = dict(zip(wanted, all_steps, strict=True))
+
+    def told(steps: list[chasing.Step]) -> dict:
+        entropy, dead = chasing.before_pull(steps)
+        return {"entropy": round(entropy, 4), "dead": round(dead, 4), "steps": chasing.pulls(steps)[-1][2]}
+
+    taken = {name: [told(by[seed, name]) for seed in chase.SEEDS] for name in (chase.SOON, chase.LATE)}
+    hardware = "the engine of a reader's page, under node"
+    said = {
+        "runs": {name: chasing.to_record(by[0, name]) for name in chase.RUNS},
+        "seeds": taken,
+        "provenance": {"model": "pocket", "seed": "seed 0", "hardware": hardware, "date": f"{date.today()}"},
+    }
+    (FOLDER / "length_chase.json").write_text(json.dumps(said, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
 def save_adapter(trained: Trained, path: Path) -> None:
     """Write what a session learnt, in float16, see `training.exchange`."""
     path.write_bytes(exchange.to_page(trained, "float16"))
@@ -321,7 +372,7 @@ def record_outputs() -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    several = (record_updates, record_next_token, record_seeds, record_ratios, record_maps, record_luck)
+    several = (record_updates, record_next_token, record_seeds, record_ratios, record_maps, record_luck, record_chase)
     others = {each.__name__.removeprefix("record_"): each for each in several}
     for name in sys.argv[1:] or [*others, *RUNS, "outputs"]:
         (others | {"outputs": record_outputs}).get(name, partial(record_run, name))()

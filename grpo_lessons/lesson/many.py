@@ -48,10 +48,16 @@ class Progress:
 
 
 class Many:
-    """Trainings side by side. `publish` receives a `Progress` about once a second, and the last one."""
+    """Trainings side by side. `publish` receives a `Progress` every `between` seconds at most, and the last one."""
 
-    def __init__(self, opened: Opened, engine: Beside | Across | None, publish: Callable[[Progress], None]):
-        self.opened, self.engine, self.publish = opened, engine, publish
+    def __init__(
+        self,
+        opened: Opened,
+        engine: Beside | Across | None,
+        publish: Callable[[Progress], None],
+        between: float = BETWEEN,
+    ):
+        self.opened, self.engine, self.publish, self.between = opened, engine, publish, between
         self.halt, self.is_on = threading.Event(), False
 
     def stop(self) -> None:
@@ -63,7 +69,7 @@ class Many:
         if self.is_on or self.engine is None:
             return
         self.is_on, self.halt = True, threading.Event()
-        told = _Told(weakref.ref(self), self.halt, {name: plan.new_run() for name, plan in plans.items()})
+        told = _Told(weakref.ref(self), self.halt, {name: plan.new_run() for name, plan in plans.items()}, self.between)
         told.say("running")
         in_thread(self.opened, partial(_all, told, self.engine, list(plans.items())))
 
@@ -71,8 +77,8 @@ class Many:
 class _Told:
     """What the trainings tell; they hold no reference to the `Many` whose they are, and end with it."""
 
-    def __init__(self, me: Callable[[], Many | None], halt: threading.Event, runs: dict[Hashable, Run]):
-        self.me, self.halt, self.runs = me, halt, runs
+    def __init__(self, me: Callable[[], Many | None], halt: threading.Event, runs: dict[Hashable, Run], between: float):
+        self.me, self.halt, self.runs, self.between = me, halt, runs, between
         self.began = self.last = time.monotonic()
 
     def should_stop(self) -> bool:
@@ -80,7 +86,7 @@ class _Told:
 
     def update(self, name: Hashable, run: Run) -> None:
         self.runs[name] = run.snapshot()
-        if time.monotonic() - self.last > BETWEEN:
+        if time.monotonic() - self.last > self.between:
             self.say("running")
 
     def say(self, state: str, error: str | None = None) -> None:

@@ -14,6 +14,7 @@ import marimo as mo
 from grpo_lessons import cards, curves
 from grpo_lessons.lesson import keeping
 from grpo_lessons.lesson.aside import Progress, in_background, outcome
+from grpo_lessons.lesson.chase import Chase
 from grpo_lessons.lesson.controls import Controls, about_model, chosen_model, model_menu, show_plan
 from grpo_lessons.lesson.figures import load_drawing
 from grpo_lessons.lesson.lexicon import curves_explained
@@ -375,6 +376,14 @@ class Station:
     def luck(self, plan: Callable[..., Plan], recorded: str) -> Luck:
         """The training of the pocket model with several seeds and a judge that errs; `recorded` is a file, see `Luck`."""
         return Luck(self.opened, self.session.engine, plan, self.settings.first("pocket"), recorded=recorded)
+
+    def chase(self, plan: Callable[..., Plan]) -> tuple:
+        """The pocket model trained to a length that is moved meanwhile; see `Chase`.
+
+        The chase, its progress, its controls, its question: in marimo each must be bound to a name of the notebook.
+        """
+        chase = Chase(self.opened, self.session.engine, plan, self.settings.first("pocket"))
+        return chase, chase.progress, chase.controls(), chase.question()
 
     def answered(self, ended: Report | None) -> Run:
         """The inspected run, if it answered the held-out prompts in the end, else the recorded one."""
