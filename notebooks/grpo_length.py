@@ -16,7 +16,6 @@ app = marimo.App(
 
 with app.setup(hide_code=True):
     import math
-    import re
     from dataclasses import dataclass, replace
 
     import marimo as mo
@@ -27,7 +26,7 @@ with app.setup(hide_code=True):
     from grpo_lessons.groups import advantages, scored
     from grpo_lessons.pocket.corpus import posts, vocabulary_reward
     from grpo_lessons.problems import texts, with_example
-    from grpo_lessons.rewards import LengthReward
+    from grpo_lessons.rewards import LengthReward, length_target
     from grpo_lessons.training import SMOLLM2, Plan, ReferenceLogProb, Settings, is_pocket
 
     SHAPES = ["distance", "window", "longer is better", "signed", "abs"]
@@ -315,7 +314,8 @@ def _(batch, chosen, menu, station):
 
 
 @app.cell(hide_code=True)
-def _(opened):
+def _(opened, station):
+    chase, get_chase, pull, sooner = station.chase(plan)
     words = lesson.Question(
         opened,
         "You have seen how it ends: twenty tokens, and no sentences. The reward counts tokens and looks at nothing else. Which comes first: the right length, or the end of the sentences?",
@@ -327,7 +327,7 @@ def _(opened):
         right="First the sentences break; only then is the length held",
     )
     lesson.show("## 7 · Train", words)
-    return (words,)
+    return chase, get_chase, pull, sooner, words
 
 
 @app.cell(hide_code=True)
@@ -339,6 +339,12 @@ def _(asked, buttons, get_cost, get_report, scrub, station, words):
     **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy* says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0. Train a second time, and the run before stays in the picture, dashed.
     """,
     )
+    return
+
+
+@app.cell(hide_code=True)
+def _(chase, get_chase, pull, sooner):
+    chase.show(pull, get_chase(), sooner)
     return
 
 
@@ -355,12 +361,12 @@ async def _(get_drawing, get_ended, station, step, target_of):
             step,
             get_ended(),
             ("reward", LENGTH, "entropy"),
-            lambda group: cards.dots([_c.tokens for _c in group.completions], target_of(_run), 64),
+            lambda group: cards.dots([_c.tokens for _c in group.completions], length_target(_run.rewards), 64),
         ),
         f"""
     **Before and after**, on requests about topics that no step trained on ({word("held-out")}): one text each, one dot each.
     """,
-        lesson.figure(get_drawing(), plots.lengths, _run, target_of(_run)),
+        lesson.figure(get_drawing(), plots.lengths, _run, length_target(_run.rewards)),
     )
     return
 
@@ -609,14 +615,9 @@ def my_length_reward(completions, completion_ids):
 
 @app.cell(hide_code=True)
 def _(exercises, get_report, get_tries, station):
-    lesson.show(exercises.verdict(my_length_reward, get_tries()), station.show_own(get_report()))
-    return
-
-
-@app.cell(hide_code=True)
-def _(exercises):
     _words = "**Two: how many prompts?** `per_device_train_batch_size` counts completions. How many *different prompts* does one optimizer step draw?"
-    exercises.ask(prompts_in_a_step, _words)
+    _asked = exercises.ask(prompts_in_a_step, _words)
+    lesson.show(exercises.verdict(my_length_reward, get_tries()), station.show_own(get_report()), _asked)
     return
 
 
@@ -689,11 +690,9 @@ def _():
     def GROUP(reward):  # the running example, scored
         return scored(TEXTS, reward, completion_ids=[pocket.tokens(text) for text in TEXTS])
 
-    def target_of(run):  # of a run's length reward, in tokens, as its record has it; that of the exercise says nothing
-        return int((re.search(r"target=(\d+)", " ".join(run.rewards)) or [0, 30])[1])
-
     def watch(run):  # the curves of the station; the line of the length's target is the run's own
-        length = Curve(LENGTH, "length ± spread (tokens)", spread="completions/std_length", goal=target_of(run))
+        goal = length_target(run.rewards)
+        length = Curve(LENGTH, "length ± spread (tokens)", spread="completions/std_length", goal=goal)
         shown = CURVES | {"length": length}
         return [shown[name] for name in ("reward", "length", "words", "entropy", "cut off", "dead", "kl")]
 
