@@ -67,9 +67,15 @@ class MovedReward:
         return [LengthReward(target).pays(n) for n in lengths]
 
     def steps(self, metrics: Sequence[Mapping[str, float]]) -> list[Step]:
-        """The steps so far, by what was paid for and by the metrics of the run."""
+        """The steps so far, by what was paid for and by the metrics of the run; 0 for what a browser has left out."""
         return [
-            Step(target, lengths, row["entropy"], row["frac_reward_zero_std"], self.held_out.get(n, ()))
+            Step(
+                target,
+                lengths,
+                row.get("entropy") or 0.0,
+                row.get("frac_reward_zero_std") or 0.0,
+                self.held_out.get(n, ()),
+            )
             for n, ((target, lengths), row) in enumerate(zip(self.paid, metrics, strict=False), 1)
         ]
 
@@ -206,9 +212,9 @@ def _dots(steps: Sequence[Step]) -> str:
     spots: dict[str, str] = {"few": "", "many": "", "held": ""}
     for n, step in enumerate(steps, 1):
         for length, count in Counter(step.lengths).items():
-            spots["many" if count > len(step.lengths) / 8 else "few"] += f"M{n - 0.5} {LONGEST - length}h0"
+            spots["many" if count > len(step.lengths) / 8 else "few"] += f"M{n - 0.5} {max(0, LONGEST - length)}h0"
         for length in sorted(set(step.held_out)):
-            spots["held"] += f"M{n} {LONGEST - length}h0"
+            spots["held"] += f"M{n} {max(0, LONGEST - length)}h0"
     looks = {
         "few": ("policy", 'stroke-width="3" style="stroke-linecap:round" opacity=".6"'),
         "many": ("policy", 'stroke-width="5" style="stroke-linecap:round" opacity=".9"'),
