@@ -349,7 +349,7 @@ def _(chase, get_chase, pull, sooner):
 
 
 @app.cell(hide_code=True)
-async def _(get_drawing, get_ended, station, step, target_of):
+async def _(get_drawing, get_ended, station, step):
     _run = station.answered(get_ended())
     lesson.show(
         """
@@ -708,7 +708,7 @@ def _():
     _hairs, _says = [0, 0.00001, 0.0001, 0.001, 0.01, 0.1, 1], "the first text of group A earns more by"
     hair = mo.ui.slider(steps=_hairs, value=0.01, show_value=True, label=_says)
     scale = mo.ui.radio(["group", "batch", "none"], value="group", inline=True, label="`scale_rewards`")
-    return GROUP, PROMPT, TEXTS, alive, hair, live, once, pushed, scale, stage, target_of, watch, weighed
+    return GROUP, PROMPT, TEXTS, alive, hair, live, once, pushed, scale, stage, watch, weighed
 
 
 @app.function(hide_code=True)
