@@ -133,7 +133,7 @@ def test_a_killed_training_is_offered_again_and_goes_on(page):
 
 def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt(page):
     held = []
-    page.route("**/set_ui_element_value", held.append)  # Python hears nothing yet
+    page.route("**/set_ui_element_value", lambda route: held.append(route))  # Python hears nothing yet
     start(page)
     assert "Starting" in page.locator(".train .status").evaluate(
         "status => getComputedStyle(status, '::before').content"

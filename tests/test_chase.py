@@ -116,8 +116,14 @@ class Computer:
             raise EngineError(self.fails)
         if name == "learn":
             self.earned.append(given["rewards"]["length_reward"][0])
-            return {"metrics": {"step": len(self.earned), "entropy": 0.5, "frac_reward_zero_std": 1.0}}
+            moved = [[[["a", 0.5, 0.5]]]] * self.group
+            return {
+                "metrics": {"step": len(self.earned), "entropy": 0.5, "frac_reward_zero_std": 1.0},
+                "tokens": moved if given["shown"] is not None else None,
+            }
         count = 32 if name == "sample" else len(given.get("prompts", ()))
+        if name == "sample":
+            self.group = count // len(given["prompts"])
         return {"texts": ["a"] * count, "ids": [[7] * 20] * count}
 
     def end(self):

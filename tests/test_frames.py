@@ -73,7 +73,7 @@ def test_what_a_sandbox_keeps_from_starting_is_said_at_once_with_a_link_to_a_tab
         link = frame.get_by_role("link", name="/format.html")
         assert link.get_attribute("href").endswith("/format.html?theme=dark&step=2")
         assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener")
-        assert frame.get_by_text("After 25 steps of training").first.is_visible()
+        assert frame.get_by_role("heading", name="2 · Play with the reward").is_visible()
 
 
 def test_without_scripts_it_is_read_and_leads_to_a_tab_of_its_own(root, tmp_path):

@@ -504,7 +504,7 @@ def test_a_lesson_on_paper_is_whole(lesson, tmp_path):
     assert paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") > 5
 
 
-def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, tmp_path, monkeypatch):
+def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, tmp_path):
     """Without matplotlib in the distribution, for there is none to be had here; with it, its files are copied alike."""
     index, out = tmp_path / "index", tmp_path / "site"
     shutil.copytree(distribution, index)
@@ -513,7 +513,6 @@ def test_an_offline_site_asks_nobody_else_and_fits_a_phone(root, distribution, t
     (index / "pyodide-lock.json").write_text(json.dumps(lock))
     shutil.copytree(root / "course" / "grpo", out)
     shutil.rmtree(out / "pyodide")
-    monkeypatch.setattr(builder, "NODE", None)  # each package whole, as where there is no Node
     builder.add_python(out, offline=True, index=str(index))
     with serve_folder(out) as address, visit(f"{address}/length.html", width=420) as (page, asked):
         page.get_by_text("could not be loaded into this page").first.wait_for()
