@@ -138,9 +138,9 @@ def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt
     assert "Starting" in page.locator(".train .status").evaluate(
         "status => getComputedStyle(status, '::before').content"
     )
-    page.unroute("**/set_ui_element_value")
     for press_of_train in held:
         press_of_train.continue_()
+    page.unroute("**/set_ui_element_value")
     shown(page, re.compile("Starting|Loading")).first.wait_for()
     assert page.locator(".train[data-heard]").count() == 0  # Python's words stand in its place
     train_button(page, disabled=True).wait_for()  # a second press throws no run away
