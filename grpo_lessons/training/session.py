@@ -116,6 +116,8 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
         if held_out and start is None:
             watch.update(f"Answering {len(held_out)} held-out prompts, before", run)
             run.before = answer(model)
+            if watch.should_stop():  # somebody else may be waiting for the device
+                raise sources.Stopped
 
         adapter = {"peft_config": LoraConfig(**settings.lora_arguments())}
         if (
