@@ -369,8 +369,7 @@ class Station:
 
         `recorded`: by the names of the axes, the records of their runs, row by row.
         """
-        settings = replace(self.settings.first("pocket"), steps=15, batch_size=32)
-        shared = self.opened, self.session.engine, plan, settings
+        shared = self.opened, self.session.engine, plan, self.settings.first("pocket")
         return Map(*shared, axes=axes, recorded=recorded, look=lambda run: self._ended(Report("", run)))
 
     def luck(self, plan: Callable[..., Plan], recorded: str) -> Luck:

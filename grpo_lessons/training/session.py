@@ -120,9 +120,8 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
                 raise sources.Stopped
 
         adapter = {"peft_config": LoraConfig(**settings.lora_arguments())}
-        if (
-            plan.warm_start
-        ):  # GRPO goes on with its adapter; after a kill it is made again, and the checkpoint laid over it
+        if plan.warm_start:
+            # GRPO goes on with its adapter; after a kill it is made again, and the checkpoint laid over it.
             known, adapter = run.sft, {}
             model = copied(plan.warm_start, settings, model, tokenizer, run, watch)
             if watch.should_stop():
