@@ -322,7 +322,7 @@ def chased(seed: int, first: int, pulled: int, then: int) -> list[chasing.Step]:
     with TemporaryDirectory() as folder, node(Path(folder)) as engine:
 
         async def call(name: str, given: dict) -> dict:
-            return engine.start(**given["settings"]) if name == "start" else engine.call(name, **given)
+            return engine.carry_out(name, given)
 
         asyncio.run(carried_out(course(plan, watch), call))
     print(f"seed {seed}, {pulled} steps to {first} tokens, then to {then}: done", flush=True)

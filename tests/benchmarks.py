@@ -904,7 +904,7 @@ def remember() -> list[tuple[str, dict | bytes, float]]:
 
     async def call(name: str, given: dict):
         began = time.perf_counter()
-        said = engine.start(**given["settings"]) if name == "start" else engine.call(name, **given)
+        said = engine.carry_out(name, given)
         answers.append((name, said, time.perf_counter() - began))
         return said
 

@@ -112,9 +112,7 @@ class Learner:
         if content["call"] == "start":
             asked = [(pocket.PATH / name).read_bytes() for name in ("model.safetensors", "tokenizer.json")]
             assert files in ([], asked)  # the second training of a page has them
-            result = await asyncio.to_thread(self.trainer.start, **content["given"]["settings"])
-        else:
-            result = await asyncio.to_thread(self.trainer.call, content["call"], **content["given"])
+        result = await asyncio.to_thread(self.trainer.carry_out, content["call"], content["given"])
         if isinstance(result, bytes):
             self.saved = result
             await self.answer(model, {"id": content["id"]}, result)

@@ -56,6 +56,10 @@ class Engine:
         """What `worker.js` answers. Raises: EngineError for what it threw."""
         raise NotImplementedError
 
+    def carry_out(self, call: str, given: dict):
+        """A call as a `course` makes it, whose start names the settings alone."""
+        return self.start(**given["settings"]) if call == "start" else self.call(call, **given)
+
     def start(self, adapter: Path | None = None, **settings) -> dict:
         """Start with the course's weights."""
         given = {"adapter": {"file": str(adapter)}} if adapter else {}
