@@ -12,7 +12,7 @@ from grpo_lessons.lesson.session import Session, ending, kept
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
 from grpo_lessons.runs import Run
-from grpo_lessons.training import Plan, Settings
+from grpo_lessons.training import Plan, Settings, line
 from tests.support.lessons import opened
 
 
@@ -92,6 +92,15 @@ def test_an_error_is_told_and_not_thrown():
     listener.start(steps=2, batch_size=20)
     listener.wait(lambda: listener.endings)
     assert "cannot be cut into groups of 8" in listener.endings[0].error and listener.endings[0].run.state == "failed"
+
+
+def test_a_model_that_is_nowhere_is_told_before_the_line_and_not_after_it(tmp_path):
+    listener, waited = Listener(), []
+    with line.turn(waiting=waited.append, should_stop=lambda: False, folder=line.FOLDER):  # somebody trains
+        listener.start(steps=2, model=str(tmp_path))
+        listener.wait(lambda: listener.endings)
+    assert str(tmp_path) in listener.endings[0].error and "config.json" in listener.endings[0].error
+    assert not any("yours comes after it" in report.phase for report in listener.said)
 
 
 def test_a_session_that_nobody_holds_any_more_ends():

@@ -63,6 +63,12 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
         raise ValueError(f"checkpoints={checkpoints}: there is no unfinished training. Start one afresh.")
     if start:
         run = start.run
+    try:
+        if not sources.is_here(plan.settings.model):  # a download, or a wrong name, needs no device and holds nobody up
+            sources.find(plan.settings.model, watch.over(run))
+    except sources.Stopped:
+        run.state = "stopped"
+        return Trained(run)
     with line.turn(
         waiting=lambda in_front: watch.update(line.in_words(in_front), run),
         should_stop=watch.should_stop,
