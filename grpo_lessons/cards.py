@@ -4,6 +4,7 @@ Plain strings made by plain Python: instant everywhere, in a browser before any 
 from a model or a reader is escaped.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from statistics import fmean, median
@@ -44,6 +45,8 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 @media (max-width:40rem){.gl .loop{grid-template-columns:repeat(3,auto)!important}.gl .loop .wide{grid-column:1/-1;margin-top:.5rem}}
 .gl td.text{min-width:11rem}
 @media (max-width:40rem){.gl .texts thead{display:none}.gl .texts tr{display:block;border-bottom:1px solid var(--line);padding:.35rem 0}
+.gl details table:not([class]) thead{display:none}.gl details table:not([class]) :is(tr,td){display:block;border:0;padding:.05rem 0}
+.gl details table:not([class]) tr{border-bottom:1px solid var(--line);padding:.35rem 0}.gl details table:not([class]) td:first-child{font-weight:700}
 .gl .marks thead{display:none}.gl .marks tr{display:flex;flex-wrap:wrap;gap:.1rem 1rem;border-bottom:1px solid var(--line);padding:.35rem 0}
 .gl .marks td{display:block;border:0;padding:.1rem .3rem;text-align:left}.gl .marks td.text{flex-basis:100%}.gl .marks td:not(.text)::before{content:attr(data-head) ": ";opacity:.85;font-size:.8rem}
 .gl .texts td{display:block;border:0;padding:.1rem .3rem}.gl .texts td.text::before{content:attr(data-head);display:block;opacity:.85;font-size:.75rem}}
@@ -69,7 +72,7 @@ var(--line) calc(50% + 1px),transparent 0)}.gl .track i{position:absolute;top:0;
 .gl .dots{position:relative;height:1.6rem;border-bottom:1px solid var(--line);margin:.6rem .4rem .2rem}
 .gl .dots i{position:absolute;bottom:.3rem;width:.7rem;height:.7rem;margin-left:-.35rem;border-radius:50%;background:var(--gl-policy);opacity:.65}
 .gl .dots b{position:absolute;bottom:0;height:100%;border-left:2px dashed var(--gl-reward)}
-.gl table.map{width:auto}.gl .map .note{white-space:nowrap}.gl .map td,.gl .map th{border:0;padding:.15rem .3rem;vertical-align:middle}
+.gl table.map{width:auto}.gl .map summary{list-style:none;cursor:pointer}.gl .map summary::-webkit-details-marker{display:none}.gl .map summary span{white-space:nowrap}.gl .map details{position:relative}.gl .map details p{position:absolute;z-index:2;left:0;top:100%;width:max-content;max-width:13rem;margin:0;padding:.3rem .5rem;background:var(--background,Canvas);border:1px solid var(--line);border-radius:.4rem;font-size:.8rem}.gl .map td:nth-child(n+4) details p{left:auto;right:0}.gl .map .note{white-space:nowrap}.gl .map td,.gl .map th{border:0;padding:.15rem .3rem;vertical-align:middle}
 .gl .map svg{display:block;width:clamp(3.4rem,14vw,8.5rem);height:auto}.gl .map td:hover svg{background:var(--soft)}
 .gl .luck{display:grid;gap:.6rem 1.4rem;margin:.5rem 0;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr))}
 .gl .seeds td,.gl .seeds th{border:0;padding:.1rem .25rem;vertical-align:middle}.gl .seeds td{white-space:nowrap}
@@ -251,15 +254,17 @@ def dots(lengths: Sequence[int], target: int, longest: int) -> str:
     )
 
 
-def dot_rows(title: str, rows: dict[str, Sequence[float]], form: str = ".1f") -> str:
-    """A row for each name: its values as dots over a line from 0 to the largest of all, their middle one, and their range.
+def dot_rows(title: str, rows: dict[str, Sequence[float]], form: str = ".1f", is_log: bool = False) -> str:
+    """A row for each name: its values as dots over a line from 0 to the largest of all, their median, and their range.
 
-    `form`: how a value is written.
+    `form`: how a value is written. `is_log`: the line goes from 1 upwards, by factors; for values of 1 or more.
     """
-    largest = max((value for values in rows.values() for value in values), default=0) or 1
+    every = [value for values in rows.values() for value in values]
+    place = math.log if is_log else float
+    largest = place(max(every, default=0) or 1) or 1
     shown = []
     for name, values in rows.items():
-        spots = "".join(f'<i style="left:{100 * value / largest:.1f}%"></i>' for value in values)
+        spots = "".join(f'<i style="left:{100 * place(value) / largest:.1f}%"></i>' for value in values)
         low, middle, high = (format(value, form) for value in (min(values), median(values), max(values)))
         told = f"<b>{middle}</b> ({low} – {high})" if len(values) > 1 else f"<b>{middle}</b>"
         shown.append(f'<span class="name">{escape(name)}</span><div class="dots">{spots}</div><span>{told}</span>')

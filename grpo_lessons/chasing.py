@@ -169,7 +169,7 @@ def figure(steps: Sequence[Step], target: int | None = None) -> str:
     high = max(1.0, *(step.entropy for step in steps)) if steps else 1.0
     return (
         f'<div class="chase" role="img" aria-label="{escape(_told(steps, target))}"><p class="facts">'
-        f"{_key('policy', '●', 'a text')}{_key('held-out', '■', 'a held-out text')}{_key('reward', '━', 'target')}</p>"
+        f"{_key('policy', '●', 'texts (larger: many of one length)')}{_key('held-out', '■', 'a text on a request it never trains on (held-out)')}{_key('reward', '━', 'target')}</p>"
         f'<div class="cloud">{_labels((0, 20, 40, LONGEST), LONGEST, "tokens")}<svg viewBox="0 0 {across} {LONGEST}" '
         f'preserveAspectRatio="none">{_dots(steps)}{_line(steps, target, across)}</svg></div>'
         f'<div class="cloud low">{_labels((0, high), high, "entropy")}<svg viewBox="0 0 {across} {high:.3f}" '

@@ -137,7 +137,8 @@ def band(title: str, lines: Sequence[Sequence[float]], steps: int, marks: dict[s
     paper, colour, middle = _Paper(max(2, steps), 0, 1), COLOURS["reward"], [(i, median(v)) for i, v in by_step]
     around = [(i, max(v)) for i, v in by_step] + [(i, min(v)) for i, v in reversed(by_step)]
     drawn = "".join(
-        paper.goal(value, escape(name), first=value > 0.5, under=0.15 < value < 0.5) for name, value in marks.items()
+        paper.goal(value, escape(name), first=value > 0.5, under=0.15 < value < 0.5 or value > 0.85)
+        for name, value in marks.items()
     )
     drawn += f'<polygon fill="{colour}" opacity=".16" points="{paper.path(around)}"/>'
     for line in lines:

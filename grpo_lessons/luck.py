@@ -126,7 +126,7 @@ def in_words(outcomes: Sequence[Outcome], chance: float) -> list[str]:
     enough = "enough" if needed <= len(whole) else "too few. Believe neither this change nor its absence"
     return [
         f"**With a judge that {judge}, {learnt or 'none'} of {len(whole)} seeds {'has' if learnt == 1 else 'have'} learnt** (the interval after lies above the one before). On average {fmean(before):.0%} were right before, and {mean:.0%} after (95 % interval over seeds: {low:.0%} to {high:.0%}).",
-        f"**It takes {takes} to tell this from nothing**, four times in five; {len(whole)} are {enough}.",
+        f"**It takes {takes} to tell this from nothing** (with so many, four tests in five would see it). Here are {len(whole)}: {enough}.",
     ]
 
 
@@ -145,7 +145,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
         for name, ends, said in rows
     )
     head = "".join(
-        f'<th scope="col">{each}</th>' for each in ("seed", "held-out, right: ○ before ● after", "", "verdict")
+        f'<th scope="col">{each}</th>'
+        for each in ("seed", "held-out, right, 0 to 100 %: ○ before ● after", "", "verdict")
     )
     return f'<div class="scroll"><table class="seeds"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

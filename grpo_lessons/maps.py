@@ -59,8 +59,8 @@ def grid(
 ) -> str:
     """The map: a row and a column for each value of two settings, the reward's curve of each run where they meet.
 
-    `below`: HTML under each curve, such as a button. What a run has come to is read where one points at it, and by a screen
-    reader.
+    `below`: HTML under each curve, such as a button. What a run has come to is read where one points at it or presses it, and
+    by a screen reader.
     """
     down, across = map(escape, names)
     head = "".join(f'<th scope="col" aria-label="{across} {value:g}">{value:g}</th>' for value in columns)
@@ -85,9 +85,9 @@ def _cell(run: Run, below: str) -> str:
     drawn = f'<polyline fill="none" stroke="{COLOURS["reward"]}" stroke-width="2" points="{points}"/>'
     word = f'<b style="color:{COLOURS[FATES[said]]}">{said}</b>' if said else "&nbsp;"
     return (
-        f'<div title="{escape(words)}"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(words)}">'
+        f'<details name="map" title="{escape(words)}"><summary><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(words)}">'
         f'<path d="M2 2V{_HEIGHT - 3}H{_WIDTH - 2}" fill="none" stroke="currentColor" opacity=".35"/>{drawn}</svg>'
-        f"<span>{word}</span></div>{below}"
+        f"<span>{word}</span></summary><p>{escape(words)}</p></details>{below}"
     )
 
 
@@ -96,7 +96,10 @@ def _in_words(run: Run, said: str) -> str:
         return "not begun"
     first, last = run.metrics[0], run.metrics[-1]
     told = [f"{said or 'running'}: reward {short(first['reward'])} → {short(last['reward'])} in {run.steps_done} steps"]
-    for metric, name in (("frac_reward_zero_std", "dead groups"), ("entropy", "entropy"), ("kl", "KL")):
+    dead = [value for _, value in run.series("frac_reward_zero_std")]
+    if dead:
+        told.append(f"dead groups {fmean(dead):.0%} on average")
+    for metric, name in (("entropy", "entropy"), ("kl", "KL")):
         if last.get(metric) is not None:
             told.append(f"{name} {short(last[metric])}")
     right = "judges/answer_reward/mean"

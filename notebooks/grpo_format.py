@@ -295,13 +295,13 @@ def _(batch, chosen, menu, station):
 def _(opened):
     arithmetic = lesson.Question(
         opened,
-        "With the pocket model and the settings as they first stand, we reward the format only; nobody checks the sums. What will happen to right answers, on questions that are not in the training?",
+        "With the pocket model and the settings as they first stand, we reward the format only; nobody checks the sums. Before, a third of 96 questions that are not in the training are answered rightly. How many will be after it?",
         {
-            "They stay as they are": "The reward does not look at them, so this is a fair guess. But the format asks for a thought, and this model adds far better when it writes the steps down.",
-            "They become rarer: the model forgets how to add": "They rise: the format makes it think first. What you fear can happen when nothing holds the model to what it could do before. Here `beta` does; station 10 shows a run without it.",
-            "They become more frequent": "The format makes it think first, and thinking it adds far better. A side effect, not a goal: see *before and after*.",
+            "About as many": "The reward does not look at them, so this is a fair guess. But the format asks for a thought, and this model adds far better when it writes the steps down.",
+            "Fewer": "They rise: the format makes it think first. What you fear can happen when nothing holds the model to what it could do before. Here `beta` does; station 10 shows a run without it.",
+            "More than twice as many": "The format makes it think first, and thinking it adds far better. A side effect, not a goal: see *before and after*.",
         },
-        right="They become more frequent",
+        right="More than twice as many",
     )
     lesson.show("## 7 · Train", arithmetic)
     return (arithmetic,)
@@ -352,7 +352,7 @@ async def _(ask, load):
 def _(arithmetic, tried):
     lesson.show(
         lesson.show_scores(tried, {"format": format_reward, "right answer": answer_reward}, THINK),
-        "**And your prediction?** What will happen to right answers, if only the format is rewarded?",
+        "**And your prediction?** How many answers are right, if only the format is rewarded?",
         arithmetic.answer(),
     )
     return
@@ -412,7 +412,7 @@ def _(get_drawing, station):
         f"""
     Every group is {word("dead")}, so no reply is ever pushed anywhere: a flat line, for as long as you care to pay for it. Reinforcement strengthens what a model already does now and then; what is never tried is never pushed. **What helps:** ask for the format in the prompt, show one example there, SFT on a few examples first, or pay for parts that do occur. (*Tag count* does not help here: this model has never written a single one of these tags; try it in station 6.) A larger group or more steps do not help either.
 
-    **A start.** `<think>…</think><boxed>95</boxed>` is as dead: `<boxed>` is a tag that this model has never written. So it copies **twelve worked examples** first, three times each: nine steps of SFT, a second or two. Then the reward, as ever. **Which of the two did what?**
+    **A start.** `<think>…</think><boxed>95</boxed>` is as dead: `<boxed>` is a tag that this model has never written. So it copies **twelve worked examples** first, three times each (SFT, supervised fine-tuning: every token of an example is made more likely): nine steps, a second or two. Then the reward, as ever. **Which of the two did what?**
     """,
         lesson.figure(get_drawing(), plots.before_after, _warm, JUDGED),
         f"""
@@ -476,7 +476,7 @@ def _(corner, get_map, many, sixteen):
     corner.then(
         many.show(sixteen, get_map()),
         f"""
-    Each word is read off the run's own numbers. {word("dead", "Dead")}: in nine groups of ten all earn the same. {word("reward", "Flat")}: the end is what the beginning was. {word("down", "Collapsed")}: what was earned is earned no more, for the steps were too large. {word("held-out", "Forgetful")}: the format is there, and right answers, which nobody paid for, are gone. Point at a curve to read it; *look inside* shows its groups in station 8.
+    Each word is read off the run's own numbers. {word("up", "Learnt")}: eight of ten earn it in the end; *on its way*: more than at first. {word("dead", "Dead")}: over the whole run, in nine groups of ten all earned the same, so that hardly anything was compared. The curve of such a corner is a flat line, here near the top: the likeliest reply has the format already. {word("reward", "Flat")}: the end is what the beginning was. {word("down", "Collapsed")}: what was earned is earned no more, for the steps were too large. {word("held-out", "Forgetful")}: the format is there, and right answers, which nobody paid for, are gone. Point at a curve, or press it, to read its numbers; *look*, under each of your own sixteen, shows its groups in station 8.
     """,
     )
     return

@@ -84,7 +84,7 @@ def _(opened, pushed, stage):
         stage,
         cards.loop_picture(pushed.prompt, pushed.group, stage=stage.value, update=opened.numbers("updates")["length"]),
         f"""
-    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference to the group's mean, divided by the spread of the group (station 4). No text hit the target, and still there is one to learn from: nearer than the others is enough. The update then changes the model's weights so that each token of a text becomes a little more or less likely. The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003). The next group is sampled from a model that is a little different.
+    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference to the group's mean, divided by the spread of the group (station 4). {"No text hit the target, and still there is one to learn from: nearer than the others is enough." if stage.value > 3 else ""} The update then changes the model's weights so that each token of a text becomes a little more or less likely. {"The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003)." if stage.value > 4 else ""} The next group is sampled from a model that is a little different.
 
     So you need four things: **prompts**, a **reward function**, a **configuration**, a **trainer**. This lesson is about the reward function, and about what a model makes of it.
     """,
@@ -94,7 +94,7 @@ def _(opened, pushed, stage):
 
 @app.cell(hide_code=True)
 async def _(alive, live, opened):
-    _words = "The picture stood still; here it runs. Eight texts each round: **how many rounds until they come near 20 tokens?**"
+    _words = "The picture stood still; this one runs, stage by stage or by itself. Eight texts each round: **how many rounds until they come near 20 tokens?**"
     await alive.show(opened, live, _words)
     return
 
@@ -336,7 +336,7 @@ def _(asked, buttons, get_cost, get_report, scrub, station, words):
         words.noted(station=8),
         station.show(buttons, scrub, get_report(), get_cost(), asked, words),
         f"""
-    **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, and the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy* says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0. Train a second time, and the run before stays in the picture, dashed.
+    **What to watch.** The *length* goes to the target, and the band around it, the spread, closes in. The {word("reward")} is never above 0: it is minus a distance. On the way there may be bursts: a model that has left its sentences is easily thrown, into its other habit, sums, too; the falling learning rate calms it. *Share of real words* only looks on: it counts the words that occur in the model's corpus, and the training never sees it. *Entropy* says how undecided the model is about its next token. `kl`, how far it has moved from where it began, is logged only if `beta` is above 0. Train a second time, and the run before stays in the picture, dashed.
     """,
     )
     return
@@ -393,7 +393,7 @@ def _():
     _text = " ".join(["sea"] * 12)
     attempt = mo.ui.text_area(_text, rows=3, debounce=400, max_length=2000, full_width=True, label="Your text")
     seeds = mo.ui.slider(1, 5, show_value=True, label="seeds")
-    remedy = mo.ui.radio(["beta = 0.1", "a second reward"], value="beta = 0.1", inline=True, label="Remedy")
+    remedy = mo.ui.radio(["beta = 0.1", "a second reward"], inline=True, label="Remedy")
     lesson.show(
         f"""
     ## 9 · What would have seen it?
@@ -407,11 +407,12 @@ def _():
 
 @app.cell(hide_code=True)
 def _(opened, remedy, seeds, station):
+    mo.stop(not remedy.value, mo.md("*Guess, then choose one.*"))
     _held, _blind = station.runs[remedy.value], station.recorded
     _watch = [CURVES[_each] for _each in ("length", "entropy", "words", "kl")]
-    _measures = {"tokens off the target": ".1f", "real words": ".0%", "perplexity": ",.0f"}
+    _measures = {"tokens off the target": (".1f",), "real words": (".0%",), "perplexity": (",.0f", True)}
     _dots = [
-        cards.dot_rows(_title, {_name: _all[: seeds.value] for _name, _all in _runs.items()}, _measures[_title])
+        cards.dot_rows(_title, {_name: _all[: seeds.value] for _name, _all in _runs.items()}, *_measures[_title])
         for _title, _runs in opened.numbers("length_seeds")["runs"].items()
     ]
     lesson.show(
@@ -421,12 +422,12 @@ def _(opened, remedy, seeds, station):
         """
     A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model liked best at the start is cheapest to keep. And it takes time: the model before the training is asked about every token, too.
 
-    **Do they cost precision?** A dot is one training, with a seed of its own. **Decide by the first seed. Then look at more.**
+    **Do they cost precision?** A dot is one training, with a seed of its own (0 to 4; station 7 has the last); the number is their median. **Decide by the first seed. Then look at more.**
     """,
         seeds,
         *_dots,
         """
-    (*Perplexity* is how surprised the model **before** the training is by a text: 2 means, as by a coin toss at every token; 15,000, as by a lottery.)
+    (*Perplexity* is how surprised the model **before** the training is by a text: 2 means, as by a coin toss at every token; 15,000, as by a lottery. Its line goes by factors.)
     """,
         lesson.fold(
             "What there is to see",

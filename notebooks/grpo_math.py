@@ -485,9 +485,9 @@ def _(opened):
     failure = mo.ui.radio(FAILURES, inline=True, label="The run")
     noise = lesson.Question(
         opened,
-        "The same training with five seeds, and a judge that errs **once in ten**, by a coin. What becomes of them?",
+        "The same training with five seeds, and a judge that errs **once in ten**, at random. What becomes of them?",
         {
-            "None learns: each wrong verdict teaches the wrong thing": "It does, and nine right ones outvote it. Only a coin for a judge (0.5) teaches nothing at all.",
+            "None learns: each wrong verdict teaches the wrong thing": "It does, and nine right ones outvote it. Only a coin for a judge (0.5) teaches nothing true.",
             "Some learn, and some do not": "That comes with three errors in ten: there one seed can tell you anything.",
             "All learn, nearly as if it did not err": "A wrong verdict is one voice in its group, and the advantage divides by the spread: a signal that is thinner, and still points the right way, is followed at full size.",
         },
@@ -536,11 +536,11 @@ def _(failure, station):
 @app.cell(hide_code=True)
 def _(five, get_luck, luck, noise):
     lesson.show(
-        "**And when is a run only luck?** A judge may err, too: a person who is tired, a model that grades, a wrong answer in the data. Then its curve is no longer the truth, and what is true is asked of a judge that does not err, on held-out questions.",
+        "**And when is a run only luck?** A judge may err, too: a person who is tired, a model that grades, a wrong answer in the data. Then its curve is no longer the truth. The truth is asked on held-out questions, by a judge that does not err.",
         noise,
         noise.then(
             luck.show(five, get_luck()),
-            "**When does the curve stop meaning anything?** Move the slider. A judge that errs with chance *e* pays a model that is always right 1 − *e*, and one that is always wrong *e* (dashed). At 0.3 the curve has hardly room to rise, and swings by more than that from step to step, while the right answers climb with some seeds. At 0.5 it stays level, whatever the model does.",
+            "**When does the curve stop meaning anything?** Move the slider. A judge that errs with chance *e* pays a model that is always right 1 − *e*, and one that is always wrong *e* (dashed). At 0.3 the curve has hardly room to rise, and swings by more than that from step to step, while the right answers climb with some seeds. At 0.5 it stays level, whatever the model does, and chance may even undo what it could.",
             "**How many seeds to believe?** One shows that it can happen, five how often; a difference no larger than the spread between seeds takes seventeen. *Train five* takes the next five seeds, and all ten stand together.",
         ),
     )

@@ -50,6 +50,7 @@ def test_each_stage_shows_what_it_adds_and_the_next_group_is_of_the_changed_mode
     assert now.inner_text() == "one prompt" and replies(page).count() == 0
     go_on(page, "Round 1, 8 sampled replies")
     first = replies(page).all_inner_texts()
+    assert page.locator(".legend").is_hidden()  # nothing is coloured yet
     assert len(first) == 8 and not any("reward" in each for each in first) and now.inner_text() == "8 sampled replies"
     go_on(page, "Round 1, a reward each: the mean reward is 0.")
     assert all("reward" in each and "advantage" not in each for each in replies(page).all_inner_texts())
@@ -58,7 +59,11 @@ def test_each_stage_shows_what_it_adds_and_the_next_group_is_of_the_changed_mode
         assert f"{'↑ +' if advantage > 0 else '↓ −'}{abs(advantage):.2f}" in shown or abs(advantage) < 1e-3
     assert page.locator("[data-step]").count() == 6  # the legend's
     go_on(page, "Round 1, update")
-    assert page.get_by_role("listbox").count() == 8 and page.locator("[data-step]").count() > 20
+    assert (
+        page.locator(".legend").is_visible()
+        and page.get_by_role("listbox").count() == 8
+        and page.locator("[data-step]").count() > 20
+    )
     assert all("as likely" in each for each in replies(page).all_inner_texts())
     go_on(page, "Round 2, 8 sampled replies: sampled from the changed model")
     assert not any("advantage" in each for each in replies(page).all_inner_texts())
@@ -80,7 +85,7 @@ def test_it_runs_by_itself_at_the_readers_pace_pauses_and_begins_again(page):
     assert page.get_by_role("status").inner_text() == stood
     page.get_by_role("button", name="From the beginning").click()
     assert replies(page).count() == 0 and page.locator("[aria-current=step]").inner_text() == "one prompt"
-    go_on(page, "Round 1, 8 sampled replies: sampled.")
+    go_on(page, "Round 1, 8 sampled replies: sampled, ")
 
 
 def test_a_dead_group_is_named(page):

@@ -204,7 +204,7 @@ def cost(page, steps: int):
 
 
 def test_what_a_training_costs_is_said_before_it_runs(page):
-    shown(page, "They become more frequent", exact=True).click()
+    shown(page, "More than twice as many", exact=True).click()
     cost(page, steps=25).wait_for()
 
 

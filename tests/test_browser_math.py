@@ -94,7 +94,7 @@ def test_a_run_that_fails_is_chosen_and_explained(page):
 def test_five_seeds_are_shown_for_every_judge_and_trained_in_the_page(page):
     settle(page)
     shown(page, "All learn, nearly as if it did not err", exact=True).click()
-    shown(page, "With a judge that never errs").wait_for()
+    shown(page, "With a judge that errs in 10% of its verdicts").wait_for()
     assert page.locator("table.seeds svg").count() == 5 + 1 and shown(page, "learnt", exact=True).count() == 5
     press(page, "chance that the judge errs", "End")
     shown(page, "With a judge that errs in 50% of its verdicts").wait_for()

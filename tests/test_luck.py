@@ -151,5 +151,5 @@ def test_what_is_shown_is_read_by_who_does_not_see_it():
         curve.count("<polyline") == 7 + 1 and 'aria-label="&lt;b&gt; over the steps of 7 seeds; their median' in curve
     )
     first, last = luck.in_words(RECORDED[0.3], 0.3)
-    assert "errs in 30% of its verdicts, 2 of 5 seeds have learnt" in first and "5 are enough" in last
-    assert "5 are too few" in luck.in_words(RECORDED[0.5], 0.5)[1] and "never errs" in luck.in_words(RECORDED[0], 0)[0]
+    assert "errs in 30% of its verdicts, 2 of 5 seeds have learnt" in first and "Here are 5: enough" in last
+    assert "Here are 5: too few" in luck.in_words(RECORDED[0.5], 0.5)[1] and "never errs" in luck.in_words(RECORDED[0], 0)[0]

@@ -179,7 +179,7 @@ def test_a_map_is_read_by_who_does_not_see_it_and_runs_nothing(recorded):
         and shown.count("<svg") == 16
         and shown.count("<button>") == 1
     )
-    assert 'aria-label="dead: reward 0.94 → 1 in 15 steps, dead groups 1,' in shown
+    assert 'aria-label="dead: reward 0.94 → 1 in 15 steps, dead groups 97% on average,' in shown
     assert shown.count('scope="col"') == shown.count('scope="row"') == 4
     empty = maps.grid(dict.fromkeys(runs, Run({"steps": 15})), ("a", "b"), range(4), range(4))
     assert empty.count('aria-label="not begun"') == 16

@@ -27,9 +27,9 @@ SEEDS = range(6)  # of the first two
 THERE = "there: the mean length is within 10 % of the target, for two steps or more"
 ASKED = f"Two trainings for {FIRST} tokens. In one the target is pulled to {THEN} after 30 steps, in the other after 120, when its texts are nearly all of one length. **Which one comes to {THEN} sooner?**"
 CHOICES = {
-    "The one after 120 steps: it can count by then": f"It has learnt one length, not to count. All texts of a group are equally long, so they earn the same: nothing says which way {THEN} lies. Until an odd text comes: in the recorded run it gets the whole push, and throws the model past {THEN} into the cut-off, where all texts are alike again.",
-    "The one after 30 steps: its texts still differ": f"Of texts that differ, the longest earn most as soon as the target is {THEN}: there is something to compare, and it is pushed up. Texts that are all alike have nothing to choose from.",
-    "Both alike: it is the same model, and the same way": "The reward is the same. But it pushes only where texts of one group differ, and after 120 steps they hardly do.",
+    "The one after 120 steps": f"It has learnt one length, not to count. All texts of a group are equally long, so they earn the same: nothing says which way {THEN} lies. Until an odd text comes: in the recorded run it gets the whole push, and throws the model past {THEN} into the cut-off, where all texts are alike again.",
+    "The one after 30 steps": f"Of texts that differ, the longest earn most as soon as the target is {THEN}: there is something to compare, and it is pushed up. Texts that are all alike have nothing to choose from.",
+    "Both alike": "The reward is the same. But it pushes only where texts of one group differ, and after 120 steps they hardly do.",
 }
 
 
@@ -86,7 +86,13 @@ class Chase:
                     label="Train, and pull the target", kind="success", disabled=cannot, on_click=lambda _: self.start()
                 ),
                 "stop": mo.ui.button(label="Stop", kind="danger", disabled=cannot, on_click=lambda _: self.many.stop()),
-                "recorded": mo.ui.radio(list(RUNS), value=SOON, inline=True, label="recorded: pulled"),
+                "recorded": mo.ui.radio(
+                    list(RUNS),
+                    value=SOON,
+                    inline=True,
+                    label="recorded: pulled",
+                    on_change=lambda _: self.many.is_on or self._publish(None),
+                ),
             }
         )
 
@@ -109,12 +115,13 @@ class Chase:
         """The question, and the chase as it runs; until it has a step, a recorded one, up to its pull if nothing is predicted."""
         recorded, engine = self.opened.numbers("length_chase"), self.many.engine
         live = self.reward.steps(next(iter(progress.runs.values())).metrics) if progress else []
+        is_on = progress is not None and progress.state == "running"
         name = controls.value["recorded"]
         steps = live or chasing.from_record(recorded["runs"][name])
         if not live and not question.value:
             steps = steps[: RUNS[name][1]]
-        target = controls.value["target"] if live and progress.state == "running" else None
-        buttons = f"<span>{controls['start']}</span><span>{controls['stop']}</span>"
+        target = controls.value["target"] if live and is_on else None
+        buttons = f"<span>{controls['start']}</span>" + (f"<span>{controls['stop']}</span>" if is_on else "")
         lost = chasing.way_back(steps)
         return show(
             "**A target that moves.** Train, and pull the target while it trains: the next step is paid by it, and nothing begins anew.",
@@ -123,7 +130,7 @@ class Chase:
             controls["target"],
             f'<div class="train">{buttons}<p class="told">{_status(progress, len(live))}</p></div>',
             failed(progress.error) if progress and progress.error else None,
-            None if live else controls["recorded"],
+            None if is_on else controls["recorded"],
             chasing.figure(steps, target),
             f'<p role="status">{"<br>".join([*chasing.in_words(steps), *([f"<b>{lost}</b>"] if lost else [])])}</p>',
             f'<p class="note">{" · ".join([THERE, *(() if live else recorded["provenance"].values())])}</p>',
@@ -155,6 +162,7 @@ def _seeds(pulled: Mapping[str, list[dict]]) -> str:
 
     (soon, some), (late, few) = came(SOON), came(LATE)
     return (
-        f"Pulled {SOON}, {soon} seeds came to {THEN} tokens within {AFTER} steps{some}; {LATE}, {late}{few}. Lost were those "
-        f"that had at least {chasing.DEAD:.0%} of their groups dead at an entropy below {chasing.SURE:g} when they were pulled, and no others."
+        f"Pulled {SOON}, {soon} seeds came to {THEN} tokens within {AFTER} steps{some}; {LATE}, {late}{few}. Of these, lost were those "
+        f"that had at least {chasing.DEAD:.0%} of their groups dead at an entropy below {chasing.SURE:g} when they were pulled, and no others. "
+        f"A pull downwards may be lost another way: texts that run into the cut-off all earn the same."
     )

@@ -50,7 +50,7 @@ SETTINGS = {  # by the name of the setting: its label, TRL's argument, what it d
     "seed": (
         "seed",
         "seed",
-        "The dice of the sampling. On one machine it gives the same run again. On another the same seed is another run: sums are rounded differently there, sooner or later one other token is drawn, and everything after it differs. So run each setting with three seeds, and believe a gap between two settings that is larger than the gaps between their seeds.",
+        "The dice of the sampling. On one machine it gives the same run again. On another the same seed is another run: sums are rounded differently there, sooner or later one other token is drawn, and everything after it differs. So run each setting with several seeds, and believe a gap between two settings that is larger than the gaps between their seeds (how many, the math lesson measures).",
     ),
     "gradient_checkpointing": (
         "gradient checkpointing",

@@ -41,7 +41,7 @@ class Luck(Pressed):
     def __init__(self, *shared, recorded: str):
         super().__init__(*shared)
         self.recorded = recorded
-        self.shown = self.trained = CHANCES[0]
+        self.shown = self.trained = CHANCES[2]  # what was predicted
         self.earlier: dict[int, Outcome] = {}  # of the presses before, at the chance that was trained last
 
     def controls(self, busy: bool) -> mo.ui.dictionary:

@@ -244,7 +244,7 @@ class Map(Pressed):
             **self.buttons(busy, start),
         }
         for place in range(16):
-            words = f"look inside{unseen(f' run {place + 1}')}"
+            words = f"look{unseen(f' inside run {place + 1}')}"
             buttons[f"look {place}"] = mo.ui.button(label=words, on_click=lambda _, place=place: open_it(place))
         return mo.ui.dictionary(buttons)
 

@@ -12,8 +12,8 @@ from grpo_lessons.runs import Completion
 
 # What there is to see; tests/test_pushed.py holds each sentence against the three lessons' groups.
 AS_A_WHOLE = "**A reply is pushed as a whole.** Every token of it gets the reply's advantage, whatever it had to do with the reward: nobody says which of them was the good one. (All tokens share the model's weights, so a few are drawn along the other way.)"
-BOTH_WAYS = "**A shared beginning is pushed both ways.** Where a better and a worse reply begin alike, the same token is pushed up by the one and down by the other, and nearly stays."
-SURE = "**A sure token hardly moves.** Where the model had no doubt, there is nothing to push: the next token of a word, or of a sum once it is begun, stays at 100 %."
+BOTH_WAYS = "**A shared beginning is pushed both ways.** Where a better and a worse reply begin alike, the same token is pushed up by the one and down by the other. Where the two pushes balance, it stays."
+SURE = "**A sure token hardly moves.** The push on a token is as large as the doubt that was left, up or down. Where there was none (inside a word, say), it stays at 100 %."
 
 
 class Pushed:
@@ -34,8 +34,9 @@ class Pushed:
     async def show(self, opened: Opened, button: mo.ui.run_button, question: str) -> mo.Html:
         """The group with its advantages, a question and the button; once it is pressed, the update and what there is to see."""
         asked = f"**Tokens pushed.**<b id='tokens-pushed'></b> {question} The model (2 MB) is trained by your own browser: one update, at a learning rate of 0.0003."
+        prompt = f"<p><b>{self.prompt}</b></p>"  # what stands where does not change by the press
         if not button.value:
-            return show(f"<p><b>{self.prompt}</b></p>", cards.group_cards(self.group), asked, button)
+            return show(asked, prompt, button, cards.group_cards(self.group))
         names = self.group[0].rewards
         widget = await engine_widget(
             "pushed",
@@ -47,4 +48,4 @@ class Pushed:
             replies=[each.text for each in self.group],
             rewards={name: [each.rewards[name] for each in self.group] for name in names},
         )
-        return show(asked, f"<p><b>{self.prompt}</b></p>", widget, AS_A_WHOLE, BOTH_WAYS, SURE)
+        return show(asked, prompt, widget, AS_A_WHOLE, BOTH_WAYS, SURE)

@@ -36,7 +36,7 @@ from grpo_lessons.training import Plan, Settings, is_pocket
 from grpo_lessons.training.sources import is_here, is_name
 
 REAL = "SmolLM2-135M"  # the name of the recording of a real model
-MOVED = "**Coloured is what the update of this step did to each token.** It was made from all groups of the step at once, and Adam goes on where earlier updates went: a token may move against its own reply's advantage."
+MOVED = "**Coloured is what the update of this step did to each token.** It was made from all groups of the step at once, and they share the model's weights: where other groups push harder, even a right answer loses, against its own reply's advantage. (And the optimizer, Adam, keeps some of the direction of the steps before.)"
 COLOURLESS = (
     " · In a run that was trained here, in this page, each token has the colour of what the step’s update did to it."
 )

@@ -33,7 +33,7 @@ function render({ model, el }) {
   status.setAttribute("role", "status");
   element("p", root, prompt).style.fontWeight = 700;
   const list = element("ol", root, "", "replies"), chart = element("div", root);
-  legend(root);
+  const key = legend(root);
   const panel = element("div", root, "", "panel");
   let loaded = null, stage = 0, round = 0, asked = 0, means = [], cards = [], group = null, isBusy = false, isRunning = false, isOver = false;
 
@@ -69,11 +69,14 @@ function render({ model, el }) {
       round++;
       list.replaceChildren();
       panel.replaceChildren();
+      key.style.visibility = "hidden";
+      const lengths = group.ids.map((each) => each.length);
       cards = group.texts.map((text) => {
         const item = element("li", list);
         return { item, text: element("div", item, text, "text"), facts: element("div", item, "", "facts") };
       });
-      return round > 1 ? "sampled from the changed model" : "sampled";
+      lengths.forEach((each, i) => fact(cards[i], "tokens", `${each}`));
+      return `sampled${round > 1 ? " from the changed model" : ""}, ${Math.round(average(lengths))} tokens on average`;
     },
     async reward() {
       Object.assign(group, await paid(group));
@@ -94,6 +97,7 @@ function render({ model, el }) {
         cards[i].item.append(cards[i].facts);
         fact(cards[i], "now", `× ${times(reply)} as likely`);
       });
+      key.style.visibility = "";
       element("p", panel, "Point at a token, or move through a reply with the arrow keys: the chances of what may stand there.", "name");
       return "the colours say what it did to each token";
     },
@@ -151,6 +155,7 @@ stroke-width="2" vector-effect="non-scaling-stroke"/></svg>`;
     loaded = null;
     [stage, round, means] = [0, 0, []];
     for (const each of [list, chart, panel]) each.replaceChildren();
+    key.style.visibility = "hidden";
     mark(0);
     status.textContent = "The prompt. What will the model write?";
   }

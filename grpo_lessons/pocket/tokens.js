@@ -71,6 +71,7 @@ export function legend(parent) {
     });
   }
   element("span", all, "no colour: it stays");
+  return all;
 }
 
 /** The tokens of a reply, each to be pointed at, or come to with the arrow keys; `point` is told which, and of the bars. */
