@@ -39,9 +39,10 @@ def bare(wheel, tmp_path_factory):
 
 def environment(folder: Path, wheel: Path) -> Path:
     """The Python of a new environment with the wheel in it."""
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel], check=True)
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, check=True)
     return python
 
 
