@@ -18,35 +18,19 @@ BLOCKED = {"cookie_controls_mode": 1, "block_third_party_cookies": True}  # for 
 NOWHERE = {"default_content_setting_values": {"cookies": 2}}  # on any page
 
 
+WHOLE = "<style>body { margin: 0; } iframe { display: block; border: 0; width: 100vw; height: 100vh; }</style>"
+
+
 @contextmanager
-def framed(root, tmp_path, storage, site, sandbox, query="", server=hosting):
-    """A lesson in a frame of a page on a site; what a browser may keep, and what the frame may do."""
-    with server(root) as served, serve_folder(tmp_path) as host, profile({"profile": storage}) as page:
+def framed(root, folder, storage, site, sandbox, query="", server=hosting, lesson="format"):
+    """A lesson in a frame as large as a page on a site; what a browser may keep, and what the frame may do."""
+    with server(root) as served, serve_folder(folder) as host, profile({"profile": storage}) as page:
         address = served if isinstance(served, str) else served[0]
-        limits = "" if sandbox is None else f'sandbox="{sandbox}"'
-        source = f"{address}/course/grpo/format.html?embed=true{query}"
-        html = f'<!doctype html><title>host</title><iframe src="{source}" width="1000" height="800" {limits}></iframe>'
-        (tmp_path / "host.html").write_text(html, encoding="utf-8")
+        source = f"{address}/course/grpo/{lesson}.html?embed=true{query}"
+        html = f'<!doctype html><title>host</title>{WHOLE}<iframe src="{source}" sandbox="{sandbox}"></iframe>'
+        (folder / "host.html").write_text(html, encoding="utf-8")
         page.goto(f"{host.replace(OWN, site)}/host.html", wait_until="commit")
         yield page, page.locator("iframe").content_frame
-
-
-@pytest.mark.parametrize(
-    ("storage", "site", "sandbox", "query"),
-    [
-        (BLOCKED, OTHER, USUAL, "&theme=dark&step=2"),
-        (NOWHERE, OWN, "allow-scripts allow-same-origin", "&theme=light"),
-    ],
-)
-def test_a_lesson_wakes_in_a_frame(root, tmp_path, storage, site, sandbox, query):
-    """Where all is allowed, the frame of another site's page below wakes; without an origin, that of the next test."""
-    with framed(root, tmp_path, storage, site, sandbox, query) as (_, frame):
-        wakes(frame)
-        dark = frame.locator("body").evaluate("body => body.classList.contains('dark')")
-        assert dark == ("theme=dark" in query)
-        shown = frame.locator("h1:visible, h2:visible").all_inner_texts()
-        assert len(shown) == 1 if "step" in query else len(shown) > 5
-        assert failures(frame.locator("body").page.frames[1]) == []
 
 
 def test_it_trains_where_a_browser_keeps_nothing_and_the_frame_has_no_origin(root, tmp_path):
@@ -73,7 +57,7 @@ def test_what_a_sandbox_keeps_from_starting_is_said_at_once_with_a_link_to_a_tab
         link = frame.get_by_role("link", name="/format.html")
         assert link.get_attribute("href").endswith("/format.html?theme=dark&step=2")
         assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener")
-        assert frame.get_by_role("heading", name="2 · Play with the reward").is_visible()
+        assert frame.locator("h1:visible, h2:visible").all_inner_texts() == ["2 · Play with the reward"]
 
 
 def test_without_scripts_it_is_read_and_leads_to_a_tab_of_its_own(root, tmp_path):
@@ -93,20 +77,23 @@ def address(root):
 
 
 @pytest.fixture(scope="module")
-def only(address):
-    """One station, as its line shows it, alive."""
-    with visit(f"{address}/length.html?embed=true&station=the-shape-of-a-reward&theme=dark") as (page, _):
-        wakes(page)
-        page.get_by_role("heading", name="3 · The shape of a reward").wait_for()
-        yield page
+def only(root, tmp_path_factory):
+    """One station, as its line shows it, alive in a frame for which the browser keeps nothing."""
+    query, folder = "&station=the-shape-of-a-reward&theme=dark", tmp_path_factory.mktemp("only")
+    with framed(root, folder, NOWHERE, OWN, "allow-scripts allow-same-origin", query, lesson="length") as (page, frame):
+        wakes(frame)
+        frame.get_by_role("heading", name="3 · The shape of a reward").wait_for()
+        yield page.frames[1]
 
 
 def test_a_station_alone_has_nothing_around_it_and_works(only):
+    assert only.locator("body").evaluate("body => body.classList.contains('dark')") and failures(only) == []
     assert only.locator("h1:visible, h2:visible").all_inner_texts() == ["3 · The shape of a reward"]
     assert only.locator("#gl-bar").count() == 0
     for chrome in ("[data-testid=watermark]", "#App button[aria-haspopup=menu]"):
         assert not only.locator(chrome).is_visible()
-    only.keyboard.press("ArrowRight")
+    only.get_by_role("heading", name="3 · The shape of a reward").click()
+    only.page.keyboard.press("ArrowRight")
     only.get_by_role("radio", name="window").click()
     only.get_by_text("Window", exact=True).first.wait_for()
     assert only.locator("h1:visible, h2:visible").all_inner_texts() == ["3 · The shape of a reward"]
@@ -114,9 +101,10 @@ def test_a_station_alone_has_nothing_around_it_and_works(only):
 
 def test_speakers_notes_are_not_in_a_page_that_everybody_reads(only):
     assert only.locator(".gl-notes").count() == 0
-    only.keyboard.press("s")
+    only.get_by_role("heading", name="3 · The shape of a reward").click()
+    only.page.keyboard.press("s")
     only.wait_for_timeout(500)
-    assert len(only.context.pages) == 1
+    assert len(only.page.context.pages) == 1
 
 
 LINES = """() => [...document.querySelectorAll('.line code')].map(code => {
@@ -143,11 +131,14 @@ def test_the_lines_to_copy_say_all_that_a_strict_page_lets_them_say(address):
 
 @pytest.fixture(scope="module")
 def tall(address, root):
-    """A page of another site with a lesson in it, as tall as that is, by the lines to copy; and one further below."""
+    """A page of another site with a lesson in it, as tall as that is, by the lines to copy; and one further below.
+
+    The browser keeps nothing for frames of other sites.
+    """
     with visit(f"{address}/index.html") as (page, _):
         line, script = page.locator("code[data-name=format]").inner_text(), page.locator("#tall").inner_text()
     line = line.replace("https://example.org/grpo", address)
-    below = line.replace("format.html", "length.html")
+    below, line = line.replace("format.html", "length.html"), line.replace("embed=true", "embed=true&amp;theme=light")
     below = below.replace('loading="lazy"', "")  # for browsers that know no such thing
     folder = root / "hosts"
     folder.mkdir(exist_ok=True)
@@ -155,7 +146,7 @@ def tall(address, root):
         f"<!doctype html><title>host</title><p>Words.</p>{line}<p style='height: 3000px'>More.</p>{below}{script}",
         "utf-8",
     )
-    with serve_folder(folder) as host, profile({}) as page:
+    with serve_folder(folder) as host, profile({"profile": BLOCKED}) as page:
         page.goto(f"{host.replace(OWN, OTHER)}/tall.html")
         first, second = (each.content_frame for each in page.locator("iframe").all())
         wakes(first)
@@ -165,6 +156,13 @@ def tall(address, root):
 def in_sight(page, locator):
     box = locator.bounding_box()
     return box["y"] > -1 and box["y"] + box["height"] < page.viewport_size["height"] + 1
+
+
+def test_a_lesson_wakes_in_a_frame_on_another_site(tall):
+    page, frame, _ = tall
+    assert not frame.locator("body").evaluate("body => body.classList.contains('dark')")
+    assert len(frame.locator("h1:visible, h2:visible").all_inner_texts()) > 5
+    assert failures(page.frames[1]) == []
 
 
 def test_a_frame_becomes_as_tall_as_its_lesson(tall):
@@ -216,7 +214,9 @@ COVERED = """() => {
         if (node.nodeType === 1 && getComputedStyle(node).overflow !== 'visible') room = both(room, node.getBoundingClientRect());
         for (const child of [...(node.shadowRoot?.childNodes ?? []), ...node.childNodes]) read(child, room);
     };
-    for (const each of page.querySelectorAll('.output-area')) read(each, page.getBoundingClientRect());
+    const isInView = ({ top, bottom }) => bottom > 0 && top < innerHeight; // to ask where the rest is has it laid out first
+    for (const each of page.querySelectorAll('.output-area'))
+        if (isInView(each.getBoundingClientRect())) read(each, page.getBoundingClientRect());
     const paints = node => isSeen(node) && (node.matches('button, svg') || getComputedStyle(node).backgroundColor !== 'rgba(0, 0, 0, 0)');
     for (const fixed of document.querySelectorAll('body *')) if (fixed !== page && getComputedStyle(fixed).position === 'fixed')
         for (const node of [fixed, ...fixed.querySelectorAll('*')].filter(paints)) for (const [text, rect] of texts) {
@@ -230,33 +230,33 @@ COVERED = """() => {
 WIDTHS = (360, 420, 700, 900, 1280)
 
 
-def covered_at(page, width: int) -> list[str]:
-    """The texts that something fixed covers, all through a page."""
-    page.set_viewport_size({"width": width, "height": 900})
+def covered_at(frame, width: int) -> list[str]:
+    """The texts that something fixed covers, all through a frame."""
+    frame.page.set_viewport_size({"width": width, "height": 900})
     found = []
     for part in (0, 0.37, 0.63, 1):
-        page.evaluate(
+        frame.evaluate(
             f"(app => {{ if (app) app.scrollTop = {part} * app.scrollHeight; }})(document.getElementById('App'))"
         )
-        page.wait_for_timeout(150)
-        texts, covered = page.evaluate(COVERED)
+        frame.wait_for_timeout(150)
+        texts, covered = frame.evaluate(COVERED)
         assert texts > 20
         found += covered
     return found
 
 
 @pytest.fixture(scope="module")
-def still(address):
-    """A lesson that has just been asked for."""
-    with visit("about:blank") as (page, _):
-        page.goto(f"{address}/length.html?embed=true&theme=dark", wait_until="commit")
-        yield page
+def still(root, tmp_path_factory):
+    """A lesson that has just been asked for, in a frame on another site, where all is allowed."""
+    folder = tmp_path_factory.mktemp("still")
+    with framed(root, folder, ALLOWED, OTHER, USUAL, "&theme=dark", lesson="length") as (page, frame):
+        frame.locator("#waking").wait_for()
+        yield page.frames[1]
 
 
 def test_nothing_that_is_fixed_covers_text_at_any_width(still):
-    still.locator("#waking").wait_for()
     for width in WIDTHS:
-        still.set_viewport_size({"width": width, "height": 900})
+        still.page.set_viewport_size({"width": width, "height": 900})
         still.wait_for_timeout(100)
         assert still.evaluate(COVERED)[1] == [], width
     wakes(still)
