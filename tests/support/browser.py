@@ -62,10 +62,9 @@ def serve(mode: str, notebook: str, *options: str, cwd: Path = ROOT, runs: Path 
 
 @contextmanager
 def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light", proxy: str = "") -> Iterator:
-    """A page of a fresh Chromium, opened at the address; a proxy is asked for everything that is not on this machine."""
+    """A page of somebody new, opened at the address; a proxy is asked for everything that is not on this machine."""
     through = {"proxy": {"server": proxy, "bypass": "127.0.0.1"}} if proxy else {}
-    browser = _playwright().chromium.launch(executable_path=CHROMIUM, args=FLAGS, **through)
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context = _chromium().new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **through)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(url)
@@ -76,7 +75,7 @@ def browse(url: str, width: int = 1100, height: int = 900, scheme: str = "light"
             print(page.locator("body").inner_text()[-4000:])
         raise
     finally:
-        browser.close()
+        context.close()
 
 
 @contextmanager
@@ -104,6 +103,12 @@ def _playwright():
     playwright = sync_playwright().start()
     atexit.register(playwright.stop)
     return playwright
+
+
+@cache
+def _chromium():
+    """The one browser of this process: to start another takes a second of a core, and a context keeps as little."""
+    return _playwright().chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 def press(page, label: str, keys: str) -> None:
@@ -195,11 +200,14 @@ def settle(page) -> None:
 
 
 def workers(page) -> int:
-    """How many workers there are in the browser of a page."""
-    session = page.context.browser.new_browser_cdp_session()
-    kinds = [each["type"] for each in session.send("Target.getTargets", {"filter": [{}]})["targetInfos"]]
+    """How many workers there are in the context of a page."""
+    session = page.context.new_cdp_session(page)
+    ours = session.send("Target.getTargetInfo")["targetInfo"]["browserContextId"]
     session.detach()
-    return kinds.count("worker")
+    session = page.context.browser.new_browser_cdp_session()
+    there = session.send("Target.getTargets", {"filter": [{}]})["targetInfos"]
+    session.detach()
+    return sum(each["type"] == "worker" and each["browserContextId"] == ours for each in there)
 
 
 def failures(page) -> list[str]:
