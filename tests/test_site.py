@@ -16,7 +16,7 @@ import pytest
 from grpo_lessons.web import site as builder
 from tests.support.browser import CHROMIUM, at_step, failures, press, start, workers
 from tests.support.firefox import FIREFOX, FIREFOXS_OWN, firefox
-from tests.support.pages import NPM, hosting, outside, serve_folder, visit, wakes
+from tests.support.pages import NPM, hosting, keep_asleep, outside, serve_folder, visit, wakes
 
 WHY = "needs Chromium, and npm for Pyodide"
 pytestmark = pytest.mark.skipif((CHROMIUM is None or NPM is None) and "CI" not in os.environ, reason=WHY)
@@ -419,7 +419,9 @@ def test_the_variant_with_code_shows_it_and_runs(address):
 
 
 def test_lessons_stand_in_frames_of_another_page(address):
-    with visit(f"{address}/embed.html") as (page, _):
+    with visit("about:blank") as (page, _):
+        keep_asleep(page.context)
+        page.goto(f"{address}/embed.html")
         light, dark, phone, station = page.locator("iframe").all()
         light.content_frame.get_by_text("After 25 steps of training").first.wait_for()
         dark.scroll_into_view_if_needed()

@@ -247,6 +247,11 @@ def visit(address: str, **options) -> Iterator[tuple]:
         yield page, asked
 
 
+def keep_asleep(context) -> None:
+    """Have no Python come to a context's pages, as on a slow line: for what they show before, and shall show without."""
+    context.route("**/pyodide.asm.wasm", lambda route: None)
+
+
 def write_first(folder: Path, steps: int | None = None) -> Path:
     """The site without its lessons in a folder: no Python is there to be loaded. `steps`: of a training, if not the usual."""
     builder.write_pages(folder)
