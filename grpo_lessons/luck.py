@@ -67,18 +67,23 @@ class Outcome:
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
-def over_seeds(shares: Sequence[float]) -> tuple[float, float, float]:
+MOST = len(_T) + 1  # seeds that an interval is known for
+
+
+def over_seeds(shares: Sequence[float], least: float = 0.0, most: float = 1.0) -> tuple[float, float, float]:
     """Mean of a share over 2 to 10 seeds, and its 95 % interval: mean ± t · s / √n, cut where no share can be.
+
+    `least`, `most`: where else to cut, for what is no share.
 
     >>> [round(each, 2) for each in over_seeds([0.5, 0.6, 0.7])]
     [0.6, 0.35, 0.85]
 
     Raises: ValueError for fewer seeds, or more.
     """
-    if not 2 <= len(shares) <= len(_T) + 1:
-        raise ValueError(f"{len(shares)} seeds: expected 2 to {len(_T) + 1}.")
+    if not 2 <= len(shares) <= MOST:
+        raise ValueError(f"{len(shares)} seeds: expected 2 to {MOST}.")
     mean, half = fmean(shares), _T[len(shares) - 2] * stdev(shares) / math.sqrt(len(shares))
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+    return mean, max(least, mean - half), min(most, mean + half)
 
 
 def seeds_needed(before: Sequence[float], after: Sequence[float]) -> float:
@@ -120,14 +125,73 @@ def in_words(outcomes: Sequence[Outcome], chance: float) -> list[str]:
         return []
     learnt = sum(each.verdict == "learnt" for each in whole)
     before, after = _shares(whole)
-    needed, (mean, low, high) = seeds_needed(before, after), over_seeds(after)
+    mean, low, high = over_seeds(after)
     judge = f"errs in {chance:.0%} of its verdicts" if chance else "never errs"
-    takes = f"{needed:,} seeds" if needed <= 1000 else "more than a thousand seeds"
-    enough = "enough" if needed <= len(whole) else "too few. Believe neither this change nor its absence"
     return [
         f"**With a judge that {judge}, {learnt or 'none'} of {len(whole)} seeds {'has' if learnt == 1 else 'have'} learnt** (the interval after lies above the one before). On average {fmean(before):.0%} were right before, and {mean:.0%} after (95 % interval over seeds: {low:.0%} to {high:.0%}).",
-        f"**It takes {takes} to tell this from nothing** (with so many, four tests in five would see it). Here are {len(whole)}: {enough}.",
+        believed(before, after),
     ]
+
+
+def believed(before: Sequence[float], after: Sequence[float]) -> str:
+    """What a spread allows to believe, in Markdown: how many seeds tell after from before, and whether these are so many.
+
+    >>> believed([0.3, 0.4, 0.35], [0.35, 0.45, 0.4])
+    '**It takes 17 seeds to tell this from nothing**, four times in five; 3 are too few. Believe neither this change nor its absence.'
+
+    Raises: ValueError for fewer than two seeds.
+    """
+    needed = seeds_needed(before, after)
+    takes = f"{needed:,} seeds" if needed <= 1000 else "more than a thousand seeds"
+    enough = "enough" if needed <= len(after) else "too few. Believe neither this change nor its absence"
+    return f"**It takes {takes} to tell this from nothing**, four times in five; {len(after)} are {enough}."
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one judge gave the held-out answers of several seeds: before and after, a list of scores for each seed.
+
+    >>> print(Judged([[0, 1], [0, 0], [0, 1]], [[1, 1], [1, 1], [0, 1]]))
+    0.333 before, 0.833 after (95 % interval over 3 seeds: 0.116 to 1). It takes 7 seeds to tell this from nothing, four times in five; 3 are too few. Believe neither this change nor its absence.
+    """
+
+    before: Sequence[Sequence[float]]
+    after: Sequence[Sequence[float]]
+
+    @classmethod
+    def all_of(cls, runs: Sequence[Run]) -> "dict[str, Judged]":
+        """By the name of the judge, for runs of one plan: those that had a say with every seed, before and after."""
+        asked = [(run.before, run.after) for run in runs if run.before and run.after]
+        names = asked[0][0].completions[0].rewards if asked else ()
+        said = {name: [[each.scores(name) for each in pair] for pair in asked] for name in names}
+        return {name: cls(*zip(*each, strict=True)) for name, each in said.items() if all(map(all, each))}
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it judges by 0 and 1."""
+        return {score for scores in (*self.before, *self.after) for score in scores} <= {0, 1}
+
+    def of_seed(self, scores: Sequence[float]) -> tuple[float, float, float]:
+        """The mean of one seed's scores and its 95 % interval: Wilson's for a share, else mean ± 1.96 · s / √n."""
+        mean = fmean(scores)
+        if self.is_share:
+            return mean, *interval(round(sum(scores)), len(scores))
+        half = 1.96 * stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.inf
+        return mean, mean - half, mean + half
+
+    def over_seeds(self, scores: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+        """The mean over the seeds, and its 95 % interval, see `over_seeds`."""
+        return over_seeds([*map(fmean, scores)], *((0, 1) if self.is_share else (-math.inf, math.inf)))
+
+    @property
+    def believed(self) -> str:
+        """See `believed`."""
+        return believed([*map(fmean, self.before)], [*map(fmean, self.after)]).replace("**", "")
+
+    def __str__(self) -> str:
+        (before, *_), (after, low, high) = self.over_seeds(self.before), self.over_seeds(self.after)
+        interval = f"95 % interval over {len(self.after)} seeds: {low:.3g} to {high:.3g}"
+        return f"{before:.3g} before, {after:.3g} after ({interval}). {self.believed}"
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

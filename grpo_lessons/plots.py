@@ -4,8 +4,11 @@ import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
+from statistics import median
+from textwrap import fill
 
 from grpo_lessons.groups import interval, p_dead, simulate_dead
+from grpo_lessons.luck import Judged
 from grpo_lessons.palette import COLOURS, SHADES
 from grpo_lessons.runs import Run
 
@@ -72,6 +75,52 @@ def shares(rows: dict[str, list[tuple[str, list[float]]]]):
     )
     axes.set_xlabel("share of held-out questions")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    return figure
+
+
+def seeds(runs: Sequence[Run]):
+    """How far apart a training comes with two to ten seeds: its reward over the steps, and what each judge gave held-out answers.
+
+    The reward is a thin line for each seed, their median, and a band from the lowest to the highest. Held-out means are a ring
+    before and a dot after, with 95 % intervals: of each seed over its answers, in the last row of all over the seeds.
+    """
+    from matplotlib.figure import Figure
+
+    judged, numbers = Judged.all_of(runs), [run.settings["seed"] for run in runs]
+    size = (4.4 * (1 + len(judged)), 2.4 + 0.3 * len(runs))
+    figure = Figure(figsize=size, layout="constrained")
+    first, *others = figure.subplots(1, 1 + len(judged), squeeze=False)[0]
+    by_step: dict[int, list[float]] = {}
+    for run in runs:
+        first.plot(*zip(*run.series("reward"), strict=True), color=INK["reward"], lw=1, alpha=0.5)
+        for step, value in run.series("reward"):
+            by_step.setdefault(step, []).append(value)
+    steps, values = [*by_step], [*by_step.values()]
+    first.fill_between(steps, [*map(min, values)], [*map(max, values)], color=INK["reward"], alpha=0.16, lw=0)
+    first.plot(steps, [*map(median, values)], color=INK["reward"], lw=2.5)
+    first.set(xlabel="step", title=f"reward, {len(runs)} seeds and their median")
+    for axes, (name, each) in zip(others, judged.items(), strict=True):
+        rows = [[each.of_seed(scores) for scores in side] for side in (each.before, each.after)]
+        for side, overall, offset, face in zip(
+            rows, (each.before, each.after), (-0.15, 0.15), ("none", None), strict=True
+        ):
+            for row, (mean, low, high) in enumerate([*side, each.over_seeds(overall)]):
+                axes.plot([low, high], [row + offset] * 2, color=INK["held-out"], lw=2 + (row == len(runs)))
+                axes.plot(
+                    [mean], [row + offset], "o", ms=7, mew=1.6, mfc=face or INK["held-out"], color=INK["held-out"]
+                )
+        axes.axhline(len(runs) - 0.5, color="black", lw=0.6, alpha=0.4)
+        axes.set(
+            ylim=(len(runs) + 0.5, -0.5), yticks=range(len(runs) + 1), yticklabels=[*numbers, "mean"], ylabel="seed"
+        )
+        axes.set(title=f"held-out {name}")
+        axes.set_xlabel(f"○ before ● after\n\n{fill(each.believed, 56)}", fontsize=9)
+        if each.is_share:
+            axes.set_xlim(-0.03, 1.03)
+    for axes in (first, *others):
+        axes.spines[["top", "right"]].set_visible(False)
+    where = runs[0].label.replace(f"seed {numbers[0]}", f"seeds {', '.join(map(str, numbers))}")
+    figure.supxlabel(where, fontsize=8, alpha=0.7)
     return figure
 
 

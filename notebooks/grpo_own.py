@@ -292,6 +292,8 @@ def _(opened):
     python notebooks/grpo_own.py -- --data rows.csv --question q --answer a --reward my_rewards.py:score --model smollm2-135m
     ```
 
+    And one training is one draw: with `--seeds 5` at its end the same line trains five times, draws how far apart they come, and says whether five are enough to believe the change.
+
     Before this notebook stand {opened.link("length")}, {opened.link("format")} and {opened.link("math")}.
 
     *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · prompts that teach are neither too easy nor too hard, [DAPO](https://arxiv.org/abs/2503.14476) · an estimate without bias, [Chen et al.](https://arxiv.org/abs/2107.03374) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)

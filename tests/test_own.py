@@ -49,13 +49,17 @@ def mine(tmp_path):
     return tmp_path
 
 
-def test_in_one_line_it_trains_on_rows_and_a_reward_of_ones_own(mine):
+def test_in_one_line_it_trains_on_rows_and_a_reward_of_ones_own_with_two_seeds(mine):
     given = ["--data", "rows.csv", "--question", "q", "--answer", "a", "--reward", "my_rewards.py:score"]
-    done = run(mine, *given, "--model", "pocket", "--steps", "2", "--batch-size", "16")
+    done = run(mine, *given, "--model", "pocket", "--steps", "2", "--batch-size", "16", "--seeds", "2")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "held-out score" in done.stdout and "held-out answer_reward" in done.stdout
-    written = Run.load(Path(os.environ["GRPO_LESSONS_RUNS"]) / "own" / "run.json")
-    assert written.steps_done == 2 and written.rewards == ["score"]
+    assert done.stdout.count("seeds to tell this from nothing") == 2
+    (figure,) = (Path(os.environ["GRPO_LESSONS_RUNS"]) / "own").glob("seeds-*/seeds.png")
+    runs = [Run.load(figure.parent / f"seed-{seed}.json") for seed in (0, 1)]
+    written = runs[0]
+    assert [each.settings["seed"] for each in runs] == [0, 1] and runs[0].metrics != runs[1].metrics
+    assert written.steps_done == 2 and written.rewards == ["score"] and str(figure) in done.stdout
     assert written.choices == {"data": "rows.csv", "asks": "q", "gives": "a"}
     assert {each.split("What is ")[1] for each in written.before.prompts} <= {
         line.split(",")[0][8:] for line in ROWS.splitlines()

@@ -127,7 +127,7 @@ class Controls:
 
     def show(self, settings: Settings, **own) -> mo.ui.dictionary:
         """The controls behind a lesson's own. Raises: SystemExit for a word on the command line that is no setting."""
-        known = {*_CHOICES, *own, "model", "batch_size"}
+        known = {*_CHOICES, *own, "model", "batch_size", *(["seeds"] if self.opened.is_script else [])}
         if unknown := [name for name in self.opened.options if name not in known]:
             word = unknown[0].replace("_", "-")
             raise SystemExit(f"--{word}: no such setting. There are: {', '.join(sorted(known))}.")

@@ -75,7 +75,7 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
     write("config.yaml", grpo | settings.grpo_arguments() | {"output_dir": str(folder / "trl")})
     command = f"trl grpo --config {folder}/config.yaml"
     (course / folder / "README.md").write_text(
-        _readme(settings, model, names, command, plan.checked_answers, first), encoding="utf-8"
+        _readme(folder, settings, model, names, command, plan.checked_answers, first), encoding="utf-8"
     )
     return first + command
 
@@ -249,7 +249,13 @@ def _module(value) -> str:
 
 
 def _readme(
-    settings: Settings, model: str, names: list[str], command: str, checked: CheckedAnswers | None, first: str
+    folder: Path,
+    settings: Settings,
+    model: str,
+    names: list[str],
+    command: str,
+    checked: CheckedAnswers | None,
+    first: str,
 ) -> str:
     batch = settings.batch_size // settings.accumulation
     rows = [
@@ -273,6 +279,7 @@ def _readme(
         "| processes | command |\n| --- | --- |\n"
         + "\n".join(rows)
         + "\n\n"
+        + f"One training is one draw. With other seeds, each into a folder of its own: `{command} --seed 1 --output_dir {folder}/trl-seed-1`, then 2, 3 and 4.\n\n"
         + (f"## The right answers\n\n{checked}\n\n" if checked else "")
         + "For DeepSpeed or FSDP add `--accelerate_config zero2`, `zero3` or `fsdp2`; to sample with vLLM `--use_vllm true`, in an environment of its own (TRL 1.16 wants vLLM 0.22 to 0.31).\n"
     )
