@@ -138,12 +138,17 @@ def believed(before: Sequence[float], after: Sequence[float]) -> str:
 
     >>> believed([0.3, 0.4, 0.35], [0.35, 0.45, 0.4])
     '**It takes 17 seeds to tell this from nothing**, four times in five; 3 are too few. Believe neither this change nor its absence.'
+    >>> believed([0.34, 0.34], [0.43, 0.46]).split("; ")[1]
+    '2 are too few to know how far seeds spread: their interval after holds the mean before. Train more.'
 
-    Raises: ValueError for fewer than two seeds.
+    Raises: ValueError for fewer than two seeds, or more than ten.
     """
     needed = seeds_needed(before, after)
     takes = f"{needed:,} seeds" if needed <= 1000 else "more than a thousand seeds"
     enough = "enough" if needed <= len(after) else "too few. Believe neither this change nor its absence"
+    _, low, high = over_seeds(after, -math.inf, math.inf)
+    if enough == "enough" and low <= fmean(before) <= high:  # two or three may lie near each other by luck
+        enough = "too few to know how far seeds spread: their interval after holds the mean before. Train more"
     return f"**It takes {takes} to tell this from nothing**, four times in five; {len(after)} are {enough}."
 
 
