@@ -9,6 +9,7 @@ Not a test: machines are shared and noisy, so nothing here asserts.
 import argparse
 import asyncio
 import gzip
+import itertools
 import json
 import os
 import platform
@@ -849,6 +850,103 @@ _GAPS = """() => {
 }"""
 
 
+_FRAMES = """() => {
+    const frames = (window.frames = []);
+    const look = (now) => { frames.push(now); requestAnimationFrame(look); };
+    requestAnimationFrame(look);
+}"""
+
+
+@contextmanager
+def watched(page) -> Iterator[dict]:
+    """What a page does meanwhile; when it ends `tasks`, of its main thread (ms from begin to end, ms of them on a core), and
+    `frames` (when each was drawn, in ms).
+
+    A task that was long and had a core is the page's own fault; one that had none waited for it, as all do whose machine is busy.
+    """
+    session, events, ended, found = page.context.browser.new_browser_cdp_session(), [], [], {}
+    session.on("Tracing.dataCollected", lambda said: events.extend(said["value"]))
+    session.on("Tracing.tracingComplete", lambda said: ended.append(said))
+    session.send("Tracing.start", {"traceConfig": {"includedCategories": ["toplevel"]}})
+    page.wait_for_timeout(500)  # to begin is a task of its own
+    page.evaluate(_FRAMES)
+    since = page.evaluate("performance.now()")
+    yield found
+    found["frames"] = page.evaluate("frames")
+    found["seconds"] = (page.evaluate("performance.now()") - since) / 1000
+    session.send("Tracing.end")
+    while not ended:
+        page.wait_for_timeout(100)
+    session.detach()
+    mains = {
+        (e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"
+    }
+    tasks = {main: [] for main in mains}
+    for each in events:
+        if each["name"].endswith("RunTask") and "tdur" in each and (main := (each["pid"], each["tid"])) in mains:
+            tasks[main].append((each["ts"], each["dur"] / 1000, each["tdur"] / 1000))
+    busiest = sorted(max(tasks.values(), key=lambda each: sum(cpu for *_, cpu in each)))
+    after = busiest[0][0] + 500_000
+    found["tasks"] = [(took, cpu) for begin, took, cpu in busiest if begin > after]
+
+
+def watched_rows(found: dict) -> None:
+    """The rows of what `watched` has found."""
+    frames, tasks = found["frames"], found["tasks"]
+    apart = [later - earlier for earlier, later in itertools.pairwise(frames)]
+    cpu = sum(cpu for _, cpu in tasks)
+    row("… frames a second", "≥ 30", round(len(frames) / found["seconds"], 1))
+    row("… of them apart, median, 95 %, most (ms)", "≤ 33", [round(at(apart, each)) for each in (0.5, 0.95, 1)])
+    row("… the page's own work for a frame, without waiting for a core (ms)", "≤ 33", round(cpu / len(frames), 1))
+    slow = sorted(tasks, reverse=True)[:3]
+    row("… its slowest tasks (ms), and on a core", "", ", ".join(f"{took:.0f}: {cpu:.0f}" for took, cpu in slow))
+    row("… its largest task on a core (ms)", "≤ 50", round(max(cpu for _, cpu in tasks)))
+
+
+def frame_rows(seconds: float = 12) -> None:
+    """What moves in the length lesson, each for a while, in the edit view: the loop alive, a pulled target, a training in the page."""
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        serve("edit", "notebooks/grpo_length.py", runs=Path(runs)) as url,
+        browse(url, 1280, 800) as page,
+    ):
+        page.get_by_role("button", name="Train", exact=True).wait_for()
+        settle(page)
+
+        def watch(title: str) -> None:
+            with watched(page) as found:
+                page.wait_for_timeout(1000 * seconds)
+            row(f"{title}, for {found['seconds']:.0f} s", "", "")
+            watched_rows(found)
+
+        def begun(moves, words: str) -> None:
+            moves.filter(has_text=re.compile(words)).first.wait_for()
+            moves.first.scroll_into_view_if_needed()
+
+        def click(name: str) -> None:
+            page.get_by_role("button", name=name, exact=True).last.click()
+
+        watch("the page at rest, to compare with")
+        click("Bring it to life")
+        click("Run by itself")
+        begun(page.locator(".alive [role=status]"), "^Round 1")
+        watch("the loop alive, by itself")
+        click("Pause")
+        page.locator(".output-area").get_by_text(
+            "Both alike: it is the same model, and the same way", exact=True
+        ).click()
+        settle(page)
+        click("Train, and pull the target")
+        begun(page.locator(".output-area .told"), r"^Step \d+")
+        watch("a target that can be pulled, trained in the page")
+        click("Stop")
+        page.locator("marimo-radio").get_by_text("here, in this page", exact=True).click()
+        settle(page)
+        page.get_by_role("button", name="Train", exact=True).click()
+        begun(page.locator(".train .status"), r"^Step \d+")
+        watch("a training in the page")
+
+
 def map_rows() -> None:
     """The format lesson's sixteen trainings at once, in the edit view: how long, and what answers meanwhile."""
     label, sign = MOVABLE["format"]
@@ -865,21 +963,23 @@ def map_rows() -> None:
         settle(page)
         page.evaluate(_GAPS)
         page.evaluate(_LISTEN, [".gl", sign])
-        start.click()
-        began, status = time.perf_counter(), page.locator(".output-area .told")
         slider = page.locator("marimo-slider", has=page.get_by_text(label, exact=True)).get_by_role("slider")
-        slider.focus()
-        for moves in range(1, 1000):
-            page.keyboard.press("ArrowLeft" if moves % 2 else "ArrowRight")
-            page.wait_for_function(f"window.answers.length >= {moves}", polling=20, timeout=60_000)
-            page.wait_for_timeout(1000 * PACE)
-            if status.get_by_text(re.compile("Finished: 240 steps")).count():
-                break
-        took, gaps, answers = time.perf_counter() - began, page.evaluate("gaps"), page.evaluate("window.answers")
+        with watched(page) as found:
+            start.click()
+            began, status = time.perf_counter(), page.locator(".output-area .told")
+            slider.focus()
+            for moves in range(1, 1000):
+                page.keyboard.press("ArrowLeft" if moves % 2 else "ArrowRight")
+                page.wait_for_function(f"window.answers.length >= {moves}", polling=20, timeout=60_000)
+                page.wait_for_timeout(1000 * PACE)
+                if status.get_by_text(re.compile("Finished: 240 steps")).count():
+                    break
+            took, gaps, answers = time.perf_counter() - began, page.evaluate("gaps"), page.evaluate("window.answers")
     row("sixteen trainings of 15 steps, two at a time (s)", "≤ 60", round(took, 1))
     shares = (0.5, 0.95, 1)
     row("… the page answers meanwhile, median, 95 %, slowest (ms)", "≤ 100", [round(at(gaps, each)) for each in shares])
     row("… a control answers, the same (ms)", "", [round(at(answers, each)) for each in shares])
+    watched_rows(found)
 
 
 # A class -------------------------------------------------------------------------------------------------------------
@@ -1315,6 +1415,7 @@ RECIPES: dict[str, Callable[..., None]] = {
     "visit": visit_rows,
     "engine": engine_rows,
     "map": map_rows,
+    "frames": frame_rows,
     "class": class_rows,
     "answers": answer_rows,
     "own": own_rows,
