@@ -137,9 +137,9 @@ def believed(before: Sequence[float], after: Sequence[float]) -> str:
     """What a spread allows to believe, in Markdown: how many seeds tell after from before, and whether these are so many.
 
     >>> believed([0.3, 0.4, 0.35], [0.35, 0.45, 0.4])
-    '**It takes 17 seeds to tell this from nothing**, four times in five; 3 are too few. Believe neither this change nor its absence.'
-    >>> believed([0.34, 0.34], [0.43, 0.46]).split("; ")[1]
-    '2 are too few to know how far seeds spread: their interval after holds the mean before. Train more.'
+    '**It takes 17 seeds to tell this from nothing** (with so many, four tests in five would see it). Here are 3: too few. Believe neither this change nor its absence.'
+    >>> believed([0.34, 0.34], [0.43, 0.46]).split("). ")[1]
+    'Here are 2: too few to know how far seeds spread: their interval after holds the mean before. Train more.'
 
     Raises: ValueError for fewer than two seeds, or more than ten.
     """
@@ -149,7 +149,7 @@ def believed(before: Sequence[float], after: Sequence[float]) -> str:
     _, low, high = over_seeds(after, -math.inf, math.inf)
     if enough == "enough" and low <= fmean(before) <= high:  # two or three may lie near each other by luck
         enough = "too few to know how far seeds spread: their interval after holds the mean before. Train more"
-    return f"**It takes {takes} to tell this from nothing**, four times in five; {len(after)} are {enough}."
+    return f"**It takes {takes} to tell this from nothing** (with so many, four tests in five would see it). Here are {len(after)}: {enough}."
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Judged:
     """What one judge gave the held-out answers of several seeds: before and after, a list of scores for each seed.
 
     >>> print(Judged([[0, 1], [0, 0], [0, 1]], [[1, 1], [1, 1], [0, 1]]))
-    0.333 before, 0.833 after (95 % interval over 3 seeds: 0.116 to 1). It takes 7 seeds to tell this from nothing, four times in five; 3 are too few. Believe neither this change nor its absence.
+    0.333 before, 0.833 after (95 % interval over 3 seeds: 0.116 to 1). It takes 7 seeds to tell this from nothing (with so many, four tests in five would see it). Here are 3: too few. Believe neither this change nor its absence.
     """
 
     before: Sequence[Sequence[float]]
