@@ -78,6 +78,25 @@ def test_all_are_told_whose_turn_it_is_and_for_how_long_still(tmp_path):
     assert line.line(tmp_path) == []
 
 
+def test_a_teacher_comes_after_the_one_that_has_the_device_and_before_all_others(tmp_path):
+    got, threads = [], []
+
+    def wait(who, first):
+        with line.turn(lambda in_front: None, lambda: False, tmp_path, poll=0.02, who=who, first=first):
+            got.append(who)
+
+    with line.turn(lambda in_front: None, lambda: False, tmp_path, who="seat 1"):
+        for number, (who, first) in enumerate((("seat 2", False), ("seat 3", False), ("teacher", True)), 2):
+            threads.append(threading.Thread(target=wait, args=(who, first)))
+            threads[-1].start()
+            while len(line.line(tmp_path)) < number:
+                time.sleep(0.01)
+        assert [ticket.who for ticket in line.line(tmp_path)] == ["seat 1", "teacher", "seat 2", "seat 3"]
+    for thread in threads:
+        thread.join()
+    assert got == ["teacher", "seat 2", "seat 3"]
+
+
 def test_waiting_can_be_given_up(tmp_path):
     with (
         line.turn(lambda in_front: None, lambda: False, tmp_path) as first,

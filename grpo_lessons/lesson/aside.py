@@ -54,6 +54,7 @@ def in_background(opened: Opened, function: Callable[[object], list[float]], pub
                     waiting=lambda in_front: publish(Progress(line.in_words(in_front))),
                     should_stop=lambda: not opened.in_time(0.0),
                     who=opened.who,
+                    first=opened.goes_first,
                 ) as tell,
             ):
                 if tell:

@@ -141,6 +141,11 @@ class Opened:
         """Whose trainings these are, for the others in the line for the device."""
         return self.seat.name if self.seat else ""
 
+    @property
+    def goes_first(self) -> bool:
+        """Whether they go before the others that wait there: a teacher's do, for a class that looks on."""
+        return self.seat is not None and self.seat.is_teacher
+
 
 class Recordings(Mapping[str, Run]):
     """Recorded runs by name, each read when it is first looked at: in a page reading is a request, and some are never asked for."""

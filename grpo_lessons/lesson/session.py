@@ -149,7 +149,8 @@ def _told(
         say(f"{ending(run, limit, left is not None)}{lost}", run, left=left, is_last=True)
 
     try:
-        yield Watch(should_stop=should_stop, update=update, who=opened.who, seconds=lambda: PACE.expected(plan)), done
+        about = {"who": opened.who, "seconds": lambda: PACE.expected(plan), "first": opened.goes_first}
+        yield Watch(should_stop=should_stop, update=update, **about), done
     except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
         latest.state = "failed"
         say("The session ended with an error", latest, explain(error), is_last=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-NOTE = ".seconds"
+NOTE, HOLDER = ".seconds", "holder"  # beside a ticket; and the name of the ticket that has the device
 FOLDER = Path(tempfile.gettempdir()) / f"grpo-lessons-{os.getuid() if hasattr(os, 'getuid') else 'line'}"
 
 
@@ -36,12 +36,14 @@ def turn(
     poll: float = 0.2,
     who: str = "",
     seconds: Callable[[], float] = lambda: 0,
+    first: bool = False,
 ) -> Iterator[Callable[[float], None] | None]:
     """Wait for the device and hold it inside the `with` block; yields None if `should_stop` ended the waiting.
 
     `waiting(in_front)` is called at first and whenever what `in_words` says of it has changed; the running session is
     the first of those in front. `who`, and the seconds that it will take, are what the others in the line are told of
     this one; `seconds` is asked while it waits, and whoever has the device calls what was yielded with those left.
+    `first`: it comes after the one that has the device, and before all others that wait: a teacher's.
 
     Example:
         >>> with turn(waiting=print, should_stop=lambda: False) as mine:
@@ -49,7 +51,7 @@ def turn(
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9 ]", "", who)[:20]  # it stands in a file's name
-    path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}-{name}.ticket"
+    path = folder / f"{'+' if first else '0'}{time.time_ns():019d}-{uuid.uuid4().hex}-{name}.ticket"
     ticket, device = FileLock(path), FileLock(folder / "device.lock")
     mine, told = False, None
 
@@ -71,6 +73,8 @@ def turn(
                     told = words
                     waiting(in_front)
                 time.sleep(poll * min(5, len(in_front)))  # thirty who wait shall not keep the one who trains from it
+        if mine:
+            (folder / HOLDER).write_text(path.name, encoding="utf-8")
         yield tell if mine else None
     finally:
         device.release()
@@ -87,7 +91,14 @@ def line(folder: Path = FOLDER, before: Path | None = None) -> list[Ticket]:
         >>> line(Path("no/such/folder"))
         []
     """
-    paths = sorted(path for path in folder.glob("*.ticket") if before is None or path.name < before.name)
+    holder = ""
+    with suppress(OSError):
+        holder = (folder / HOLDER).read_text(encoding="utf-8")
+
+    def place(path: Path) -> tuple[bool, str]:
+        return path.name != holder, path.name
+
+    paths = sorted((path for path in folder.glob("*.ticket") if before is None or place(path) < place(before)), key=place)
     while paths and not _is_held(paths[0]):
         paths.pop(0)
     found = []

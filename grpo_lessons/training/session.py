@@ -74,6 +74,7 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
         should_stop=watch.should_stop,
         who=watch.who,
         seconds=watch.seconds,
+        first=watch.first,
     ) as tell:
         if not tell:
             run.state = "stopped"

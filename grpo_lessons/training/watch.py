@@ -16,6 +16,7 @@ class Watch:
         update: of a training: called with a phase in words and the run so far, after every step and between phases.
         who: whose it is, for the others in the line for the device.
         seconds: how long it will take, 0 if nobody knows; asked while it waits in that line.
+        first: whether it goes before all others that wait there.
     """
 
     say: Callable[[str], None] = lambda phase: None
@@ -23,6 +24,7 @@ class Watch:
     update: Callable[[str, Run], None] = lambda phase, run: None
     who: str = ""
     seconds: Callable[[], float] = lambda: 0.0
+    first: bool = False
 
     def over(self, run: Run) -> "Watch":
         """The same, with what is said told as a phase of a run."""
