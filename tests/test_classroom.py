@@ -384,11 +384,11 @@ def test_no_more_is_trained_than_the_controls_offer(host, runs, browsers):
         await learner.sees("Finished: 3 steps", 120)
         record = Run.load(runs / f"class/seat-{learner.seat}/format/run.json").settings
         await learner.close()
-        return record
+        return record, learner.seat
 
-    record = run(ask())
+    record, seat = run(ask())
     asked = [record[name] for name in ("group_size", "batch_size", "max_completion_length", "temperature", "seed")]
-    assert asked[0] == 16 and asked[1] <= 96 and asked[2:] == [64, 1.0, 0]
+    assert asked[0] == 16 and asked[1] <= 96 and asked[2:] == [64, 1.0, seat]
 
 
 def test_wrong_passwords_are_heard_ten_times_a_minute(tmp_path):

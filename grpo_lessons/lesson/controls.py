@@ -131,6 +131,8 @@ class Controls:
         if unknown := [name for name in self.opened.options if name not in known]:
             word = unknown[0].replace("_", "-")
             raise SystemExit(f"--{word}: no such setting. There are: {', '.join(sorted(known))}.")
+        if self.opened.seat:  # so that a class has something to compare
+            settings = replace(settings, seed=self.opened.seat.number)
         most = self.opened.most_steps
         offered = list(_CHOICES)
         shared = {name: _CHOICES[name](helped(name), getattr(settings, name), most) for name in offered}
