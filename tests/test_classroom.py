@@ -478,7 +478,7 @@ def test_a_page_that_is_loaded_anew_says_what_has_become_of_its_training(host, b
 
 
 def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_path, browsers):
-    async def train(host):
+    async def train(host, password):
         learner = Learner(host, trainer=browsers[0])
         refused = await learner.http.get("/format/")
         assert refused.status_code == 401 and "password" in refused.text
@@ -492,7 +492,7 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
             ("//elsewhere.org", "/"),
             ("http://elsewhere.org", "/"),
         ):
-            said = {"password": " open sesame", "to": to}  # copied, with a blank
+            said = {"password": f" {password}", "to": to}  # copied, with a blank
             entered = await learner.http.post("/enter", data=said)
             assert entered.status_code == 303 and entered.headers["location"] == leads
         answer = await learner.http.get("/")
@@ -522,7 +522,12 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
         await learner.sees("Your last training: 2 steps")
         await learner.close()
 
-    options = ("--password", "open sesame", "--steps", "2")
+    def told():
+        """The password and the teacher's word, as the newest server has said them."""
+        log = (tmp_path / "server.log").read_text()
+        return [re.findall(pattern, log)[-1] for pattern in (r"its password: (\w+)", r"/teacher/(\w+)")]
+
+    options = ("--host", "0.0.0.0", "--steps", "2")
     with classroom(tmp_path, *options) as host:
         cookie = run(train(host))
         run(teach(host, re.search(r"/teacher/(\w+)", (tmp_path / "server.log").read_text())[1]))

@@ -60,6 +60,11 @@ class Many:
         self.opened, self.engine, self.publish, self.between = opened, engine, publish, between
         self.halt, self.is_on = threading.Event(), False
 
+    @property
+    def doing(self) -> str:
+        """What it does, for a teacher who may stop it."""
+        return f"{self.opened.lesson}: trainings beside the lesson's own"
+
     def stop(self) -> None:
         """End them after the steps under way; what was seen is kept."""
         self.halt.set()
@@ -69,6 +74,8 @@ class Many:
         if self.is_on or self.engine is None:
             return
         self.is_on, self.halt = True, threading.Event()
+        if self.opened.seat:
+            self.opened.seat.begun(self)
         told = _Told(weakref.ref(self), self.halt, {name: plan.new_run() for name, plan in plans.items()}, self.between)
         told.say("running")
         in_thread(self.opened, partial(_all, told, self.engine, list(plans.items())))

@@ -83,6 +83,11 @@ class Session:
             return self._left[1]
         return to_page(self._left) if self._left and is_pocket(self._left.run.settings["model"]) else None
 
+    @property
+    def doing(self) -> str:
+        """What it does, for a teacher who may stop it."""
+        return f"{self.opened.lesson}: {self.last.phase if self.last else 'Starting'}"
+
     def stop(self) -> None:
         """End the training after the step under way, or a download."""
         self.halt.set()
@@ -99,6 +104,8 @@ class Session:
         if not in_browser and self.opened.seat and not self.opened.seat.device.acquire(blocking=False):
             return self.publish(Report(ELSEWHERE, plan.new_run(), self.last.run if self.last else None))
         self.is_on, self.halt = True, threading.Event()
+        if self.opened.seat:
+            self.opened.seat.begun(self)
         before = self.last.run if self.last and self.last.run.metrics else None
         self.busy(True)
         self._say(Report("Starting", plan.new_run(), before))
@@ -110,6 +117,8 @@ class Session:
 
     def _say(self, report: Report, left: Trained | tuple[Run, bytes] | None = None, is_last: bool = False) -> None:
         self.last = replace(report, run=report.run.snapshot())
+        if self.opened.seat and report.run.metrics:
+            self.opened.seat.runs[self.opened.lesson] = self.last.run
         if is_last:
             self.is_on = False
             self._left = left or self._left

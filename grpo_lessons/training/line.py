@@ -98,7 +98,9 @@ def line(folder: Path = FOLDER, before: Path | None = None) -> list[Ticket]:
     def place(path: Path) -> tuple[bool, str]:
         return path.name != holder, path.name
 
-    paths = sorted((path for path in folder.glob("*.ticket") if before is None or place(path) < place(before)), key=place)
+    paths = sorted(
+        (path for path in folder.glob("*.ticket") if before is None or place(path) < place(before)), key=place
+    )
     while paths and not _is_held(paths[0]):
         paths.pop(0)
     found = []

@@ -35,15 +35,18 @@ from grpo_lessons.lesson.pace import PACE
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
 from grpo_lessons.training import Plan, Settings, line
+from grpo_lessons.web.desk import desk
 from grpo_lessons.web.render import render
 from grpo_lessons.web.seats import Seats, body_of
 from grpo_lessons.web.server import live_lessons
 
 ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone: a phone may sleep in between
 
+MOST_STATIONS = 40  # of a lesson
 MOST_GUESSES = 10  # wrong passwords of one address in a minute; behind a router a whole class has one
 WRONG = "That is not the password. Your teacher has it."
 TOO_MANY = "Too many wrong passwords came from your address. Wait a minute, then try again."
+CLOSED = "The class is closed. Your teacher opens it."
 
 
 def create_app(
@@ -54,8 +57,11 @@ def create_app(
     most_steps: int | None = None,
     most_minutes: float | None = None,
     site: str = "",
+    address: str = "",
 ) -> Starlette:
     """The application: the course's page at `/`, a live lesson at `/NAME/`, the line for the device at `/line`.
+
+    A teacher has a page at `/desk`, see `grpo_lessons.web.desk`.
 
     Args:
         folder: where the seats are kept, and what their trainings have come to.
@@ -64,23 +70,47 @@ def create_app(
         show_code: whether the lessons' menu offers their code.
         most_steps, most_minutes: the most that one training may take.
         site: where the course stands as a web page, for the exercises, which a server does not run.
+        address: where others come to it; "" for where it was asked.
 
     >>> from tempfile import mkdtemp
-    >>> [route.path for route in create_app(Path(mkdtemp())).routes]
-    ['/', '/line', '/enter', '/teacher/{word}', '']
+    >>> [route.path for route in create_app(Path(mkdtemp())).routes if not route.path.startswith("/desk")]
+    ['/', '/line', '/here/{lesson}/{station:int}', '/name', '/enter', '/teacher/{word}', '']
     """
     resume_with_all_outputs()
-    lessons = live_lessons(include_code=show_code, session_ttl=ASLEEP, html_head=render("tab.html"))
+    managers = []  # of marimo's sessions, lesson by lesson
+    lessons = live_lessons(
+        lambda app: managers.append(app.state.session_manager),
+        include_code=show_code,
+        session_ttl=ASLEEP,
+        html_head=render("tab.html"),
+    )
     seats = Seats(lessons, folder, most_steps, most_minutes, all_teach=teacher is None, site=site.rstrip("/"))
     door = render("door.html", refused="")
 
     guesses = Guesses()
 
     def course(request: Request) -> Response:
-        return HTMLResponse(render("class.html", seat=seats.seat(request.session).number, lessons=LESSONS))
+        seat = seats.seat(request.session)
+        seat.place = None
+        words = {"seat": seat.number, "name": seat.called, "teaches": seat.is_teacher}
+        return HTMLResponse(render("class.html", lessons=LESSONS, **words))
+
+    def here(request: Request) -> Response:
+        lesson, station = (request.path_params[name] for name in ("lesson", "station"))
+        if not seats.has_seat(request.session) or lesson not in LESSONS or station > MOST_STATIONS:
+            return JSONResponse({"error": "No page of a lesson says this."}, 403)
+        seats.seat(request.session).place = lesson, station
+        return Response(status_code=204)
+
+    async def name(request: Request) -> Response:
+        if not seats.has_seat(request.session):
+            return JSONResponse({"error": "Nobody sits there."}, 403)
+        said = parse_qs((await body_of(request, 1000))[:1000].decode("utf-8", "replace"))
+        seats.seat(request.session).call(said.get("name", [""])[0])
+        return RedirectResponse("./", 303)
 
     def waiting(request: Request) -> Response:
-        if "seat" in request.session:
+        if seats.has_seat(request.session):
             seats.seat(request.session)  # whoever looks at the line has not left it
         tickets = line.line()
         return JSONResponse([{"who": ticket.who, "seconds": ticket.seconds} for ticket in tickets])
@@ -91,6 +121,8 @@ def create_app(
         if guesses.are_too_many(address):
             return HTMLResponse(render("door.html", refused=TOO_MANY), 429, {"Retry-After": "60"})
         if expected and secrets.compare_digest(given.encode(), expected.strip().encode()):
+            if not seats.is_open and not coming:
+                return HTMLResponse(render("door.html", refused=CLOSED), 403)
             request.session.update({"in": True} | coming)
             seats.seat(request.session)
             return RedirectResponse(to, 303)
@@ -103,7 +135,7 @@ def create_app(
         return come_in(request, given, password, to if re.match(r"/(?![/\\])", to) else "/", WRONG)  # of this server
 
     async def teach(request: Request) -> Response:
-        return come_in(request, request.path_params["word"], teacher, "..", "", teaches=True)
+        return come_in(request, request.path_params["word"], teacher, "../desk", "", teaches=True)
 
     class Door:
         """Lets in who has said the password once."""
@@ -114,24 +146,35 @@ def create_app(
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             path = scope.get("path", "")
             asks = path == "/enter" or path.startswith("/teacher/")
-            if not password or scope["type"] == "lifespan" or asks or {"in", "seat"} <= scope["session"].keys():
+            if not password or scope["type"] == "lifespan" or asks or self.is_open_to(scope["session"]):
                 await self.app(scope, receive, send)
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
-            else:
+            elif seats.is_open:
                 await HTMLResponse(door, 401)(scope, receive, send)
+            else:
+                await HTMLResponse(render("door.html", refused=CLOSED), 403)(scope, receive, send)
+
+        def is_open_to(self, session: dict) -> bool:
+            return "in" in session and (seats.teaches(session) or (seats.is_open and seats.has_seat(session)))
 
     return Starlette(
         routes=[
             Route("/", course),
             Route("/line", waiting),
+            Route("/here/{lesson}/{station:int}", here, methods=["POST"]),
+            Route("/name", name, methods=["POST"]),
             Route("/enter", enter, methods=["POST"]),
             Route("/teacher/{word}", teach),
+            *desk(seats, address, password, managers),
             Mount("/", seats),
         ],
         middleware=[
             Middleware(
-                SessionMiddleware, secret_key=_secret(folder), session_cookie="grpo_class", max_age=7 * 24 * 3600
+                SessionMiddleware,
+                secret_key=_kept(folder, "secret", 32),
+                session_cookie="grpo_class",
+                max_age=7 * 24 * 3600,
             ),
             Middleware(Door),
         ],
@@ -154,13 +197,13 @@ class Guesses:
         return sum(who == address for _, who in self.wrong) >= MOST_GUESSES
 
 
-def _secret(folder: Path) -> str:
-    """What the cookies are signed with: kept, so that a server started again knows everybody's seat."""
-    path = folder / "secret"
+def _kept(folder: Path, name: str, bytes: int) -> str:
+    """A secret that a server started again still has: what signs the cookies, the password, the teacher's word."""
+    path = folder / name
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
-            file.write(secrets.token_hex(32))
+            file.write(secrets.token_hex(bytes))
     return path.read_text(encoding="utf-8")
 
 
@@ -230,17 +273,20 @@ def main(argv: list[str] | None = None) -> None:
         parser.exit(2, f"{_why_not(error, options.host, options.port)}\n")
     _share_the_heap()
     alone = options.host in ("127.0.0.1", "localhost", "::1")
-    password = options.password or (None if alone else secrets.token_hex(4))
     folder = runs_folder() / "class"
-    teacher = secrets.token_hex(4) if password else None
-    app = create_app(folder, password, teacher, options.show_code, options.steps, options.minutes, options.site)
+    password = options.password or (None if alone else _kept(folder, "password", 4))
+    teacher = _kept(folder, "teacher", 4) if password else None
+    address = f"http://{_on_the_network(options.host)}:{options.port}"
+    limits = options.steps, options.minutes
+    app = create_app(folder, password, teacher, options.show_code, *limits, options.site, address)
     ready = Plan(Settings(), [format_reward], sums(512), held_out=sums(96))
     print("Loading torch and TRL, and measuring the pocket model …", flush=True)
     PACE.get_ready(ready)
     gc.freeze()  # half a million objects of the libraries: every full collection took 0.14 s over them
-    address = f"http://{_on_the_network(options.host)}:{options.port}"
     print(f"The class is at {address}" + (f", its password: {password}" if password else ""), flush=True)
     if teacher:
         print(f"Yours, with the speaker's notes: {address}/teacher/{teacher}", flush=True)
+    else:
+        print(f"The teacher's page: {address}/desk", flush=True)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -4,13 +4,16 @@ import asyncio
 import json
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from inspect import iscoroutinefunction
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from msgspec import MsgspecError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from grpo_lessons.here import NOTEBOOKS
@@ -25,6 +28,8 @@ OF_A_PAGE = {
     "POST": r"/api/kernel/(set_ui_element_value|set_model_value)|/api/export/html",
     "websocket": r"/ws",
 }
+TEACHES = "teaches"  # a file in the folder of a teacher's seat: what they try is not the class's
+LEAVE = 4003  # what a page hears whose seat is closed; `tab.html` knows it
 
 
 class Seats:
@@ -33,6 +38,9 @@ class Seats:
     Around every lesson it does what `marimo run` leaves to others. A session belongs to the browser that opened it;
     a page that is loaded anew finds the session it had; and sessions open one after the other, which is sooner for
     nearly all of them and keeps CPython 3.11 from failing in `ast.parse`, whose depth counter threads share.
+
+    A class that is closed and opened anew is another group: its seats have a folder of their own, and what the group before
+    has left lies where it lay, and is shown to nobody.
     """
 
     def __init__(
@@ -44,29 +52,78 @@ class Seats:
         all_teach: bool = False,
         site: str = "",
     ):
-        self.app, self.folder = app, folder
+        self.app, self.home, self.group, self.is_open = app, folder, _group(folder), True
         self.limits, self.all_teach = (most_steps, most_minutes, site), all_teach
         self.seats: dict[int, Seat] = {}
         self.sessions: dict[tuple, str] = {}  # marimo's name for a session: by the same, and by the names pages give it
         self.opening = asyncio.Lock()
+        self.pages: dict[object, tuple[Seat, Callable[[], Awaitable]]] = {}  # of each: whose it is, and what closes it
+
+    @property
+    def folder(self) -> Path:
+        """Where the seats of this group are kept: the first group's right in the class's folder."""
+        return self.home if self.group == 1 else self.home / f"group-{self.group}"
+
+    def has_seat(self, session: dict) -> bool:
+        """Whether a browser has a seat in this group."""
+        return "seat" in session and session.get("group", 1) == self.group
+
+    def teaches(self, session: dict) -> bool:
+        """Whether it is a teacher's browser."""
+        return self.all_teach or session.get("teaches", False)
+
+    def for_teachers(self, endpoint: Callable) -> Callable:
+        """The same endpoint, that answers a teacher only, and does nothing that another site's page asks for."""
+
+        async def answer(request: Request) -> Response:
+            origin = request.headers.get("origin") if request.method == "POST" else None
+            is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+            if not (is_ours and self.teaches(request.session)):
+                return JSONResponse({"error": "This is the teacher's."}, 403)
+            return await (endpoint(request) if iscoroutinefunction(endpoint) else run_in_threadpool(endpoint, request))
+
+        return answer
+
+    async def close(self, everybody: bool = False) -> None:
+        """Let nobody in but a teacher, close the pages that are open, or `everybody`'s, and stop their trainings."""
+        self.is_open = False
+        going = [leave() for seat, leave in self.pages.values() if everybody or not seat.is_teacher]
+        if going:
+            await asyncio.wait(
+                [asyncio.create_task(each) for each in going], timeout=1
+            )  # a phone that sleeps says nothing
+        for seat in list(self.seats.values()):
+            if everybody or not seat.is_teacher:
+                for training in seat.trainings:
+                    training.stop()
+
+    async def open_anew(self) -> None:
+        """Fresh seats for another group; those of the group before are gone, its finished trainings lie where they lay."""
+        await self.close(everybody=True)
+        self.group += 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.home / "group").write_text(str(self.group), encoding="utf-8")
+        self.seats, self.sessions, self.is_open = {}, {}, True
 
     def number(self, session: dict) -> int:
         """The seat of a browser; the next free one for a browser that has none."""
-        while "seat" not in session:
+        while not self.has_seat(session):
             taken = [int(path.name[5:]) for path in self.folder.glob("seat-*") if path.name[5:].isdigit()]
             number = max(taken, default=0) + 1
             try:
                 (self.folder / f"seat-{number}").mkdir(parents=True)
             except FileExistsError:
                 continue
-            session["seat"] = number
+            session.update({"seat": number, "group": self.group})
+            if session.get("teaches"):
+                (self.folder / f"seat-{number}" / TEACHES).touch()
         return session["seat"]
 
     def seat(self, session: dict) -> Seat:
         """The seat of a browser that has a number; it is there, whichever page of the class it asks for."""
         number = self.number(session)
         seat = self.seats.setdefault(number, Seat(number, self.folder / f"seat-{number}", *self.limits))
-        seat.is_teacher = self.all_teach or session.get("teaches", False)
+        seat.is_teacher = self.teaches(session)
         seat.look()
         return seat
 
@@ -77,7 +134,7 @@ class Seats:
         lesson, _, path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/").partition("/")
         path, method = f"/{path}", scope.get("method", "websocket").replace("HEAD", "GET")
         asks = path == "/" and method == "GET"  # only a page gives a seat: what it asks for next brings it along
-        if not re.fullmatch(OF_A_PAGE.get(method, ""), path) or not (asks or "seat" in scope["session"]):
+        if not re.fullmatch(OF_A_PAGE.get(method, ""), path) or not (asks or self.has_seat(scope["session"])):
             return await _refuse("No page of a lesson asks for this.", 403)(scope, receive, send)
         if path.startswith("/@file/") and not re.fullmatch(r"/@file/[0-9]{1,12}-(.+)", path):
             return await _refuse("There is no such file.", 404)(scope, receive, send)
@@ -121,7 +178,13 @@ class Seats:
         first = await receive()
         await send({"type": "websocket.accept"})  # at once: it may be some seconds before it is this one's turn
         seat.come()
-        opened, is_closed = asyncio.Event(), False
+        opened, is_closed, has_left = asyncio.Event(), False, False
+
+        async def leave() -> None:
+            nonlocal is_closed, has_left
+            is_closed = has_left = True
+            with suppress(Exception):  # it has gone itself
+                await send({"type": "websocket.close", "code": LEAVE})
 
         async def hear() -> dict:
             nonlocal first, is_closed
@@ -135,6 +198,8 @@ class Seats:
                 opened.set()
             if message["type"] == "websocket.accept" or ('"banner"' in text[:200] and "Reconnected" in text):
                 return  # accepted already; and whoever reloads a page knows that
+            if has_left:
+                return
             await send(message)
 
         async def page() -> None:
@@ -143,6 +208,7 @@ class Seats:
             finally:
                 opened.set()
 
+        self.pages[page] = seat, leave
         try:
             async with self.opening:
                 serving = asyncio.create_task(page())
@@ -150,7 +216,15 @@ class Seats:
                     await asyncio.wait_for(opened.wait(), 15)
             await serving
         finally:
+            del self.pages[page]
             seat.go(is_closed)
+
+
+def _group(folder: Path) -> int:
+    """Which group a class is at: they are counted from 1."""
+    with suppress(OSError, ValueError):
+        return int((folder / "group").read_text(encoding="utf-8"))
+    return 1
 
 
 # Bytes of a request, and the largest number in it: a lesson's largest are far below. An engine in a learner's browser tells how

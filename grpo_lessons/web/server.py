@@ -4,6 +4,7 @@
 """
 
 import argparse
+from collections.abc import Callable
 
 import marimo
 import uvicorn
@@ -15,13 +16,15 @@ from grpo_lessons.here import NOTEBOOKS
 from grpo_lessons.web.render import render
 
 
-def live_lessons(**options):
+def live_lessons(made: Callable = lambda app: None, **options):
     """The live lessons as an application, each at `/NAME/`; the options are those of `marimo.create_asgi_app`.
 
-    Light or dark as the visitor's system is: this machine's own marimo settings are not theirs.
+    `made` is called with the application of each. Light or dark as the visitor's system is: this machine's own marimo
+    settings are not theirs.
     """
 
     def as_theirs(app):
+        made(app)
         app.state.config_manager = app.state.config_manager.with_overrides({"display": {"theme": "system"}})
         return app
 
