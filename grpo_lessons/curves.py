@@ -124,17 +124,24 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
     )
 
 
-def band(title: str, lines: Sequence[Sequence[float]], steps: int, marks: dict[str, float]) -> str:
+def band(
+    title: str,
+    lines: Sequence[Sequence[float]],
+    steps: int,
+    marks: dict[str, float],
+    span: tuple[float, float] = (0, 1),
+    each: str = "seed",
+) -> str:
     """One measure over the steps of several trainings that differ in their seeds: a thin line for each, their median, and
     the band from the lowest to the highest.
 
     `lines`: a value for each step that is done; they may be of different lengths. `marks`: dashed lines, by
     their names, which stand where a curve that rises leaves room: at the first steps in the upper half, else
-    at the last.
+    at the last. `span`: the lowest and the highest value of the axis; `each`: what a line stands for.
     """
     by_step = [(i, [line[i - 1] for line in lines if len(line) >= i]) for i in range(1, steps + 1)]
     by_step = [(i, values) for i, values in by_step if values]
-    paper, colour, middle = _Paper(max(2, steps), 0, 1), COLOURS["reward"], [(i, median(v)) for i, v in by_step]
+    paper, colour, middle = _Paper(max(2, steps), *span), COLOURS["reward"], [(i, median(v)) for i, v in by_step]
     around = [(i, max(v)) for i, v in by_step] + [(i, min(v)) for i, v in reversed(by_step)]
     drawn = "".join(
         paper.goal(value, escape(name), first=value > 0.5, under=0.15 < value < 0.5 or value > 0.85)
@@ -147,9 +154,9 @@ def band(title: str, lines: Sequence[Sequence[float]], steps: int, marks: dict[s
     drawn += f'<polyline fill="none" stroke="{colour}" stroke-width="2.5" points="{paper.path(middle)}"/>'
     first, last = [fmean(value for _, value in some) if some else 0 for some in (middle[:5], middle[-5:])]
     now = f"{short(first)} → {short(last)}"
-    said = f"{title} over the steps of {len(lines)} seeds; their median, five steps each: {now}"
+    said = f"{title} over the steps of {counted(len(lines), each)}; their median, five steps each: {now}"
     return (
-        f'<div class="curve"><header role="none"><span>{escape(title)}, {len(lines)} seeds</span>'
+        f'<div class="curve"><header role="none"><span>{escape(title)}, {counted(len(lines), each)}</span>'
         f'<span>median <b class="reward">{now}</b></span></header>'
         f'<svg viewBox="0 0 {paper.width} {paper.height}" role="img" aria-label="{escape(said)}">'
         f"{paper.axes()}{drawn}</svg></div>"

@@ -253,10 +253,47 @@ def test_all_train_at_once_each_in_their_own_browser(host, runs, browsers):
         asked = base64.b64encode(learner.saved).decode()  # "before and after your last training"
         await learner.until(lambda: any(asked in message for message in learner.received))
         await learner.close()
+        return learner.seat
 
     begun = []
-    together(*[train(Learner(host, trainer=browser)) for browser in browsers])
+    seats = together(*[train(Learner(host, trainer=browser)) for browser in browsers])
     assert line.line(runs / line.FOLDER.name) == []
+    wall = httpx.get(
+        f"http://{host}/wall/runs?lesson=format"
+    ).text  # where there is no password, everybody is a teacher
+    shown = dict(re.findall(r'data-seat="(\d+)".*?step 3 of 3 · seed (\d+)<', wall))
+    assert {str(seat): str(seat) for seat in seats}.items() <= shown.items()  # each its own seed
+    assert f"<h3>seat {seats[0]}</h3>" in httpx.get(f"http://{host}/wall/run/format/{seats[0]}").text
+
+
+def test_the_wall_knows_what_was_chosen_and_where_and_a_teacher_stops_a_training_that_waits(host, runs):
+    async def choose():
+        learner = Learner(host)
+        await learner.open()
+
+        async def wall():
+            now = (await learner.http.get("/wall/now?lesson=format")).json()
+            return now["questions"][0]["counts"], next(each for each in now["seats"] if each["seat"] == learner.seat)
+
+        (_, before, _), about = await wall()
+        assert about["here"] and not about["lesson"]
+        headers = {"Cookie": learner.cookie}
+        assert (await learner.http.post("/here/format/7", headers=headers)).status_code == 204
+        await learner.set("All eight replies of a group earn 0", "Nothing at all")
+        with line.turn(lambda in_front: None, lambda: False, runs / line.FOLDER.name):  # nobody's turn yet
+            await learner.train(by_trl=True)
+            await learner.sees("yours comes after it")
+            (_, after, _), about = await wall()
+            assert after == before + 1
+            assert about == about | {"lesson": "format", "station": 7, "trains": True, "name": ""}
+            trains = (await learner.http.get("/desk/now")).json()["trains"]
+            assert [each["doing"][:7] for each in trains if each["seat"] == learner.seat] == ["format:"]
+            await learner.http.post(f"/desk/stop/{learner.seat}")
+            await learner.sees("Stopped before the first step")
+        assert not (await wall())[1]["trains"]
+        await learner.close()
+
+    run(choose())
 
 
 def routes_of(routes, above=""):
@@ -529,9 +566,12 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
 
     options = ("--host", "0.0.0.0", "--steps", "2")
     with classroom(tmp_path, *options) as host:
-        cookie = run(train(host))
-        run(teach(host, re.search(r"/teacher/(\w+)", (tmp_path / "server.log").read_text())[1]))
+        password, word = told()
+        cookie = run(train(host, password))
+        run(teach(host, word))
+    (tmp_path / "server.log").unlink()
     with classroom(tmp_path, *options) as host:
+        assert told() == [password, word]
         run(come_back(host, cookie))
 
 

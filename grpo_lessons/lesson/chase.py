@@ -31,6 +31,7 @@ CHOICES = {
     "The one after 30 steps": f"Of texts that differ, the longest earn most as soon as the target is {THEN}: there is something to compare, and it is pushed up. Texts that are all alike have nothing to choose from.",
     "Both alike": "The reward is the same. But it pushes only where texts of one group differ, and after 120 steps they hardly do.",
 }
+RIGHT = [*CHOICES][1]
 
 
 def chase_plan(plan: Callable[[Settings], Plan], settings: Settings, reward: chasing.MovedReward) -> Plan:
@@ -69,7 +70,7 @@ class Chase:
 
     def question(self) -> Question:
         """What is asked before anything is shown. In marimo it must be a variable of the notebook."""
-        return Question(self.opened, ASKED, CHOICES, right=list(CHOICES)[1])
+        return Question(self.opened, ASKED, CHOICES, right=RIGHT)
 
     def controls(self) -> mo.ui.dictionary:
         """The target, Train and Stop, and which recording. In marimo they must be a variable of the notebook.

@@ -39,6 +39,7 @@ from grpo_lessons.web.desk import desk
 from grpo_lessons.web.render import render
 from grpo_lessons.web.seats import Seats, body_of
 from grpo_lessons.web.server import live_lessons
+from grpo_lessons.web.wall import wall
 
 ASLEEP = 600  # seconds for which a lesson is kept open for a page that is gone: a phone may sleep in between
 
@@ -61,7 +62,7 @@ def create_app(
 ) -> Starlette:
     """The application: the course's page at `/`, a live lesson at `/NAME/`, the line for the device at `/line`.
 
-    A teacher has a page at `/desk`, see `grpo_lessons.web.desk`.
+    A teacher has a page at `/desk`, see `grpo_lessons.web.desk`, and a wall for all to look at, see `grpo_lessons.web.wall`.
 
     Args:
         folder: where the seats are kept, and what their trainings have come to.
@@ -73,7 +74,7 @@ def create_app(
         address: where others come to it; "" for where it was asked.
 
     >>> from tempfile import mkdtemp
-    >>> [route.path for route in create_app(Path(mkdtemp())).routes if not route.path.startswith("/desk")]
+    >>> [route.path for route in create_app(Path(mkdtemp())).routes if not route.path.startswith(("/desk", "/wall"))]
     ['/', '/line', '/here/{lesson}/{station:int}', '/name', '/enter', '/teacher/{word}', '']
     """
     resume_with_all_outputs()
@@ -167,6 +168,7 @@ def create_app(
             Route("/enter", enter, methods=["POST"]),
             Route("/teacher/{word}", teach),
             *desk(seats, address, password, managers),
+            *wall(seats),
             Mount("/", seats),
         ],
         middleware=[
@@ -285,7 +287,7 @@ def main(argv: list[str] | None = None) -> None:
     gc.freeze()  # half a million objects of the libraries: every full collection took 0.14 s over them
     print(f"The class is at {address}" + (f", its password: {password}" if password else ""), flush=True)
     if teacher:
-        print(f"Yours, with the speaker's notes: {address}/teacher/{teacher}", flush=True)
+        print(f"Yours, with the speaker's notes and the wall: {address}/teacher/{teacher}", flush=True)
     else:
         print(f"The teacher's page: {address}/desk", flush=True)
     with suppress(KeyboardInterrupt):
