@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import itertools
 import json
+import math
 import os
 import platform
 import random
@@ -27,6 +28,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,7 @@ from grpo_lessons.rewards import (  # noqa: E402
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Watch, machine, models, train  # noqa: E402
 from grpo_lessons.training.machine import load_libraries  # noqa: E402
 from grpo_lessons.training.warm import copied  # noqa: E402
+from grpo_lessons.web import wall  # noqa: E402
 from notebooks.record import RUNS  # noqa: E402
 from tests.support import pages  # noqa: E402
 from tests.support.browser import browse, press, serve, settle  # noqa: E402
@@ -1014,15 +1017,21 @@ def remember() -> list[tuple[str, dict | bytes, float]]:
 
 
 def class_rows(connections: int = 27, browsers: int = 3, queue: int = 12) -> None:
-    """A class of thirty on one server, three in a Chromium: all open, move, answer, train at once; some queue for TRL."""
+    """A class of thirty on one server, three in a Chromium: all open, move, answer, train at once; some queue for TRL.
+
+    The teacher's wall is open in a Chromium of its own all the while.
+    """
     answers = remember()
     with tempfile.TemporaryDirectory() as folder, classroom(Path(folder)) as host, ExitStack() as stack:
         found, memory = {}, [0.0]
+        projected = stack.enter_context(browse(f"http://{host}/wall?lesson=format", 1280, 720))
+        projected.evaluate(_BARS)
         lessons = [stack.enter_context(browse(f"http://{host}/format/?step=3")) for _ in range(browsers)]
         others = threading.Thread(target=lambda: found.update(asyncio.run(_class(host, connections, queue, answers))))
         others.start()
         threading.Thread(target=_watch, args=(int(host.split(":")[1]), memory), daemon=True).start()
         seen = _in_chromium(lessons, others)
+        moved = projected.evaluate("window.moved")
         records = len([*Path(folder).glob("class/seat-*/format/run.json")])
     opened = found["opened"]
     found["screen"] = seen["took"]
@@ -1039,6 +1048,12 @@ def class_rows(connections: int = 27, browsers: int = 3, queue: int = 12) -> Non
     ):
         took = [round(1000 * at(found[name], share)) for share in (0.5, 0.95)]
         row(f"{words}: median, 95 % (ms; {len(found[name])} moves)", "≤ 300, ≤ 1000", took)
+    follows = [next((when for when in moved if when > pressed), math.inf) - pressed for pressed in found["predicted"]]
+    row(
+        f"the wall's bars follow a choice, while all train: median, most (s; {len(follows)} choices)",
+        "≤ 1",
+        [round(at(follows, share), 2) for share in (0.5, 1)],
+    )
     alone = sum(seconds for _, _, seconds in answers)
     row(
         "a training of a learner's own, and with all others at once (s)", "", [round(alone, 1), round(found["took"], 1)]
@@ -1046,6 +1061,13 @@ def class_rows(connections: int = 27, browsers: int = 3, queue: int = 12) -> Non
     row("ten closed tabs free their places (s)", "≤ 15", round(found["freed"], 1))
     row("learners, and records of finished trainings", "as many", [connections + browsers, records])
     row("memory of the server at most (GB)", "≤ 4", round(memory[0] / 1e9, 2))
+
+
+_BARS = """() => { window.moved = []; let shown = "";
+    new MutationObserver(() => {
+        const now = [...document.querySelectorAll("[data-number='0'] .option b")].map(each => each.textContent).join();
+        if (now !== shown) { shown = now; window.moved.push(Date.now() / 1000); }
+    }).observe(document.querySelector("[data-number='0']"), { subtree: true, childList: true }); }"""
 
 
 def _watch(port: int, most: list[float]) -> None:
@@ -1101,14 +1123,23 @@ async def _class(host: str, many: int, queue: int, answers: list) -> dict:
             label, low, high = chance.choice([("replies out of 8", 0, 8), ("G, the group size", 2, 16)])
             took.append(await learner.set(label, chance.randint(low, high)))
 
-    idle, busy, line = [], [], []
+    async def predict(predicted: list[float]) -> None:
+        for number in count():  # one after the other, so that each bar that moves is known by its press
+            options = wall.asked("format")[0].options
+            predicted.append(time.time())
+            await everybody[number % many].set("All eight replies of a group earn 0", options[number % 2 * 2])
+            await asyncio.sleep(3)
+
+    idle, busy, line, predicted = [], [], [], []
     await asyncio.gather(*[play(learner, 30, idle) for learner in everybody])
     for learner in everybody:
         await learner.set("All eight replies of a group earn 0", "Nothing at all")
     began = time.monotonic()
     await asyncio.gather(*[learner.train() for learner in everybody])
+    predicting = asyncio.create_task(predict(predicted))
     await asyncio.gather(*[play(learner, 15, busy) for learner in everybody])
     await asyncio.gather(*[learner.sees("Finished: 25 steps", 300) for learner in everybody])
+    predicting.cancel()
     took = time.monotonic() - began
     patient = everybody[:queue]
     await asyncio.gather(*[learner.train(by_trl=True) for learner in patient])
@@ -1121,7 +1152,8 @@ async def _class(host: str, many: int, queue: int, answers: list) -> dict:
         await asyncio.sleep(0.2)
     freed = time.monotonic() - closed
     await asyncio.gather(*[learner.sees("Finished: 25 steps", 900) for learner in patient if learner not in gone])
-    return {"opened": opened, "idle": idle, "busy": busy, "line": line, "freed": freed, "took": took}
+    found = {"opened": opened, "idle": idle, "busy": busy, "line": line}
+    return found | {"freed": freed, "took": took, "predicted": predicted[:-1]}  # the last one's bar was not waited for
 
 
 # A GPU -------------------------------------------------------------------------------------------------------------
