@@ -35,7 +35,7 @@ def classroom(runs: Path, *options: str) -> Iterator[str]:
     with (runs / "server.log").open("a") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=room, stdout=log, stderr=log)
     try:
-        for _ in range(1200):
+        for _ in range(3000):  # a busy machine loads torch for minutes
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
