@@ -152,4 +152,7 @@ def test_what_is_shown_is_read_by_who_does_not_see_it():
     )
     first, last = luck.in_words(RECORDED[0.3], 0.3)
     assert "errs in 30% of its verdicts, 2 of 5 seeds have learnt" in first and "Here are 5: enough" in last
-    assert "Here are 5: too few" in luck.in_words(RECORDED[0.5], 0.5)[1] and "never errs" in luck.in_words(RECORDED[0], 0)[0]
+    assert (
+        "Here are 5: too few" in luck.in_words(RECORDED[0.5], 0.5)[1]
+        and "never errs" in luck.in_words(RECORDED[0], 0)[0]
+    )
