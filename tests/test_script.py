@@ -144,7 +144,8 @@ def test_the_figure_of_some_seeds_has_the_band_each_judge_and_what_the_spread_al
     band, score, far = plots.seeds(runs).axes
     assert "2 seeds" in band.get_title() and len(band.lines) == 3 and len(band.collections) == 1
     assert [each.get_text() for each in score.get_yticklabels()] == ["3", "4", "mean"]
-    assert "Here are 2: enough" in score.get_xlabel() and "more than a thousand" in far.get_xlabel().replace("\n", " ")
+    paid, lost = (each.get_xlabel().replace("\n", " ") for each in (score, far))
+    assert "Here are 2: enough" in paid and "more than a thousand" in lost
     assert "seeds 3, 4" in plots.seeds(runs).get_supxlabel()
     for run in runs:
         run.before = run.after = None  # no prompt was held out
