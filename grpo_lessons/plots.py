@@ -10,7 +10,8 @@ from textwrap import fill
 from grpo_lessons.groups import interval, p_dead, simulate_dead
 from grpo_lessons.luck import Judged
 from grpo_lessons.palette import COLOURS, SHADES
-from grpo_lessons.runs import Run
+from grpo_lessons.runs import Evaluation, Run
+from grpo_lessons.text import has_thought
 
 INK = {
     name: light for name, (light, _) in SHADES.items()
@@ -46,6 +47,22 @@ def before_after(run: Run, titles: dict[str, str]):
     `titles` maps the name of a 0/1 reward that judged the run to the words under which it is shown.
     """
     return shares({title: [(when, e.scores(name)) for when, e in run.stages] for name, title in titles.items()})
+
+
+def thoughts(run: Run):
+    """Of the held-out replies before and after a run: how many are right, how many think, and how many are right of either kind."""
+
+    def right(answers: Evaluation, thinking: bool) -> list[float]:
+        return [each.rewards["answer_reward"] for each in answers.completions if has_thought(each.text) == thinking]
+
+    return shares(
+        {
+            "right answers": [(when, each.scores("answer_reward")) for when, each in run.stages],
+            "replies that think": [(when, each.scores("thinks")) for when, each in run.stages],
+            "right, if it thinks": [(when, right(each, True)) for when, each in run.stages],
+            "right, if it does not": [(when, right(each, False)) for when, each in run.stages],
+        }
+    )
 
 
 def shares(rows: dict[str, list[tuple[str, list[float]]]]):

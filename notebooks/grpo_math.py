@@ -391,17 +391,6 @@ def _(asked, buttons, get_cost, get_report, scrub, station, thinking):
 @app.cell(hide_code=True)
 async def _(get_drawing, get_ended, station, step):
     _run = station.answered(get_ended())
-    _when = [("before", _run.before), ("after", _run.after)]
-
-    def _right(evaluation, thinking):
-        return [c.rewards["answer_reward"] for c in evaluation.completions if has_thought(c.text) == thinking]
-
-    _shares = {
-        "right answers": [(_word, _e.scores("answer_reward")) for _word, _e in _when],
-        "replies that think": [(_word, _e.scores("thinks")) for _word, _e in _when],
-        "right, if it thinks": [(_word, _right(_e, True)) for _word, _e in _when],
-        "right, if it does not": [(_word, _right(_e, False)) for _word, _e in _when],
-    }
     lesson.show(
         """
     ## 10 · Look inside
@@ -410,7 +399,7 @@ async def _(get_drawing, get_ended, station, step):
     """,
         await station.look_inside(step, get_ended(), ("reward", LENGTH, "frac_reward_zero_std")),
         f"**Before and after**, on {word('held-out')} questions, one reply each, with 95 % intervals: how many think, and how often those are right that do and those that do not.",
-        lesson.figure(get_drawing(), plots.shares, _shares),
+        lesson.figure(get_drawing(), plots.thoughts, _run),
     )
     return
 
