@@ -657,7 +657,7 @@ def my_dead_share(p, size):
 
 
 @app.cell(hide_code=True)
-def _(exercises, get_tries, keeping, station):
+def _(exercises, get_ended, get_tries, keeping, station):
     lesson.show(
         exercises.verdict(my_dead_share, get_tries()),
         """
@@ -666,6 +666,7 @@ def _(exercises, get_tries, keeping, station):
     What a session leaves is a small adapter on top of the model: a few per cent of its weights (3.6 % for SmolLM2). **Save it**, then try what can be done with it; the code that runs is the code you see.
     """,
         lesson.fold("Save, load, merge, push, hand over", station.keep(keeping)),
+        station.best_checkpoint(get_ended()),
         "For school mathematics in words, `dataset_name: openai/gsm8k` has a column `answer` that `answer_reward` reads as it stands (it looks behind `####`), and a column `question` to be renamed to `prompt`. That wants a model of half a billion weights and a GPU.",
     )
     return

@@ -229,7 +229,7 @@ async def _(get_drawing, get_ended, rising, station, step):
 
 
 @app.cell(hide_code=True)
-def _(keeping, station):
+def _(get_ended, keeping, station):
     lesson.show(
         """
     ## 6 · Keep it
@@ -237,6 +237,7 @@ def _(keeping, station):
     The adapter, a merged model, or a folder that `trl grpo` runs on many GPUs: your prompts and the source of your reward are in it.
     """,
         lesson.fold("Save, load, merge, push, hand over", station.keep(keeping)),
+        station.best_checkpoint(get_ended()),
     )
     return
 
@@ -312,6 +313,7 @@ def plan(settings, rows, rewards, weights=None, **about):
         prompts=rows.train,
         held_out=rows.held_out[: 96 if is_pocket(settings.model) else 48],
         judges=judges,
+        evaluate_every=10 if is_pocket(settings.model) else 0,
         choices={name: str(value) for name, value in about.items()},
     )
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 from statistics import fmean, stdev
 
 import pytest
@@ -86,6 +87,31 @@ def test_a_run_comes_to_its_rewards_and_what_it_answers_before_and_after():
     assert Outcome.of(stopped) == Outcome(0, [0.25], (1, 10)) and Outcome.of(stopped).verdict == "unfinished"
     begun = Outcome.of(Run({"seed": 1, "steps": 2}))
     assert begun == Outcome(1, []) and not begun.is_whole and begun.verdict == "waits"
+
+
+def looked(*shares, judge="answer_reward"):
+    run = run_of(1, round(10 * shares[-1]))
+    run.metrics = [{"step": i, f"held-out/{judge}/mean": share} for i, share in enumerate(shares, 1)]
+    return run
+
+
+def test_the_best_checkpoint_is_told_with_its_interval_and_a_warning():
+    assert "the last was the best, after step 2: 60% right" in luck.best_checkpoint(looked(0.5, 0.6))
+    said = luck.best_checkpoint(looked(0.5, 0.7, 0.6))
+    assert "after step 2: 70% right (95 % interval 40% to 89%)" in said and "cannot be told apart" in said
+    assert "after step 3, is the one that is saved: 60% right" in said and "same 10 held-out questions" in said
+    assert "A shorter training would have been better" in luck.best_checkpoint(looked(0.5, 1.0, 0.1))
+    assert luck.best_checkpoint(looked(0.5)) is luck.best_checkpoint(looked(0.5, 0.6, judge="other")) is None
+    scored = looked(0.5, 0.6)
+    scored.before.completions[0].rewards["answer_reward"] = 0.5  # no verdict: Wilson says nothing of it
+    assert luck.best_checkpoint(scored) is None
+
+
+def test_the_best_of_several_alike_flatters_itself_by_as_much_as_is_said():
+    dice, looks, asked, p = random.Random(2), 5, 10, 0.6
+    best = [max(sum(dice.random() < p for _ in range(asked)) for _ in range(looks)) / asked for _ in range(4000)]
+    told = int(re.search("up to ([0-9]+) points", luck.best_checkpoint(looked(*[p] * looks)))[1])
+    assert told == pytest.approx(100 * (fmean(best) - p), abs=2)
 
 
 def test_with_as_many_seeds_as_it_says_a_t_test_finds_the_difference_four_times_in_five():

@@ -11,7 +11,7 @@ from html import escape
 
 import marimo as mo
 
-from grpo_lessons import cards, curves
+from grpo_lessons import cards, curves, luck
 from grpo_lessons.lesson import keeping
 from grpo_lessons.lesson.aside import Progress, in_background, outcome
 from grpo_lessons.lesson.chase import Chase
@@ -406,6 +406,10 @@ class Station:
         """The plain code where cells are hidden, what starts it, and what came of it."""
         buttons = row(*elements) if self.opened.trains else None
         return show(shown_code(self.opened, function), buttons, outcome(self.opened, said, waiting))
+
+    def best_checkpoint(self, ended: Report | None) -> str | None:
+        """Which checkpoint of the inspected run answered best, if its held-out questions were asked on the way."""
+        return luck.best_checkpoint(self.answered(ended))
 
     def keep_menu(self) -> mo.ui.dictionary:
         """What can be done with a trained model. In marimo it must be a variable of the notebook."""
