@@ -215,7 +215,8 @@ def mean_pass_at_k(counts: Sequence[tuple[int, int]], k: int, z: float = 1.96) -
     each = [pass_at_k(right, trials, k) for right, trials in counts]
     mean = fmean(each)
     variance = stdev(each) ** 2 if len(each) > 1 else 0.0
-    trials = len(each) * (mean * (1 - mean) / variance if variance else 1)
+    # Shares spread no further than all or nothing; where rounding alone spreads them, they do not spread.
+    trials = len(each) * max(1.0, mean * (1 - mean) / variance if variance else 1.0)
     return mean, *interval(mean * trials, trials, z)
 
 
