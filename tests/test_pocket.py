@@ -1,8 +1,10 @@
 """The pocket model as it is committed: its size, its files, and what it does before any reinforcement."""
 
 import re
+from statistics import fmean
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -98,6 +100,26 @@ def test_the_card_says_what_is_measured(figures):
         said = next(line for line in card.splitlines() if line.startswith(f"| {name} |")).split(" | ")[1]
         numbers = [[float(n) for n in re.findall(r"[\d.]+", text)] for text in (said, figure)]
         assert numbers[0] == pytest.approx(numbers[1], rel=0.1, abs=3), name  # other machines sample otherwise
+
+
+def test_many_tries_at_one_prompt_are_replies_as_any_other(loaded, monkeypatch):
+    """Nearly cold they are one reply, that of `sample`; at temperature 1 as many end, and think, as there."""
+    model, tokenizer = loaded
+    row, other = sums(2)
+    cold, _ = models.sample(model, tokenizer, [row], 48, temperature=1e-3)
+    for at_once in (3, 48):
+        monkeypatch.setattr(models, "AT_ONCE", at_once)
+        ids, said = models.tries(model, tokenizer, row, 4, 48, temperature=1e-3)
+        assert ids == cold * 4 and said[0] == [{"role": "assistant", "content": tokenizer.decode(ids[0][:-1])}]
+    torch.manual_seed(0)
+    ids, _ = models.tries(model, tokenizer, other, 64, 48)
+    there, _ = models.sample(model, tokenizer, [other] * 64, 48)
+    for share in (lambda of: fmean(len(each) < 10 for each in of), lambda of: fmean(map(len, of)) / 48):
+        assert share(ids) == pytest.approx(share(there), abs=0.25)
+    assert all(each.count(tokenizer.eos_token_id) <= 1 and len(each) <= 48 for each in ids)
+    assert len({*map(tuple, ids)}) > 16
+    ids, _ = models.tries(model, tokenizer, other, 8, 2)
+    assert {*map(len, ids)} <= {1, 2}
 
 
 def test_no_held_out_question_is_in_the_corpus():

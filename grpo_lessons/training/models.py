@@ -1,6 +1,6 @@
 """Models at work: loaded, asked, and asked how likely they find a text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -76,19 +76,57 @@ def sample(model, tokenizer, rows: list[dict], max_tokens: int, temperature: flo
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
     model.eval()
     with torch.inference_mode():
-        output = model.generate(
-            **inputs.to(model.device),
-            max_new_tokens=max_tokens,
-            do_sample=True,
-            temperature=temperature,
-            top_k=0,
-            top_p=1.0,
-            repetition_penalty=1.0,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+        output = _generated(model, tokenizer, inputs.to(model.device), max_tokens, temperature)
     ends = _ends(model, tokenizer)
     ids = [_until_end(row, ends) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
-    return ids, [[{"role": "assistant", "content": t}] for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    return ids, _conversations(tokenizer, ids)
+
+
+def _generated(model, tokenizer, inputs: Mapping, max_tokens: int, temperature: float):
+    return model.generate(
+        **inputs,
+        max_new_tokens=max_tokens,
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+        repetition_penalty=1.0,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _conversations(tokenizer, ids: list[list[int]]) -> list:
+    return [[{"role": "assistant", "content": t}] for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+AT_ONCE = 14  # tokens of many tries, then those that have ended are left out: a sum takes 12
+
+
+def tries(model, tokenizer, row: dict, n: int, max_tokens: int, temperature: float = 1.0) -> tuple[list, list]:
+    """`n` replies to one row, sampled as by `sample`: the prompt is read once for all, and replies that have ended leave the batch."""
+    import torch
+    from transformers import DynamicCache
+
+    asked = tokenizer(as_text(tokenizer, row["prompt"]), return_tensors="pt", add_special_tokens=False)["input_ids"]
+    asked, ends, ids = asked.to(model.device), _ends(model, tokenizer), [[] for _ in range(n)]
+    left, at, start = list(range(n)), 0, asked.shape[1]
+    model.eval()
+    with torch.inference_mode():
+        cache = DynamicCache(config=model.config)
+        model(asked[:, :-1], past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(n)
+        asked = asked.repeat(n, 1)
+        while left and at < max_tokens:
+            some = min(AT_ONCE, max_tokens - at)
+            inputs = {"input_ids": asked, "attention_mask": torch.ones_like(asked), "past_key_values": cache}
+            asked, at = _generated(model, tokenizer, inputs, some, temperature), at + some
+            for reply, row_ids in zip(left, asked[:, start:].tolist(), strict=True):
+                ids[reply] = _until_end(row_ids, ends)
+            open_ = [i for i, reply in enumerate(left) if ids[reply][-1] not in ends]
+            left, asked = [left[i] for i in open_], asked[open_]
+            if left:
+                cache.batch_select_indices(torch.tensor(open_, device=model.device))
+    return ids, _conversations(tokenizer, ids)
 
 
 def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_tokens: int) -> Evaluation:
