@@ -215,8 +215,9 @@ def mean_pass_at_k(counts: Sequence[tuple[int, int]], k: int, z: float = 1.96) -
     each = [pass_at_k(right, trials, k) for right, trials in counts]
     mean = fmean(each)
     variance = stdev(each) ** 2 if len(each) > 1 else 0.0
-    # Shares spread no further than all or nothing; where rounding alone spreads them, they do not spread.
-    trials = len(each) * max(1.0, mean * (1 - mean) / variance if variance else 1.0)
+    if not 1e-9 < mean < 1 - 1e-9 and any(0 < right < trials for right, trials in counts):
+        return mean, mean, mean  # sure by the tries of each: what spreads is rounding
+    trials = len(each) * (mean * (1 - mean) / variance if variance else 1)
     return mean, *interval(mean * trials, trials, z)
 
 
