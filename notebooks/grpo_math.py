@@ -426,7 +426,7 @@ def _(get_ended, station, thinking, tried):
     A reward for right answers never looks at a thought. But a reply is pushed as a whole, every token of it by the same advantage, so the tokens of the thought rise with the answer they led to. And `<think>` stands first: after it, a right answer is likely; without it, hardly ever.
 
     **How this is what DeepSeek-R1 reports, and how it is not.** [DeepSeek-R1-Zero](https://arxiv.org/abs/2501.12948) was trained by GRPO with rewards that a program checks, without worked examples, and its thoughts grew from hundreds to thousands of tokens, with re-checking that nobody had paid for. *Alike:* no reward looks at what stands in a thought, and thinking spreads because it leads to right results.
-    *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. How much large models invent is an open question.
+    *Not alike:* R1-Zero's prompt asked for a thought in `<think>` and a second reward paid for the tags; what grew unasked was the thought's length and kind. Here the tags themselves spread. And our model, of under a million weights, learnt *how* to think from its corpus, which is full of worked sums; reinforcement made the habit of a third of its replies the rule. It invented nothing. Whether anything is learnt that was not there, station 13 asks.
     """,
         ),
     )
@@ -482,6 +482,7 @@ def _(opened):
         },
         right="All learn, nearly as if it did not err",
     )
+    sharper = lesson.sharper(opened)
     lesson.show(
         """
     ## 12 · Runs that fail
@@ -490,7 +491,7 @@ def _(opened):
     """,
         failure,
     )
-    return failure, noise
+    return failure, noise, sharper
 
 
 @app.cell(hide_code=True)
@@ -537,7 +538,7 @@ def _(five, get_luck, luck, noise):
 
 
 @app.cell(hide_code=True)
-def _(get_drawing, station):
+def _(get_drawing, opened, sharper, station):
     _real, _zero = (station.runs[_name] for _name in (lesson.REAL, f"{lesson.REAL}, no example"))
     _watch = [replace(RIGHT, metric="reward"), TOKENS, ENTROPY, DEAD]
     _last = [_row["reward"] for _row in _real.metrics[-5:]]
@@ -558,6 +559,7 @@ def _(get_drawing, station):
 
     To see it live, open the lesson on a machine of your own (`marimo edit`), choose **smollm2-135m** in station 8 and train: some minutes on a laptop, faster on a GPU.
     """,
+        lesson.show_sharper(opened, sharper),
     )
     return
 
@@ -683,7 +685,7 @@ def _(asked, keeping, opened, station):
 
     That was the course: {opened.link("length")}, what a reward does not see · {opened.link("format")}, a reward of 0 or 1 and dead groups · this one. If a run of your own does not learn, ask in this order: *are the groups alive? is anything cut off? do the held-out replies get better? what do the texts say?* Or let `grpo_own.py` ask, on a machine of yours: it takes your data and your reward, and says before a training whether they will teach.
 
-    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · rewards that a program checks, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) · several rewards, [GDPO](https://arxiv.org/abs/2601.05242) · `####`, [GSM8K](https://arxiv.org/abs/2110.14168) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
+    *Sources:* GRPO, [DeepSeekMath](https://arxiv.org/abs/2402.03300) · rewards that a program checks, [DeepSeek-R1](https://arxiv.org/abs/2501.12948) · several rewards, [GDPO](https://arxiv.org/abs/2601.05242) · sharpened or learnt, [Yue et al.](https://arxiv.org/abs/2504.13837), [ProRL](https://arxiv.org/abs/2505.24864) · `####`, [GSM8K](https://arxiv.org/abs/2110.14168) · [TRL's GRPOTrainer](https://huggingface.co/docs/trl/grpo_trainer)
     """,
     )
     return

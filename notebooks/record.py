@@ -11,6 +11,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,13 +21,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from grpo_lessons import chasing
+from grpo_lessons.calling import evaluated
 from grpo_lessons.groups import scored
 from grpo_lessons.lesson import chase, luck
 from grpo_lessons.lesson.in_browser import carried_out, course
 from grpo_lessons.lesson.many import short_plans
 from grpo_lessons.luck import Outcome
+from grpo_lessons.replies import final_answer
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward
 from grpo_lessons.runs import Completion, Run
+from grpo_lessons.text import question
 from grpo_lessons.training import SMOLLM2, Plan, Settings, Trained, Watch, exchange, is_pocket, train
 from grpo_lessons.training.machine import provenance
 from notebooks import grpo_format, grpo_length, grpo_math, grpo_own
@@ -305,6 +309,65 @@ def record_luck() -> None:
     (FOLDER / "math_luck.json").write_text(json.dumps(said, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
+# What two busy cores have time for: 128 replies to learn from, a fifth of what the lesson's own run has.
+FEWER = {"steps": 8, "batch_size": 16, "accumulation": 4, "learning_rate": 6e-4}
+# Of a model: what is trained, with which seeds, how many held-out questions are asked, how often each.
+PASSES = {
+    "pocket": (RUNS["math_learns"], range(3), 45, 64),
+    SMOLLM2: (_math(SMOLLM2, FEWER), range(1), 24, 32),
+}
+
+
+def tally(model, tokenizer, row: dict, n: int, longest: int) -> list:
+    """Of n tries at a question: right ones, different answers, and the answer that most came to, with how many did."""
+    from grpo_lessons.training import models
+
+    ids, replies = models.tries(model, tokenizer, row, n, longest)
+    said = evaluated([answer_reward], [row] * n, replies, ids)
+    answers = Counter(final_answer(each.text) for each in said.completions)
+    return [int(sum(said.scores("answer_reward"))), len(answers), *answers.most_common(1)[0]]
+
+
+def learnt(plan: Plan) -> tuple:
+    """The model that a training leaves, in float32 with its adapter merged, and the tokenizer."""
+    from peft import PeftModel
+
+    from grpo_lessons.training import models
+
+    told = Watch(update=lambda phase, run: print(f"passes: {phase}", flush=True))
+    trained = train(replace(plan, held_out=(), evaluate_every=0), told)
+    model, tokenizer = models.load(plan.settings.model)
+    with TemporaryDirectory() as folder:
+        trained.model.save_pretrained(folder, save_embedding_layers=False)
+        return PeftModel.from_pretrained(model, folder).merge_and_unload(), tokenizer
+
+
+def record_passes(model: str) -> None:
+    """How many of n tries at each held-out question are right, before and after trainings, in `math_passes_….json`; see `Passes`."""
+    import torch
+
+    from grpo_lessons.training import models
+    from grpo_lessons.training.machine import threads_for
+
+    plan, seeds, questions, n = PASSES[model]
+    rows, longest = plan.held_out[:questions], plan.settings.max_completion_length
+    asked = {"before": models.load(model)} | {f"{seed}": learnt(plan.with_settings(seed=seed)) for seed in seeds}
+    torch.manual_seed(0)
+    with threads_for(asked["before"][0]):
+        tallies = {when: [tally(*each, row, n, longest) for row in rows] for when, each in asked.items()}
+    said = {
+        "n": n,
+        "temperature": 1.0,
+        "settings": vars(plan.settings),
+        "questions": [question(row["prompt"]) for row in rows],
+        "answers": [row["answer"] for row in rows],
+        "tallies": tallies,
+        "provenance": provenance(model, asked["before"][0].grpo_lessons_origin, "cpu"),
+    }
+    path = FOLDER / f"math_passes_{model.partition('-')[0]}.json"
+    path.write_text(json.dumps(said, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
 def chased(seed: int, first: int, pulled: int, then: int) -> list[chasing.Step]:
     """A training for `first` tokens whose target is moved after some steps, by the engine of a reader's page, under node."""
     from tests.support.engine import node
@@ -374,6 +437,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     several = (record_updates, record_next_token, record_seeds, record_ratios, record_maps, record_luck, record_chase)
     others = {each.__name__.removeprefix("record_"): each for each in several}
+    others |= {f"passes_{model.partition('-')[0]}": partial(record_passes, model) for model in PASSES}
     for name in sys.argv[1:] or [*others, *RUNS, "outputs"]:
         (others | {"outputs": record_outputs}).get(name, partial(record_run, name))()
 

@@ -6,6 +6,7 @@ from grpo_lessons.lesson.datacheck import data_file, show_check
 from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.notes import furniture
 from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.passes import sharper, show_sharper
 from grpo_lessons.lesson.practice import Exercises, before_you_begin, shown_code, source, table
 from grpo_lessons.lesson.pushed import Pushed
 from grpo_lessons.lesson.questions import Question
@@ -30,9 +31,11 @@ __all__ = [
     "furniture",
     "prefers",
     "row",
+    "sharper",
     "show",
     "show_check",
     "show_scores",
+    "show_sharper",
     "shown_code",
     "source",
     "table",
