@@ -112,6 +112,13 @@ def test_five_seeds_are_shown_for_every_judge_and_trained_in_the_page(page):
     assert page.workers == [] and failures(page) == []
 
 
+def test_whether_it_was_sharpened_or_learnt_is_asked_first(page):
+    settle(page)
+    shown(page, "No more often: among 32 tries there was a right one before, too", exact=True).click()
+    shown(page, "Yes. What it half knew").wait_for()
+    page.get_by_role("img", name=re.compile("^the pocket model, pass@1: before [0-9]+%, after [0-9]+%")).wait_for()
+
+
 def test_training_on_answers_only_teaches_to_think(page):
     settle(page)
     page.get_by_role("radio", name="here, in this page").click()

@@ -75,7 +75,7 @@ def test_the_curves_and_their_numbers_are_read_by_who_does_not_see_them():
 
 def test_the_recorded_trainings_are_those_of_the_lesson_and_say_what_it_says_of_them():
     """They are asked the lesson's own held-out questions; what the answers to the prediction claim is counted again."""
-    for (plan, seeds, asked, n), found in zip(PASSES.values(), FOUND.values(), strict=False):
+    for (plan, seeds, asked, n), found in zip(PASSES.values(), FOUND.values(), strict=True):
         rows = plan.held_out[:asked]
         assert [*found.questions] == [question(row["prompt"]) for row in rows]
         assert [*found.answers] == [row["answer"] for row in rows] and found.n == n
@@ -88,6 +88,11 @@ def test_the_recorded_trainings_are_those_of_the_lesson_and_say_what_it_says_of_
         assert pocket.pass_at(1, after)[1] > 0.75 > 0.45 > pocket.pass_at(1, pocket.before)[2]
         assert abs(pocket.pass_at(32, after)[0] - pocket.pass_at(32, pocket.before)[0]) < 0.03  # no more often
         assert fmean(each.different for each in after) == pytest.approx(3, abs=1.5)
+    real = FOUND["SmolLM2-135M"]
+    (_, won), after = real.lost_and_won(real.after["0"]), real.after["0"]
+    assert real.pass_at(1, after)[0] > real.pass_at(1, real.before)[0] and won >= 2
+    moved = [(was.right / real.n, now.right / real.n) for was, now in zip(real.before, after, strict=True)]
+    assert any(was == 0 and now > 0.5 for was, now in moved) and any(was > 0.5 and now < 0.125 for was, now in moved)
 
 
 def test_the_lesson_asks_first_and_then_shows_every_model_and_both_sides():
