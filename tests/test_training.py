@@ -107,6 +107,23 @@ def test_stop_ends_within_a_step_and_keeps_what_was_learnt():
     assert any("lora" in name for name, _ in trained.model.named_parameters())
 
 
+def test_what_nobody_waits_for_holds_the_device_no_longer_than_a_token_or_a_step():
+    plan, phases, asked = Plan(Settings(steps=9, batch_size=16), [format_reward], sums(64), sums(8)), [], []
+
+    def gone_at(phase: str, token: int = 0) -> Watch:
+        def is_gone() -> bool:
+            asked.append(phase)
+            return any(each.startswith(phase) for each in phases) and len(asked) >= token
+
+        phases.clear(), asked.clear()
+        return Watch(update=lambda phase, run: phases.append(phase), should_stop=is_gone, is_gone=is_gone)
+
+    run = train(plan, gone_at("Answering", token=5)).run
+    assert (run.state, run.before, run.steps_done) == ("stopped", None, 0) and len(asked) == 5
+    run = train(plan, gone_at("Step 1 of 9")).run
+    assert (run.state, run.after) == ("stopped", None) and run.before and run.steps_done in (1, 2)
+
+
 @pytest.mark.parametrize(
     ("settings", "rewards", "prompts", "names"),
     [

@@ -150,16 +150,19 @@ def _told(
             limit = " because nobody was there"
         say(STOPPING if halt.is_set() and run.state == "running" else phase, run)
 
+    def is_gone() -> bool:
+        return me() is None or bool(opened.seat and opened.seat.is_away)
+
     def should_stop() -> bool:
-        return halt.is_set() or me() is None or not opened.in_time(latest.seconds)
+        return halt.is_set() or is_gone() or opened.is_late(latest.seconds)
 
     def done(run: Run, left: Trained | tuple[Run, bytes] | None = None) -> None:
         lost = keep_record(run, opened)
         say(f"{ending(run, limit, left is not None)}{lost}", run, left=left, is_last=True)
 
     try:
-        about = {"who": opened.who, "seconds": lambda: PACE.expected(plan), "first": opened.goes_first}
-        yield Watch(should_stop=should_stop, update=update, **about), done
+        about = {"who": opened.who, "seconds": partial(PACE.expected, plan), "first": opened.goes_first}
+        yield Watch(should_stop=should_stop, update=update, is_gone=is_gone, **about), done
     except Exception as error:  # anything a library may raise: the reader must be told, whatever it is
         latest.state = "failed"
         say("The session ended with an error", latest, explain(error), is_last=True)

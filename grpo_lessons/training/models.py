@@ -68,21 +68,33 @@ def _check_memory(name: str, folder: Path) -> None:
         )
 
 
-def sample(model, tokenizer, rows: list[dict], max_tokens: int, temperature: float = 1.0) -> tuple[list, list]:
-    """One reply to each row, in tokens (the end token is one) and as a conversation, sampled as in training."""
+def sample(
+    model, tokenizer, rows: list[dict], max_tokens: int, temperature: float = 1.0, watch: Watch = NOBODY
+) -> tuple[list, list]:
+    """One reply to each row, in tokens (the end token is one) and as a conversation, sampled as in training.
+
+    Raises: sources.Stopped after the token at which `watch` wants it to end.
+    """
     import torch
+
+    def go_on(input_ids, scores, **kwargs):
+        if watch.should_stop():
+            raise sources.Stopped
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)  # no reply is ended by it
 
     texts = [as_text(tokenizer, row["prompt"]) for row in rows]
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
     model.eval()
     with torch.inference_mode():
-        output = _generated(model, tokenizer, inputs.to(model.device), max_tokens, temperature)
+        output = _generated(
+            model, tokenizer, inputs.to(model.device), max_tokens, temperature, stopping_criteria=[go_on]
+        )
     ends = _ends(model, tokenizer)
     ids = [_until_end(row, ends) for row in output[:, inputs["input_ids"].shape[1] :].tolist()]
     return ids, _conversations(tokenizer, ids)
 
 
-def _generated(model, tokenizer, inputs: Mapping, max_tokens: int, temperature: float):
+def _generated(model, tokenizer, inputs: Mapping, max_tokens: int, temperature: float, **also):
     return model.generate(
         **inputs,
         max_new_tokens=max_tokens,
@@ -92,6 +104,7 @@ def _generated(model, tokenizer, inputs: Mapping, max_tokens: int, temperature: 
         top_p=1.0,
         repetition_penalty=1.0,
         pad_token_id=tokenizer.pad_token_id,
+        **also,
     )
 
 
@@ -129,9 +142,11 @@ def tries(model, tokenizer, row: dict, n: int, max_tokens: int, temperature: flo
     return ids, _conversations(tokenizer, ids)
 
 
-def evaluate(model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_tokens: int) -> Evaluation:
-    """Answer every prompt once at temperature 1, as in training, and score the answers."""
-    ids, completions = sample(model, tokenizer, rows, max_tokens)
+def evaluate(
+    model, tokenizer, rows: list[dict], rewards: Sequence[Reward], max_tokens: int, watch: Watch = NOBODY
+) -> Evaluation:
+    """Answer every prompt once at temperature 1, as in training, and score the answers. Raises: as `sample`."""
+    ids, completions = sample(model, tokenizer, rows, max_tokens, watch=watch)
     return evaluated(rewards, rows, completions, ids)
 
 

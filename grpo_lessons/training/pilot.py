@@ -79,12 +79,9 @@ def _pilot(plan: Plan, prompts: int, watch: Watch) -> Pilot:
     with threads_for(model), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         for start in range(0, len(each), at_once):
-            if watch.should_stop():
-                raise Stopped
             watch.say(f"Sampling {len(each)} replies of {settings.model}: {len(ids)} so far")
-            said = models.sample(
-                model, tokenizer, each[start : start + at_once], settings.max_completion_length, settings.temperature
-            )
+            asked, most = each[start : start + at_once], settings.max_completion_length
+            said = models.sample(model, tokenizer, asked, most, settings.temperature, watch)
             ids += said[0]
             texts += said[1]
     sampling, began = time.perf_counter() - began, time.perf_counter()

@@ -115,16 +115,14 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
     if opened := templates.opens(tokenizer):  # only the template knows; the rewards must be told
         prompts, held_out = ([row | {"opened_thought": opened} for row in each] for each in (prompts, held_out))
 
-    def answer(model):
-        return models.evaluate(model, tokenizer, held_out, plan.judges, settings.max_completion_length)
+    def answer(model, watch: Watch = NOBODY):
+        return models.evaluate(model, tokenizer, held_out, plan.judges, settings.max_completion_length, watch)
 
     with threads_for(model):
         set_seed(settings.seed)
         if held_out and start is None:
             watch.update(f"Answering {len(held_out)} held-out prompts, before", run)
-            run.before = answer(model)
-            if watch.should_stop():  # somebody else may be waiting for the device
-                raise sources.Stopped
+            run.before = answer(model, watch)  # ended at any token: somebody else may be waiting for the device
 
         adapter = {"peft_config": LoraConfig(**settings.lora_arguments())}
         if plan.warm_start:
@@ -137,7 +135,7 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
                 run.sft = known
             elif held_out:
                 watch.update(f"Answering {len(held_out)} held-out prompts, after SFT", run)
-                run.sft.after = answer(model)
+                run.sft.after = answer(model, watch)
 
         def in_step(doing: str) -> None:
             """Between the steps of a large model there is time to say what it does; a tiny one has none to lose."""
@@ -163,7 +161,7 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
         trainer.train(resume_from_checkpoint=str(start.checkpoint) if start else None)
 
         run.state = "stopped" if run.steps_done < settings.steps else "finished"
-        if held_out:
+        if held_out and not (run.state == "stopped" and watch.is_gone()):
             watch.update(f"Answering {len(held_out)} held-out prompts, after", run)
             run.after = answer(trainer.model)
             if plan.evaluate_every and run.metrics:

@@ -17,6 +17,7 @@ class Watch:
         who: whose it is, for the others in the line for the device.
         seconds: how long it will take, 0 if nobody knows; asked while it waits in that line.
         first: whether it goes before all others that wait there.
+        is_gone: whether nobody is there any more for whom it would end with more than it has.
     """
 
     say: Callable[[str], None] = lambda phase: None
@@ -25,6 +26,7 @@ class Watch:
     who: str = ""
     seconds: Callable[[], float] = lambda: 0.0
     first: bool = False
+    is_gone: Callable[[], bool] = lambda: False
 
     def over(self, run: Run) -> "Watch":
         """The same, with what is said told as a phase of a run."""
