@@ -22,7 +22,7 @@ from grpo_lessons.web.classroom import create_app
 from tests.support.browser import CHROMIUM, ROOT, browse, failures, press, settle
 from tests.support.classmates import Learner, classroom, run
 from tests.support.engine import Engine, node
-from tests.support.pages import outside
+from tests.support.pages import outside, serve_folder
 
 
 @pytest.fixture(scope="module")
@@ -446,6 +446,32 @@ def test_wrong_passwords_are_heard_ten_times_a_minute(tmp_path):
     assert other.status_code == 303
 
 
+@pytest.mark.parametrize("left", ["", "/grpo"], ids=["path taken away", "path left"])
+def test_a_class_below_a_path_leads_nowhere_above_it_and_over_https_is_known_in_frames(tmp_path, left):
+    app = create_app(tmp_path, "open sesame", "word", base="https://school.example/grpo/")
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://class") as browser:
+            door = await browser.get(f"{left}/format/?step=3")
+            entered = await browser.post(f"{left}/enter", data={"password": "open sesame"})
+            kept = entered.headers["set-cookie"]
+            cookie = {"Cookie": kept.partition(";")[0]}
+            pages = [await browser.get(f"{left}{path}", headers=cookie) for path in ("/", "/format/", "/format")]
+            return door, entered, kept, pages, await browser.get(f"{left}/teacher/word")
+
+    door, entered, kept, pages, teacher = run(ask())
+    assert (door.status_code, 'action="/grpo/enter"' in door.text) == (401, True)
+    assert (entered.headers["location"], teacher.headers["location"], pages[2].headers["location"]) == (
+        "/grpo/",
+        "..",
+        "format/",
+    )
+    assert "path=/grpo;" in kept and kept.endswith("samesite=none; secure; partitioned")
+    for page in pages[:2]:
+        assert page.status_code == 200 and len(re.findall(r'(?:href|src)="', page.text)) > 5
+        assert re.findall(r'(?:href|src|action)="/[^"]*"', page.text) == []
+
+
 def test_a_cookie_has_one_seat_however_much_it_asks_for_at_once(tmp_path):
     app = create_app(tmp_path, "open sesame", "word")
 
@@ -570,9 +596,9 @@ def test_a_password_is_asked_for_once_and_a_killed_server_has_lost_no_run(tmp_pa
         cookie = run(train(host, password))
         run(teach(host, word))
     (tmp_path / "server.log").unlink()
-    with classroom(tmp_path, *options) as host:
+    with classroom(tmp_path, *options, "--base-url", "http://school.example/grpo") as host:
         assert told() == [password, word]
-        run(come_back(host, cookie))
+        run(come_back(f"{host}/grpo", cookie))
 
 
 def test_a_taken_port_is_said_before_anything_is_loaded_and_no_password_is_told(tmp_path):
@@ -585,15 +611,23 @@ def test_a_taken_port_is_said_before_anything_is_loaded_and_no_password_is_told(
 
 
 @pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no Chromium or Chrome on this machine")
-def test_pages_say_that_the_server_is_gone(tmp_path):
+def test_pages_say_that_the_server_is_gone_and_frames_of_another_site_that_they_get_no_cookie(tmp_path):
     with ExitStack() as stack:
         host = stack.enter_context(classroom(tmp_path))
-        with browse(f"http://{host}/", 1280, 720) as page:
+        with serve_folder(tmp_path) as site, browse(f"http://{host}/", 1280, 720) as page:
             lesson = page.context.new_page()
             lesson.goto(f"http://{host}/format/")
             lesson.get_by_role("heading", name="1 · The loop in one picture").wait_for()
             told = [each.get_by_text("server does not answer") for each in (page, lesson)]
             assert [each.count() and each.is_visible() for each in told] == [False, 0]
+            frames = "".join(f'<iframe src="http://{host}{path}"></iframe>' for path in ("/", "/format/"))
+            (tmp_path / "host.html").write_text(f"<!doctype html><title>host</title>{frames}", encoding="utf-8")
+            other = page.context.new_page()
+            other.goto(f"{site.replace('127.0.0.1', 'localhost')}/host.html")
+            for frame, path in zip(other.locator("iframe").all(), ("/", "/format/"), strict=True):
+                said = frame.content_frame.get_by_role("alert").filter(has_text="this browser keeps none here")
+                assert said.get_by_role("link").get_attribute("href") == f"http://{host}{path}"
+            assert [each.get_by_text("keeps none here").count() for each in (page, lesson)] == [0, 0]
             stack.close()
             for each in told:
                 each.wait_for()

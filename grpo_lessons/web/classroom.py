@@ -17,7 +17,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -59,6 +59,7 @@ def create_app(
     most_minutes: float | None = None,
     site: str = "",
     address: str = "",
+    base: str = "",
 ) -> Starlette:
     """The application: the course's page at `/`, a live lesson at `/NAME/`, the line for the device at `/line`.
 
@@ -72,28 +73,36 @@ def create_app(
         most_steps, most_minutes: the most that one training may take.
         site: where the course stands as a web page, for the exercises, which a server does not run.
         address: where others come to it; "" for where it was asked.
+        base: where a server in front of this one shows it, as in "https://example.org/grpo"; "" for nowhere. It may take the
+            path away from what it passes on, or leave it. Over https the class works in frames of other sites' pages, too.
 
     >>> from tempfile import mkdtemp
     >>> [route.path for route in create_app(Path(mkdtemp())).routes if not route.path.startswith(("/desk", "/wall"))]
     ['/', '/line', '/here/{lesson}/{station:int}', '/name', '/enter', '/teacher/{word}', '']
     """
     resume_with_all_outputs()
+    above = urlsplit(base).path.rstrip("/")
+    kept = {"same_site": "none", "https_only": True, "partitioned": True} if base.startswith("https:") else {}
+    cookie = "; SameSite=None; Secure; Partitioned" if kept else "; SameSite=Lax"  # as a page tries whether it is kept
     managers = []  # of marimo's sessions, lesson by lesson
     lessons = live_lessons(
         lambda app: managers.append(app.state.session_manager),
         include_code=show_code,
         session_ttl=ASLEEP,
-        html_head=render("tab.html"),
+        html_head=render("tab.html", cookie=cookie),
     )
-    seats = Seats(lessons, folder, most_steps, most_minutes, all_teach=teacher is None, site=site.rstrip("/"))
-    door = render("door.html", refused="")
-
+    seats = Seats(
+        lessons, folder, most_steps, most_minutes, all_teach=teacher is None, site=site.rstrip("/"), base=base
+    )
     guesses = Guesses()
+
+    def shut(refused: str = "") -> str:
+        return render("door.html", refused=refused, above=above, cookie=cookie)
 
     def course(request: Request) -> Response:
         seat = seats.seat(request.session)
         seat.place = None
-        words = {"seat": seat.number, "name": seat.called, "teaches": seat.is_teacher}
+        words = {"seat": seat.number, "name": seat.called, "teaches": seat.is_teacher, "cookie": cookie}
         return HTMLResponse(render("class.html", lessons=LESSONS, **words))
 
     def here(request: Request) -> Response:
@@ -120,20 +129,21 @@ def create_app(
         """Whoever says the word gets a seat at once: a browser asks for much at a time, and its cookie shall have one."""
         address = request.client.host if request.client else ""
         if guesses.are_too_many(address):
-            return HTMLResponse(render("door.html", refused=TOO_MANY), 429, {"Retry-After": "60"})
+            return HTMLResponse(shut(TOO_MANY), 429, {"Retry-After": "60"})
         if expected and secrets.compare_digest(given.encode(), expected.strip().encode()):
             if not seats.is_open and not coming:
-                return HTMLResponse(render("door.html", refused=CLOSED), 403)
+                return HTMLResponse(shut(CLOSED), 403)
             request.session.update({"in": True} | coming)
             seats.seat(request.session)
             return RedirectResponse(to, 303)
         guesses.note(address)
-        return HTMLResponse(render("door.html", refused=wrong), 401)
+        return HTMLResponse(shut(wrong), 401)
 
     async def enter(request: Request) -> Response:
         said = parse_qs((await body_of(request, 1000)).decode("utf-8", "replace"))
         given, to = (said.get(name, [""])[0].strip() for name in ("password", "to"))
-        return come_in(request, given, password, to if re.match(r"/(?![/\\])", to) else "/", WRONG)  # of this server
+        to = to if re.match(r"/(?![/\\])", to) else f"{above}/"  # of this server
+        return come_in(request, given, password, to, WRONG)
 
     async def teach(request: Request) -> Response:
         return come_in(request, request.path_params["word"], teacher, "../desk", "", teaches=True)
@@ -152,9 +162,9 @@ def create_app(
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             elif seats.is_open:
-                await HTMLResponse(door, 401)(scope, receive, send)
+                await HTMLResponse(shut(), 401)(scope, receive, send)
             else:
-                await HTMLResponse(render("door.html", refused=CLOSED), 403)(scope, receive, send)
+                await HTMLResponse(shut(CLOSED), 403)(scope, receive, send)
 
         def is_open_to(self, session: dict) -> bool:
             return "in" in session and (seats.teaches(session) or (seats.is_open and seats.has_seat(session)))
@@ -172,15 +182,30 @@ def create_app(
             Mount("/", seats),
         ],
         middleware=[
+            Middleware(Below, path=above),
             Middleware(
                 SessionMiddleware,
                 secret_key=_kept(folder, "secret", 32),
                 session_cookie="grpo_class",
                 max_age=7 * 24 * 3600,
+                path=above or "/",
+                **kept,
             ),
             Middleware(Door),
         ],
     )
+
+
+class Below:
+    """Takes away the path that the class is shown below, where the server in front has left it: all links are relative."""
+
+    def __init__(self, app: ASGIApp, path: str):
+        self.app, self.path = app, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.path and scope.get("path", "").startswith(f"{self.path}/"):
+            scope = scope | {"path": scope["path"].removeprefix(self.path)}
+        await self.app(scope, receive, send)
 
 
 class Guesses:
@@ -263,9 +288,17 @@ def main(argv: list[str] | None = None) -> None:
         default="",
         help="where the course stands as a web page, for the exercises, as in https://…/grpo-lessons",
     )
+    parser.add_argument(
+        "--base-url",
+        default="",
+        metavar="URL",
+        help="where a server in front of this one shows the class, which passes websockets on, too, as in "
+        "https://example.org/grpo; other sites' pages can have it in frames where that begins with https",
+    )
     options = parser.parse_args(argv)
-    if options.site and not re.match(r"https?://[^\s()<>]+$", options.site):
-        parser.error(f"--site {options.site}: expected an address that begins with https:// or http://")
+    for name, address in (("site", options.site), ("base-url", options.base_url)):
+        if address and not re.match(r"https?://[^\s()<>]+$", address):
+            parser.error(f"--{name} {address}: expected an address that begins with https:// or http://")
     for name in ("steps", "minutes"):
         if (value := getattr(options, name)) is not None and value <= 0:
             parser.error(f"--{name} {value}: expected more than 0; leave it out for no limit")
@@ -274,13 +307,14 @@ def main(argv: list[str] | None = None) -> None:
     except (OSError, OverflowError) as error:
         parser.exit(2, f"{_why_not(error, options.host, options.port)}\n")
     _share_the_heap()
-    alone = options.host in ("127.0.0.1", "localhost", "::1")
+    alone = options.host in ("127.0.0.1", "localhost", "::1") and not options.base_url
     folder = runs_folder() / "class"
     password = options.password or (None if alone else _kept(folder, "password", 4))
     teacher = _kept(folder, "teacher", 4) if password else None
-    address = f"http://{_on_the_network(options.host)}:{options.port}"
+    base = options.base_url.rstrip("/")
+    address = base or f"http://{_on_the_network(options.host)}:{options.port}"
     limits = options.steps, options.minutes
-    app = create_app(folder, password, teacher, options.show_code, *limits, options.site, address)
+    app = create_app(folder, password, teacher, options.show_code, *limits, options.site, address, base)
     ready = Plan(Settings(), [format_reward], sums(512), held_out=sums(96))
     print("Loading torch and TRL, and measuring the pocket model …", flush=True)
     PACE.get_ready(ready)

@@ -51,8 +51,9 @@ class Seats:
         most_minutes: float | None = None,
         all_teach: bool = False,
         site: str = "",
+        base: str = "",
     ):
-        self.app, self.home, self.group, self.is_open = app, folder, _group(folder), True
+        self.app, self.base, self.home, self.group, self.is_open = app, base, folder, _group(folder), True
         self.limits, self.all_teach = (most_steps, most_minutes, site), all_teach
         self.seats: dict[int, Seat] = {}
         self.sessions: dict[tuple, str] = {}  # marimo's name for a session: by the same, and by the names pages give it
@@ -77,7 +78,11 @@ class Seats:
 
         async def answer(request: Request) -> Response:
             origin = request.headers.get("origin") if request.method == "POST" else None
-            is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+            ours = (
+                request.headers.get("host"),
+                urlsplit(self.base).netloc,
+            )  # a server in front may keep the first to itself
+            is_ours = origin is None or (urlsplit(origin).netloc or origin) in ours
             if not (is_ours and self.teaches(request.session)):
                 return JSONResponse({"error": "This is the teacher's."}, 403)
             return await (endpoint(request) if iscoroutinefunction(endpoint) else run_in_threadpool(endpoint, request))
