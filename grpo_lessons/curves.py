@@ -58,7 +58,7 @@ def curves(
     if it is empty; `named`: a single run has its name above it, too.
     """
     shown = [
-        _curve(curve, list(runs.values()), at, _steps(runs))
+        _curve(curve, runs, at, _steps(runs))
         for each in watch
         for curve in ([_reward_curve(each, runs), *_parts(runs)] if each.metric == "reward" else [each])
         if any(run.series(curve.metric) for run in runs.values()) and (not only or curve.metric in only)
@@ -90,7 +90,8 @@ def _steps(runs: dict[str, Run]) -> int:
     )
 
 
-def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
+def _curve(curve: Curve, named: dict[str, Run], at: int | None, steps: int) -> str:
+    runs = list(named.values())
     series = [run.series(curve.metric) for run in runs]
     spread = dict(runs[0].series(curve.spread)) if curve.spread else {}
     band = [(step, value - spread[step], value + spread[step]) for step, value in series[0] if step in spread]
@@ -115,13 +116,37 @@ def _curve(curve: Curve, runs: list[Run], at: int | None, steps: int) -> str:
         x = paper.x(at)
         drawn += f'<line x1="{x}" x2="{x}" y1="4" y2="{paper.bottom}" stroke="currentColor" opacity=".45"/>'
     chosen = [value for step, value in series[0] if at is None or step == at]
+    said = [trend(series[0]), *(f"{name}: {trend(each)}" for name, each in [*zip(named, series, strict=True)][1:])]
+    said += [] if curve.goal is None else [f"target {short(curve.goal)}"]
+    said += [f"held-out {short(points[0][1])} → {short(points[-1][1])}"] if points else []
+    said = escape(f"{curve.title} over the steps: {'; '.join(said)}")
     now = f'<b class="{curve.colour}">{short(chosen[-1])}</b>' if chosen else ""
     dots = f' <b class="held-out">● held-out {short(points[-1][1])}</b>' if points and at is None else ""
     return (
         f'<div class="curve"><header role="none"><span>{escape(curve.title)}</span><span>{now}{dots}</span></header>'
-        f'<svg viewBox="0 0 {paper.width} {paper.height}" role="img" aria-label="{escape(curve.title)} over the steps">'
+        f'<svg viewBox="0 0 {paper.width} {paper.height}" role="img" aria-label="{said}">'
         f"{paper.axes()}{drawn}</svg></div>"
     )
+
+
+def trend(line: Sequence[tuple[int, float]]) -> str:
+    """A line over the steps in words, for whoever cannot see it: where it leads, by the means of its first and last steps.
+
+    >>> trend([(1, 0.2), (2, 0.3), (3, 0.9), (4, 0.8)])
+    'rises from 0.2 at step 1 to 0.8 at step 4, between 0.2 and 0.9'
+    >>> trend([(1, 0.5), (2, 0.5)]), trend([(3, 7)]), trend([])
+    ('stays at 0.5 from step 1 to step 2', '7 at step 3', 'nothing yet')
+    """
+    if len(line) < 2:
+        return f"{short(line[0][1])} at step {line[0][0]}" if line else "nothing yet"
+    (first, begins), (last, ends), values = line[0], line[-1], [value for _, value in line]
+    low, high, fifth = min(values), max(values), max(1, min(3, len(values) // 5))
+    if short(low) == short(high):
+        return f"stays at {short(low)} from step {first} to step {last}"
+    change = (fmean(values[-fifth:]) - fmean(values[:fifth])) / (high - low)
+    way = "rises" if change > 0.25 else "falls" if change < -0.25 else "wavers"
+    at = f"from {short(begins)} at step {first} to {short(ends)} at step {last}"
+    return f"{way} {at}, between {short(low)} and {short(high)}"
 
 
 def band(
@@ -269,7 +294,7 @@ def warm_start(run: Run) -> str:
         return ""
     steps = [{"step": step, "loss": loss} for step, loss in enumerate(run.sft.losses, 1)]
     copying = Run({"steps": len(steps)}, metrics=steps)
-    loss = _curve(Curve("loss", "SFT: loss (nats a token)"), [copying], None, _steps({"": copying}))
+    loss = _curve(Curve("loss", "SFT: loss (nats a token)"), {"": copying}, None, _steps({"": copying}))
     stages = dict(run.stages)
     judges = next(iter(stages.values())).completions[0].rewards if stages else ()
     shares = "".join(_stages(name, {when: each.mean(name) for when, each in stages.items()}) for name in judges)

@@ -163,6 +163,7 @@ def reward_over_length(reward: Callable[[int], float], lengths: Sequence[int], l
         axes.annotate(f"{i}", (n, reward(n)), xytext=(0, 7), textcoords="offset points", ha="center")
     axes.set(xlabel=f"length ({unit})", ylabel="reward", xlim=(0, longest + 1))
     axes.margins(y=0.2)
+    figure.set_label(", ".join(f"{n} {unit} earn {reward(n):.3g}" for n in lengths))
     return figure
 
 
@@ -194,10 +195,13 @@ def _figure(width: float, height: float, left: float = 0.6):
 
 
 def _name(figure) -> str:
-    """What a figure shows, for those who cannot see it: what stands on its axes."""
+    """What a figure shows, for those who cannot see it: what stands on its axes, and at its marks."""
     axes = figure.axes[0]
+    marks = figure.get_label() or ", ".join(
+        [*filter(None, [axes.get_title("left")]), *(each.get_text() for each in axes.texts)]
+    )
     rows = axes.get_ylabel() or ", ".join(label.get_text().replace("\n", ", ") for label in axes.get_yticklabels())
-    return escape(f"{rows}; {axes.get_xlabel()}")
+    return escape(f"{rows}; {axes.get_xlabel()}{marks and f': {marks}'}")
 
 
 def to_svg(figure) -> str:

@@ -266,3 +266,66 @@ def test_a_class_that_is_closed_and_opened_anew_is_another_group(tmp_path):
             assert "<b>seat 1</b>" in (await pupil.get("/")).text
 
     run(come_back())
+
+
+def test_a_screen_reader_has_one_main_part_named_groups_and_values_and_hears_a_training_s_phases_and_quarters():
+    """What `step.html` adds to marimo's page; here a page that is made as marimo's is, without Python."""
+    radio = """<div class="mo-label"><label>Predict. Which?</label><div role="radiogroup" aria-label="Radio Group">
+        <label>this</label></div></div>"""
+    slider = '<span role="slider" aria-valuenow="3">o</span>'
+    page_of_marimo = f"""<title>lesson</title><script>
+        const plain = Element.prototype.attachShadow;
+        Element.prototype.attachShadow = function () {{ return plain.call(this, {{ mode: "open" }}); }};
+        </script><div id="App"><div class="marimo-cell" id="cell-1"><h2>7 · Train</h2><marimo-radio></marimo-radio>
+        <marimo-slider data-steps="[1,2,4,16]"></marimo-slider><div class="status"><p>Finished: 5 steps</p></div></div></div>
+        {(NOTEBOOKS / "public/step.html").read_text(encoding="utf-8")}"""
+    with browse("about:blank") as page:
+        page.set_content(page_of_marimo)
+        page.evaluate(f"""() => {{
+            document.querySelector("marimo-radio").attachShadow().innerHTML = `{radio}`;
+            document.querySelector("marimo-slider").attachShadow().innerHTML = `{slider}`; }}""")
+        page.get_by_role("radiogroup", name="Predict. Which?", exact=True).wait_for()
+        assert page.get_by_role("main").evaluate_all("all => all.map(each => each.id)") == ["App"]
+        assert page.get_by_role("navigation").get_attribute("aria-label") == "The lesson, station by station"
+        value = page.get_by_role("slider")
+        assert value.get_attribute("aria-valuetext") == "16"
+        value.evaluate("each => each.setAttribute('aria-valuenow', '1')")
+        page.locator('[aria-valuetext="2"]').wait_for()
+        voice, heard = page.locator("#gl-voice [role=status]"), []
+        assert voice.text_content() == ""  # what stood there before is no news
+        phases = ["Loading the model", "Answering 96 held-out prompts, before"]
+        phases += [f"Step {step} of 25 · about {50 - step} s left" for step in range(1, 26)] + [
+            "Finished: 25 steps in 9 s"
+        ]
+        for phase in phases:  # each time the whole output is made anew
+            page.evaluate(
+                """async phase => {
+                    document.querySelector(".status").outerHTML = `<div class="status"><p>${phase}</p></div>`;
+                    await new Promise(done => setTimeout(done, 300)); }""",
+                phase,
+            )
+            if (words := voice.text_content()) not in heard[-1:]:
+                heard.append(words)
+    steps = [words for words in heard if words.startswith("Step")]
+    assert heard[:2] == phases[:2] and heard[-1] == phases[-1] and 3 <= len(steps) <= 5, heard
+
+
+def test_the_keyboard_stays_at_a_button_that_is_made_anew_however_late_or_goes_to_the_one_beside_it():
+    script = (NOTEBOOKS / "public/step.html").read_text(encoding="utf-8")
+    put = """(...all) => document.querySelector("p").replaceChildren(...all.map(([words, disabled]) => {
+        const host = document.createElement("marimo-button");
+        host.attachShadow({ mode: "open" }).append(Object.assign(document.createElement("button"), { textContent: words, disabled }));
+        return host; }))"""
+    with browse("about:blank") as page:
+        page.set_content(
+            f'<div id="App"><div class="marimo-cell" id="cell-1"><h2>Train</h2><p></p></div></div>{script}'
+        )
+        page.evaluate(f"window.put = {put}; put(['Train', false], ['Stop', true])")
+        page.get_by_role("button", name="Train", exact=True).focus()
+        page.evaluate(
+            "async () => { put(); await new Promise(done => setTimeout(done, 900)); put(['Train', true], ['Stop', false]); }"
+        )
+        at = "words => document.activeElement.shadowRoot?.activeElement?.textContent === words"
+        page.wait_for_function(at, arg="Stop")
+        page.evaluate("put(['Train', false], ['Stop', true])")
+        page.wait_for_function(at, arg="Train")

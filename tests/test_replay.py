@@ -1,6 +1,7 @@
 """What a web page has, as far as it needs no page to be tested: replayed runs, exercises that cannot hang, scores."""
 
 import json
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from grpo_lessons.lesson import show_scores
 from grpo_lessons.lesson.practice import code_of
 from grpo_lessons.lesson.replay import replayed
 from grpo_lessons.rewards import answer_reward, format_reward
+from grpo_lessons.runs import Run
 from tests.support.lessons import load, opened
 
 
@@ -125,3 +127,13 @@ def test_a_reply_without_a_sum_in_its_question_has_no_right_answer():
     assert scores("3 + 4?").count(">1</b>") == 4 and "–" not in scores("3 + 4?")
     assert scores("who are you").count(">1</b>") == 2 and scores("who are you").count("–") == 2
     assert scores("9" * 5000 + " + 1 <script>")  # a visitor's number may be of any length
+
+
+def test_a_curve_says_in_words_where_it_leads_what_was_held_out_and_where_the_run_before_went():
+    run = Run.load(here.NOTEBOOKS / "public/format_learns.json")
+    watch = [curves.Curve("reward", "reward", "reward", held_out="format_reward", goal=1)]
+    drawn = curves.curves({"this run": run, "the <run> before": run}, watch=watch)
+    at = "rises from 0.27 at step 1 to 0.98 at step 25, between 0.27 and 0.98"
+    (said,) = re.findall(r'role="img" aria-label="([^"]*)"', drawn)
+    assert said.startswith(f"reward over the steps: {at}; the &lt;run&gt; before: {at}; target 1; held-out 0.19")
+    assert "nothing yet" in curves.curves({"": Run({"steps": 3}), "before": run}, watch=watch)

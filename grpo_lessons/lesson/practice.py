@@ -105,7 +105,7 @@ class Exercises(mo.ui.dictionary):
         if self.opened.seat and self.opened.seat.site:
             nowhere += f", or at once in [this lesson's web page]({self.opened.seat.site}/{self.opened.lesson}.html)"
         return {
-            "box": "Write your answer in the box, click beside it, and the verdict stands below. Your code runs in your browser, in a Python of its own: what does not end is ended after 5 s. What you wrote is there again when you come back; empty the box and load the page anew for the code as it was.",
+            "box": "Write your answer in the box, click beside it (by keyboard: Escape, then Tab), and the verdict stands below. Your code runs in your browser, in a Python of its own: what does not end is ended after 5 s. What you wrote is there again when you come back; empty the box and load the page anew for the code as it was.",
             "cell": "Write your answer in the cell and run it (Ctrl+Enter); the verdict stands below it, and marimo saves what you wrote in the notebook. (Ctrl + . shows the cells, if you do not see them.)",
             "nowhere": f"{nowhere}.",
         }[self.opened.writes]

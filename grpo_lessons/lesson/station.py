@@ -233,7 +233,7 @@ class Station:
         if report is None or report.run.rewards != self.own:
             return None
         run = report.run
-        status = f'<div class="status" aria-live="polite">{curves.status(report.phase, run, report.speed)}</div>'
+        status = f'<div class="status">{curves.status(report.phase, run, report.speed)}</div>'
         failure = failed(report.error) if report.error else None
         return show(status, failure, curves.panel(run, None, self._watched(run)))
 
@@ -260,12 +260,12 @@ class Station:
         """
         if report is None and self.opened.trains and self.opened.is_watched and not question.value:
             words = "<b>Predict, then press Train.</b> A recorded run stands here as soon as you have chosen."
-            waits = f'<div class="status" aria-live="polite"><p>{words}</p></div>'
+            waits = f'<div class="status"><p>{words}</p></div>'
             return show(*self._above(cost, plan), *self._row(buttons, scrub, waits), curves_explained())
         report = self._or_recorded(report, plan.settings.model)
         run = report.run
         watch = self._watched(run if run.metrics else report.before or run)
-        status = f'<div class="status" aria-live="polite">{curves.status(report.phase, run, report.speed)}</div>'
+        status = f'<div class="status">{curves.status(report.phase, run, report.speed)}</div>'
         groups = run.groups or (report.before.groups if report.before and not run.metrics else [])
         shown = curves.warm_start(run) + curves.panel(run, report.before, watch, report.names)
         if groups and not run.groups:
