@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -145,7 +145,8 @@ class Learner:
         async with asyncio.timeout(timeout):
             while not true():
                 self.changed.clear()
-                await self.changed.wait()
+                with suppress(TimeoutError):  # what is so may be of somebody else
+                    await asyncio.wait_for(self.changed.wait(), 0.5)
 
     async def sees(self, pattern: str, timeout: float = 60) -> re.Match:
         """Wait until the page shows what the pattern describes."""
