@@ -6,10 +6,11 @@ import pytest
 
 from grpo_lessons import pocket
 from grpo_lessons.groups import interval, p_dead
-from grpo_lessons.lesson import REAL, Exercises
+from grpo_lessons.lesson import REAL, Exercises, Question
 from grpo_lessons.pocket.corpus import conversations
 from grpo_lessons.rewards import FormatReward, TagReward
 from grpo_lessons.training import Settings
+from grpo_lessons.web.wall import asked
 from tests.support.lessons import alone, load, opened, refusal, verdicts
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,11 @@ def lesson():
 @pytest.fixture(scope="module")
 def defs(lesson):
     return lesson.app.run()[1]
+
+
+def test_the_wall_of_a_class_knows_every_question(defs):
+    questions = {each.asked: (each.right, [*each.answers]) for each in defs.values() if isinstance(each, Question)}
+    assert {each.text: (each.options[each.right], [*each.options]) for each in asked("format")} == questions
 
 
 def test_what_each_reward_pays_for_is_what_the_lesson_says(lesson, defs):

@@ -9,10 +9,11 @@ import pytest
 
 from grpo_lessons import cards, pocket
 from grpo_lessons.groups import advantages, is_dead
-from grpo_lessons.lesson import REAL
+from grpo_lessons.lesson import REAL, Question
 from grpo_lessons.pocket.corpus import posts, vocabulary_reward
 from grpo_lessons.rewards import LengthReward
 from grpo_lessons.runs import Completion, Evaluation
+from grpo_lessons.web.wall import asked
 from tests.support.lessons import alone, load, refusal, verdicts
 
 
@@ -24,6 +25,13 @@ def lesson():
 @pytest.fixture(scope="module")
 def defs(lesson):
     return lesson.app.run()[1]
+
+
+def test_the_wall_of_a_class_knows_every_question(defs):
+    questions = {each.asked: (each.right, [*each.answers]) for each in defs.values() if isinstance(each, Question)}
+    assert {each.text: (each.options[each.right], [*each.options]) for each in asked("length")} == questions
+    short, long = defs["weighed"].lengths
+    assert 5.5 < long / short < 6  # "nearly six times as many tokens"
 
 
 def off(evaluation):

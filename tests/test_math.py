@@ -7,10 +7,11 @@ import pytest
 
 from grpo_lessons.answers import number
 from grpo_lessons.groups import AGGREGATIONS, combined, interval, is_dead, p_dead
-from grpo_lessons.lesson import REAL
+from grpo_lessons.lesson import REAL, Question
 from grpo_lessons.replies import final_answer
 from grpo_lessons.rewards import AnswerReward, answer_reward, format_reward, thinks
 from grpo_lessons.text import has_thought
+from grpo_lessons.web.wall import asked
 from tests.support.lessons import load, refusal, verdicts
 
 
@@ -22,6 +23,11 @@ def lesson():
 @pytest.fixture(scope="module")
 def defs(lesson):
     return lesson.app.run()[1]
+
+
+def test_the_wall_of_a_class_knows_every_question(defs):
+    questions = {each.asked: (each.right, [*each.answers]) for each in defs.values() if isinstance(each, Question)}
+    assert {each.text: (each.options[each.right], [*each.options]) for each in asked("math")} == questions
 
 
 def bounds(scores):

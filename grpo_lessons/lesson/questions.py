@@ -21,7 +21,7 @@ class Question(mo.ui.radio):
     """
 
     def __init__(self, opened: Opened, text: str, options: dict[str, str], right: str, verb: str = "Predict."):
-        self.opened, self.answers, self.right = opened, options, right
+        self.opened, self.asked, self.answers, self.right = opened, text, options, right
         chosen = recall(opened, text)
         super().__init__(
             options=list(options),

@@ -30,6 +30,11 @@ REUSED = {
 }
 
 
+STATION = 4  # where it is asked
+ASKED = 'One prompt, two replies: a short one, which is the better, and one of nearly six times as many tokens, the worse. Their advantages are +0.71 and −0.71. The loss of the first GRPO paper, `loss_type="grpo"`, divides each reply\'s push by its own length. Which tokens are pushed hardest?'
+OPTIONS = RIGHT, *_ = "Those of the short reply", "Those of the long reply", "All of them alike"
+
+
 class Weighed:
     """What the tokens of a short and a long reply weigh under each loss, for a lesson to ask about and to show.
 
@@ -54,13 +59,17 @@ class Weighed:
         short, long = self.lengths
         question = Question(
             opened,
-            f'One prompt, two replies: the short one, {short} tokens, is the better, the long one, {long} tokens, the worse. Their advantages are +0.71 and −0.71. The loss of the first GRPO paper, `loss_type="grpo"`, divides each reply\'s push by its own length. Which tokens are pushed hardest?',
+            ASKED,
             {
-                "Those of the short reply": f"As wholes both replies are pushed alike. Here {short} tokens share the push, there {long}: each token of the long, worse reply is punished {long / short:.0f} times more gently than one of the short reply is praised.",
-                "Those of the long reply": f"It has more tokens, but no larger push: {long} tokens share what {short} share in the short one.",
-                "All of them alike": f"The *replies* are pushed alike, as wholes. Then {short} tokens share the push here, {long} there.",
+                RIGHT: f"As wholes both replies are pushed alike. Here {short} tokens share the push, there {long}: each token of the long, worse reply is punished {long / short:.0f} times more gently than one of the short reply is praised.",
+                OPTIONS[
+                    1
+                ]: f"It has more tokens, but no larger push: {long} tokens share what {short} share in the short one.",
+                OPTIONS[
+                    2
+                ]: f"The *replies* are pushed alike, as wholes. Then {short} tokens share the push here, {long} there.",
             },
-            right="Those of the short reply",
+            right=RIGHT,
         )
         steps = [0.3, 0.5, 0.7, 1, 1.1, 1.5, 2, 3, 8]
         ratio = mo.ui.slider(steps=steps, value=1, show_value=True, label="ratio of the outlined token")

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from grpo_lessons import cards, curves
 from grpo_lessons.course import LESSONS
 from grpo_lessons.here import NOTEBOOKS
-from grpo_lessons.lesson import chase
+from grpo_lessons.lesson import chase, passes, weighed
 from grpo_lessons.lesson.notes import speaker_notes
 from grpo_lessons.lesson.seat import Seat
 from grpo_lessons.palette import STYLE
@@ -64,16 +64,19 @@ def asked(lesson: str) -> tuple[Asked, ...]:
         above = "\n".join(lines[: cell.end_lineno])
         station = int((re.findall(r"## (\d+) ·", above) or ["0"])[-1])
         for call in (each for each in ast.walk(cell) if isinstance(each, ast.Call)):
-            name = ast.unparse(call.func)
+            at, name = station, ast.unparse(call.func)
             if name == "lesson.Question":
                 named = [each.value for each in call.keywords if each.arg == "right"]
                 text, options, right = map(ast.literal_eval, [*call.args, *named][1:4])
-            elif name == "station.chase":
-                text, options, right = chase.ASKED, chase.CHOICES, chase.RIGHT
+            elif name in ("station.chase", "lesson.sharper"):
+                kept = chase if name == "station.chase" else passes
+                text, options, right = kept.ASKED, kept.CHOICES, kept.RIGHT
+            elif name == "weighed.elements":
+                at, text, options, right = weighed.STATION, weighed.ASKED, weighed.OPTIONS, weighed.RIGHT
             else:
                 continue
-            found.append(Asked(station, text, tuple(options), list(options).index(right)))
-    return tuple(found)
+            found.append(Asked(at, text, tuple(options), list(options).index(right)))
+    return tuple(sorted(found, key=lambda each: each.station))
 
 
 @cache
