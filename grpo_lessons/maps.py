@@ -25,7 +25,7 @@ def fate(run: Run, kept: str = "judges/answer_reward/mean") -> str:
 
     `dead`: in nine of ten groups all replies earned the same. `learnt`: eight of ten earn it in the end. `forgetful`: more
     earn it than at first, or as good as all, and of `kept`, which nobody paid for, a good part is gone. `collapsed`: not half of what was earned is earned any more.
-    `flat`: the end is what the beginning was. Beginning and end are three steps each.
+    `flat`: the end is what the beginning was. Beginning and end are three steps each, but of `kept` the first step alone, which no update went before.
 
     >>> rising = [{"step": i, "reward": i / 10, "entropy": 0.2, "frac_reward_zero_std": 0.1} for i in range(1, 11)]
     >>> fate(Run({}, metrics=rising)), fate(Run({}, metrics=rising[:3]))
@@ -38,7 +38,10 @@ def fate(run: Run, kept: str = "judges/answer_reward/mean") -> str:
         values = [value for _, value in run.series(metric)] or [0.0]
         return fmean(values[:3]), fmean(values[-3:])
 
-    (first, last), (had, has) = ends("reward"), ends(kept)
+    (first, last), (_, has) = ends("reward"), ends(kept)
+    had = next(
+        (value for _, value in run.series(kept)), 0.0
+    )  # of the model before any update: three steps may lose it all
     if fmean(value for _, value in run.series("frac_reward_zero_std")) >= 0.9:
         return "dead"
     if (last >= 0.8 or last >= first + 0.15) and has < had - 0.2:

@@ -476,7 +476,7 @@ def _(corner, get_map, many, sixteen):
     corner.then(
         many.show(sixteen, get_map()),
         f"""
-    Each word is read off the run's own numbers. {word("up", "Learnt")}: eight of ten earn it in the end; *on its way*: more than at first. {word("dead", "Dead")}: over the whole run, in nine groups of ten all earned the same, so that hardly anything was compared. The curve of such a corner is a flat line, here near the top: the likeliest reply has the format already. {word("reward", "Flat")}: the end is what the beginning was. {word("down", "Collapsed")}: what was earned is earned no more, for the steps were too large. {word("held-out", "Forgetful")}: the format is there, and right answers, which nobody paid for, are gone. Point at a curve, or press it, to read its numbers; *look*, under each of your own sixteen, shows its groups in station 8.
+    Each word is read off the run's own numbers. {word("up", "Learnt")}: eight of ten earn it in the end; *on its way*: more than at first. {word("dead", "Dead")}: over the whole run, in nine groups of ten all earned the same, so that little was compared (what was may still push far: read the right answers). The curve of such a corner is a flat line, here near the top: the likeliest reply has the format already. {word("reward", "Flat")}: the end is what the beginning was. {word("down", "Collapsed")}: what was earned is earned no more, for the steps were too large. {word("held-out", "Forgetful")}: the format is there, and right answers, which nobody paid for, are gone. Point at a curve, or press it, to read its numbers; *look*, under each of your own sixteen, shows its groups in station 8.
     """,
     )
     return

@@ -84,7 +84,7 @@ def _(opened, pushed, stage):
         stage,
         cards.loop_picture(pushed.prompt, pushed.group, stage=stage.value, update=opened.numbers("updates")["length"]),
         f"""
-    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference to the group's mean, divided by the spread of the group (station 4). {"No text hit the target, and still there is one to learn from: nearer than the others is enough." if stage.value > 3 else ""} The update then changes the model's weights so that each token of a text becomes a little more or less likely. {"The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003)." if stage.value > 4 else ""} The next group is sampled from a model that is a little different.
+    The {word("reward")} says how a text did; here, minus its distance to 20 tokens, divided by 20. The **advantage** says how it did *for its group*: the difference to the group's mean, divided by the spread of the group (station 4). {"No text hit the target, and still there is one to learn from: nearer than the others is enough." if stage.value > 3 else ""} The update then changes the model's weights so that each token of a text becomes a little more or less likely. {"The last column is measured: how many times as likely each text is after one small update (learning rate 0.0003). They share one set of weights, so a text may be drawn along against its own advantage." if stage.value > 4 else ""} The next group is sampled from a model that is a little different.
 
     So you need four things: **prompts**, a **reward function**, a **configuration**, a **trainer**. This lesson is about the reward function, and about what a model makes of it.
     """,
@@ -420,7 +420,7 @@ def _(opened, remedy, seeds, station):
         cards.text_table(["held-out request", "beta = 0", remedy.value], _blind.after.texts(_held.after)[:4]),
         f'<p class="note">{_held.label}</p>',
         """
-    A second reward sees what it was told to see: the words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model liked best at the start is cheapest to keep. And it takes time: the model before the training is asked about every token, too.
+    A second reward sees what it was told to see: nearly all words are real again, and a row of real words is not yet a sentence. `beta` knows nothing of words or sentences; it holds the model near one that does. It is no free cure: the texts have grown alike (entropy falls; most begin the same way), as what the model liked best at the start is cheapest to keep. And it takes time: the model before the training is asked about every token, too.
 
     **Do they cost precision?** A dot is one training, with a seed of its own (0 to 4; station 7 has the last); the number is their median. **Decide by the first seed. Then look at more.**
     """,

@@ -165,5 +165,5 @@ def _seeds(pulled: Mapping[str, list[dict]]) -> str:
     return (
         f"Pulled {SOON}, {soon} seeds came to {THEN} tokens within {AFTER} steps{some}; {LATE}, {late}{few}. Of these, lost were those "
         f"that had at least {chasing.DEAD:.0%} of their groups dead at an entropy below {chasing.SURE:g} when they were pulled, and no others. "
-        f"A pull downwards may be lost another way: texts that run into the cut-off all earn the same."
+        f"Pulled down, to {FIRST}, every text of {2 * FIRST} tokens or more earns −1: nothing says that shorter is better, and where an odd push leads into the cut-off, all earn the same for good."
     )

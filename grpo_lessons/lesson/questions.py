@@ -36,7 +36,10 @@ class Question(mo.ui.radio):
             return mo.md("*Choose, then read on.*")
         if self.value == self.right:
             return mo.callout(mo.md(f"**Yes.** {self.answers[self.value]}"), kind="success")
-        return mo.callout(mo.md(f"**Not quite.** {self.answers[self.value]} Right is: *{self.right}.*"), kind="warn")
+        return mo.callout(
+            mo.md(f"**Not quite.** {self.answers[self.value]}\n\nRight is: *{self.right}.* {self.answers[self.right]}"),
+            kind="warn",
+        )
 
     def then(self, *parts: str | mo.Html | None) -> mo.Html:
         """The answer, and what explains it, folded away until there is a choice."""
