@@ -141,7 +141,7 @@ def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt
     for press_of_train in held:
         press_of_train.continue_()
     page.unroute("**/set_ui_element_value")
-    page.locator(".train:not([data-heard])").wait_for()  # Python's words stand in its place
+    page.locator(".train[data-heard]").wait_for(state="detached")  # Python's words stand in its place
     shown(page, re.compile("Starting|Loading|Answering|^Step")).first.wait_for()
     train_button(page, disabled=True).wait_for()  # a second press throws no run away
     at_step(page, 3).wait_for()

@@ -36,9 +36,16 @@ def test_untouched_the_outputs_are_there_and_none_failed(page):
         "text before",
         "4 sampled completions",
         "What would have seen it",
-        "Do they cost precision?",
+        "Guess, then choose one.",
         "Not yet.",
     )
+
+
+def test_a_remedy_is_shown_once_it_is_chosen(page):
+    shown(page, "a second reward", exact=True).first.click()
+    shown(page, "Do they cost precision?").wait_for()
+    press(page, "seeds", "End")
+    shown(page, "(126 – 43,550)").wait_for()
 
 
 def test_the_columns_of_the_loop_are_uncovered_one_by_one(page):

@@ -153,7 +153,7 @@ def _seeds(pulled: Mapping[str, list[dict]]) -> str:
     """How long the pulls took, for all seeds: of each `entropy` and `dead` before it, and `steps`, None where it did not arrive.
 
     >>> came, lost = {"entropy": 0.8, "dead": 0.0, "steps": 31}, {"entropy": 0.01, "dead": 1.0, "steps": None}
-    >>> _seeds({SOON: [came, came], LATE: [lost, came]}).partition(" Lost")[0]
+    >>> _seeds({SOON: [came, came], LATE: [lost, came]}).partition(" Of these")[0]
     'Pulled up after 30 steps, 2 of 2 seeds came to 40 tokens within 45 steps (after 31, 31); up after 120 steps, 1 of 2 (after 31).'
     """
 

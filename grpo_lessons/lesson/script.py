@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import signal
+import threading
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,7 +24,8 @@ def as_script(opened: Opened, plan: Plan) -> None:
     if not opened.is_script:
         return
     # A program of marimo runs in asyncio, where the first Ctrl+C would wait for the end of this cell.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "seeds" in opened.options:
         return with_seeds(opened, plan, how_many(opened.options["seeds"]))
     left = left_over(opened)

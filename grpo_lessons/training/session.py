@@ -54,6 +54,8 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
     """
     if refusal := plan.refusal:
         raise ValueError(refusal)
+    if device(is_pocket(plan.settings.model)) == "cuda" and (missing := cannot_compile()):
+        raise ValueError(missing)
     run = plan.new_run()
     if (checked := plan.checked_answers) and checked.unreadable:
         watch.say(checked.warning)
@@ -98,8 +100,6 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
 
 def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfinished | None) -> Trained:
     settings, held_out = plan.settings, plan.held_out
-    if device(is_pocket(settings.model)) == "cuda" and (missing := cannot_compile()):
-        raise ValueError(missing)
     watch.update("Loading torch and TRL (a few seconds the first time)", run)
     load_libraries()
     from datasets import Dataset
