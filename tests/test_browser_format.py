@@ -315,3 +315,4 @@ def test_two_sessions_take_turns_the_second_sees_its_place_and_a_closed_tab_free
         at_step(first, 2).wait_for()
         first.close()
         at_step(second, 1).wait_for()
+    assert Run.load(visited[1] / "format/run.json").state == "stopped"  # the first one's: it did not go on to its end

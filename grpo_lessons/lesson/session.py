@@ -48,8 +48,9 @@ class Session:
     """One training at a time. While one is on, another start is no more than a slip of the hand, and is not heard.
 
     It runs in a thread, so that everything else stays alive. `publish` receives a `Report` after every step, `ended` the
-    last one, `busy` whether one is on; all three are setters of `mo.state`s. The thread holds no reference to this object:
-    when a closed tab takes the notebook's variables with it, the thread notices and ends.
+    last one, `busy` whether one is on; all three are setters of `mo.state`s. The thread holds no reference to this object,
+    and ends when it has gone, or when the thread of its notebook has ended: on a server a closed tab is that at once, while
+    the notebook's variables wait to be collected, sometimes for minutes.
     """
 
     def __init__(
@@ -109,7 +110,12 @@ class Session:
         before = self.last.run if self.last and self.last.run.metrics else None
         self.busy(True)
         self._say(Report("Starting", plan.new_run(), before))
-        told = _told(weakref.ref(self), self.opened, self.halt, plan, before, in_browser)
+        me, notebook = weakref.ref(self), threading.current_thread()
+
+        def owner() -> Session | None:
+            return me() if notebook.is_alive() else None
+
+        told = _told(owner, self.opened, self.halt, plan, before, in_browser)
         if in_browser:
             in_thread(self.opened, partial(_in_browser, told, self.engine, plan))
         else:
