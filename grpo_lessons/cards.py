@@ -40,7 +40,7 @@ overflow-wrap:anywhere;flex:1;max-height:11rem;overflow:auto}
 .gl .bar{height:.5rem;border-radius:.25rem;background:var(--soft);overflow:hidden;margin:.35rem 0}
 .gl .bar i{display:block;height:100%;background:var(--gl-policy);transition:width .3s}
 .gl .bar.busy i{width:30%;animation:gl-busy 1.4s ease-in-out infinite alternate}
-@keyframes gl-busy{from{margin-left:0}to{margin-left:70%}}
+@keyframes gl-busy{to{transform:translateX(233.3%)}}
 .gl .loop{display:grid;gap:.4rem .9rem}.gl .loop .head{font-size:.8rem;opacity:.85;border-bottom:1px solid var(--line);display:flex;align-items:end}
 @media (max-width:40rem){.gl .loop{grid-template-columns:repeat(3,auto)!important}.gl .loop .wide{grid-column:1/-1;margin-top:.5rem}}
 .gl td.text{min-width:11rem}
