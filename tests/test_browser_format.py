@@ -19,6 +19,7 @@ from tests.support.browser import (
     settle,
     shown,
     start,
+    told,
 )
 from tests.support.lessons import load
 
@@ -127,7 +128,7 @@ def train_button(page, disabled: bool):
 def test_a_killed_training_is_offered_again_and_goes_on(page):
     offer = page.get_by_role("button", name=re.compile("Go on from step [34] of 6"))
     offer.click()
-    shown(page, "Finished: 6 steps").wait_for()
+    told(page, "Finished: 6 steps").wait_for()
     assert page.get_by_role("button", name=re.compile("Go on from step")).count() == 0
 
 
@@ -142,7 +143,7 @@ def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt
         press_of_train.continue_()
     page.unroute("**/set_ui_element_value")
     page.locator(".train[data-heard]").wait_for(state="detached")  # Python's words stand in its place
-    shown(page, re.compile("Starting|Loading|Answering|^Step")).first.wait_for()
+    told(page, re.compile(r"Starting|Loading|Answering|^\s*Step")).wait_for()
     train_button(page, disabled=True).wait_for()  # a second press throws no run away
     at_step(page, 3).wait_for()
     curve = page.locator("[data-step] polyline").first
@@ -151,7 +152,7 @@ def test_train_shows_a_curve_that_moves_and_stop_stops_and_keeps_what_was_learnt
     assert curve.get_attribute("points") != before
     press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     page.get_by_role("button", name="Stop").click()
-    said = shown(page, re.compile(r"Stopped; what was learnt is kept: \d+ steps"))
+    said = told(page, re.compile(r"Stopped; what was learnt is kept: \d+ steps"))
     said.wait_for()
     assert 6 <= int(re.search(r"kept: (\d+)", said.text_content())[1]) <= 12
     train_button(page, disabled=False).wait_for()
@@ -241,7 +242,7 @@ def test_it_trains_in_the_page_too_over_what_trl_has_done(page):
     assert len(page.workers) == 1
     press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     page.get_by_role("button", name="Stop").click()
-    shown(page, re.compile(r"Stopped; what was learnt is kept: \d+ steps")).wait_for()
+    told(page, re.compile(r"Stopped; what was learnt is kept: \d+ steps")).wait_for()
     page.wait_for_timeout(200)
     assert page.workers == []  # its memory is given back
 
@@ -295,7 +296,7 @@ def test_a_server_started_with_settings_has_them_and_writes_the_record(visited):
         assert page.locator("marimo-code-editor").count() == 0  # nothing that a visitor types is run
         train_button(page, disabled=False).click()
         shown(page, "a recording, until yours begins").first.wait_for()
-        shown(page, "Finished: 3 steps").wait_for()
+        told(page, "Finished: 3 steps").wait_for()
         assert Run.load(runs / "format/run.json").settings["batch_size"] == 16
         page.reload()
         shown(page, "Your last training: 3 steps").wait_for()

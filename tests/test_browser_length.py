@@ -17,6 +17,7 @@ from tests.support.browser import (
     shown,
     slide,
     start,
+    told,
 )
 
 if not CHROMIUM and not os.environ.get("CI"):
@@ -102,6 +103,11 @@ def test_a_text_of_the_readers_own_is_cut_into_tokens_and_never_run(page):
     assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
 
 
+def test_what_a_remedy_costs_is_shown_when_it_is_chosen(page):
+    page.locator("marimo-radio").filter(has_text="Remedy").get_by_text("beta = 0.1", exact=True).click()
+    shown(page, "Do they cost precision?").wait_for()
+
+
 def test_a_run_that_fails_is_chosen_and_explained(page):
     page.locator("marimo-radio").filter(has_text="The run").get_by_text("signed", exact=True).click()
     shown(page, "The summit is an empty text.", exact=True).wait_for()
@@ -136,7 +142,7 @@ def test_training_arrives_at_the_target_that_the_reader_set(page):
     shown(page, "Noted.").wait_for()
     start(page)
     at_step(page, 3).wait_for()
-    shown(page, "Finished: 50 steps").wait_for(timeout=180_000)
+    told(page, "Finished: 50 steps").wait_for()
     assert abs(reading(page, "length ± spread (tokens)") - 10) <= 1
     page.locator(".pushed [role=listbox]").nth(7).wait_for()  # look inside: what the update did to each token of eight
     shown(page, "Yes. Sense is not paid for").wait_for()

@@ -17,6 +17,7 @@ from tests.support.browser import (
     shown,
     slide,
     start,
+    told,
 )
 
 if not CHROMIUM and not os.environ.get("CI"):
@@ -129,7 +130,7 @@ def test_training_on_answers_only_teaches_to_think(page):
     shown(page, re.compile("max_steps=25")).first.wait_for(state="attached")
     start(page)
     at_step(page, 3).wait_for()
-    shown(page, "Finished: 25 steps").wait_for(timeout=240_000)
+    told(page, "Finished: 25 steps").wait_for()
     assert reading(page, "replies that think") > 0.9
     shown(page, "Yes. Within a group, the replies that think").wait_for()
     assert failures(page) == []

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.browser import CHROMIUM, failures, press, profile
+from tests.support.browser import CHROMIUM, failures, press, profile, told
 from tests.support.pages import NPM, hosting, serve_folder, visit, wakes
 
 WHY = "needs Chromium, and npm for Pyodide"
@@ -42,7 +42,7 @@ def test_it_trains_where_a_browser_keeps_nothing_and_the_frame_has_no_origin(roo
         press(frame, "steps", "Home")
         frame.get_by_text("samples 32 completions").first.wait_for()
         frame.get_by_role("button", name="Train", exact=True).click()
-        frame.get_by_text("Finished: 5 steps").wait_for()
+        told(frame, "Finished: 5 steps").wait_for()
         frame.locator("marimo-code-editor").first.locator(".cm-content").click()
         page.keyboard.press("Control+a")
         page.keyboard.insert_text("import time\ntime.sleep(99)\n")  # nor does code that never ends leave it dead

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from tests.support.browser import CHROMIUM, at_step, browse, free_port
+from tests.support.browser import CHROMIUM, at_step, browse, free_port, told
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs Chromium")
 
@@ -38,9 +38,9 @@ def test_a_lesson_trains_inside_the_frame(address):
         frame.get_by_role("radio", name="tag count").click()
         frame.locator(".cards").first.get_by_text("tag_reward").first.wait_for()
         frame.get_by_role("button", name="Train", exact=True).click()
-        at_step(frame, 1).first.wait_for(timeout=90_000)
+        at_step(frame, 1).wait_for()
         frame.get_by_role("button", name="Stop").click()
-        frame.get_by_text(re.compile(r"Stopped: \d+ step")).wait_for()
+        told(frame, re.compile(r"Stopped: \d+ step")).wait_for()
 
 
 def test_an_unknown_lesson_is_told_so(address):

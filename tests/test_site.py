@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from grpo_lessons.web import site as builder
-from tests.support.browser import CHROMIUM, at_step, failures, press, start, workers
+from tests.support.browser import CHROMIUM, at_step, failures, press, start, told, workers
 from tests.support.firefox import FIREFOX, FIREFOXS_OWN, firefox
 from tests.support.pages import NPM, hosting, keep_asleep, outside, serve_folder, visit, wakes
 
@@ -201,7 +201,7 @@ def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     page.get_by_text("samples 32 completions").first.wait_for()
     asleep = workers(page)  # Python's
     start(page)
-    page.get_by_text("Finished: 5 steps").wait_for()
+    told(page, "Finished: 5 steps").wait_for()
     page.locator("[data-step='5'] .curve").first.wait_for()
     assert page.get_by_text("this browser").count() >= 1 and page.locator("[data-step='5'] .card, .card").count() >= 8
     page.locator(".pushed [role=listbox]").nth(7).wait_for()  # look inside: what the update did to each token of eight
@@ -212,7 +212,7 @@ def test_a_page_trains_and_stops_by_the_browser_itself(lesson):
     assert workers(page) == asleep + 1
     press(page, "replies out of 8 that earn 1", "ArrowRight")  # everything else stays alive meanwhile
     stop.click()
-    page.get_by_text(re.compile(r"Stopped; what was learnt is kept: \d+ step")).wait_for()
+    told(page, re.compile(r"Stopped; what was learnt is kept: \d+ step")).wait_for()
     assert workers(page) == asleep  # no training leaves one
     assert page.get_by_text("╌").count() >= 1  # the run before lies under it
     assert failures(page) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from grpo_lessons.course import LESSONS
-from tests.support.browser import CHROMIUM, ROOT, at_step, browse, failures, free_port, settle, wait_for
+from tests.support.browser import CHROMIUM, ROOT, at_step, browse, failures, free_port, settle, told, wait_for
 
 SITE_PACKAGES = next(Path(path) for path in sys.path if path.endswith("site-packages"))
 
@@ -133,9 +133,9 @@ def test_from_another_folder_a_lesson_opens_on_a_copy_of_ones_own_and_trains(ful
             assert failures(page) == []
             settle(page)
             page.get_by_role("button", name="Train", exact=True).click()
-            at_step(page, 1).first.wait_for(timeout=90_000)
+            at_step(page, 1).wait_for()
             page.get_by_role("button", name="Stop").click()
-            page.get_by_text("Stopped; what was learnt is kept").wait_for()
+            told(page, "Stopped; what was learnt is kept").wait_for()
     finally:
         os.killpg(server.pid, 9)
         server.wait()
