@@ -1,6 +1,6 @@
 """The course as a static site: `python -m grpo_lessons site OUT`, then put OUT on any web server, under any path.
 
-Every lesson is exported by `marimo export html-wasm`, twice: as a page to read (`format.html`), and with its code
+Every lesson is exported by `marimo export html-wasm` as a page to read (`format.html`); another shows its code, too
 (`format-code.html`). Python, its packages and our wheel lie in the site once, listed in one Pyodide lock file, so that a
 lesson asks no other host for anything but matplotlib; with `--offline` not for that either. Where Node is installed, a page
 loads of it only what its lesson imports, and the rest when it is imported.
@@ -10,6 +10,7 @@ import argparse
 import atexit
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
@@ -79,6 +80,7 @@ NAMELESS = '<meta name="description" content="a marimo app" />'
 ORNAMENT = re.compile(r'\s*<link rel="preload" href="[^"]*/(gradient|noise|FiraMono)[^"]*"[^>]*>')
 PRELOADED = re.compile(r'\s*<link rel="modulepreload" crossorigin href="([^"]*)">')
 STARTED = re.compile(r'\s*<script type="module" crossorigin src="([^"]*)"></script>')
+READS = '"mode": "read"'
 PLACE = '<marimo-wasm hidden=""'
 WHERE = f'{PLACE} data-pyodide-index-url="./pyodide/" data-pyodide-lockfile-url="./pyodide/lessons.json"'
 
@@ -119,8 +121,7 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     out.mkdir()
     base = base_url.rstrip("/") + "/" if base_url else ""
     for name in LESSONS:
-        _export(name, out / f"{name}.html", "run", base)
-        _export(name, out / f"{name}-code.html", "edit", base)
+        _export(name, out / f"{name}.html", base)
     (ours,) = (out / "public" / "wheels").iterdir()
     for page in out.glob("*.html"):
         if ours.stem.rpartition(".")[2].partition("-")[0] not in page.read_text(encoding="utf-8"):
@@ -157,9 +158,10 @@ def find_uv() -> str:
     return found
 
 
-def _export(lesson: str, page: Path, mode: str, base: str) -> None:
+def _export(lesson: str, page: Path, base: str) -> None:
+    """Run a lesson once, and write both its pages: what marimo exports to be edited differs by a word."""
     notebook = NOTEBOOKS / f"grpo_{lesson}.py"
-    command = [sys.executable, "-m", "marimo", "export", "html-wasm", notebook, "-o", page, "--mode", mode]
+    command = [sys.executable, "-m", "marimo", "export", "html-wasm", notebook, "-o", page, "--mode", "run"]
     options = ["--execute", "--no-sandbox", "--force"]  # executed here: a page shows its content before Python has come
     done = subprocess.run(
         [*command, *options],
@@ -172,19 +174,24 @@ def _export(lesson: str, page: Path, mode: str, base: str) -> None:
     if done.returncode or not page.exists():
         raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-500:]}{done.stderr[-1500:]}")
     html = page.read_text(encoding="utf-8")
-    if html.count(PLACE) != 1:
-        raise CannotBuild(f"{page}: expected marimo's page to say once where its Python is ({PLACE}).")
+    for asked, what in (
+        (PLACE, "say where its Python is"),
+        (NAMELESS, "describe itself"),
+        (READS, "say that it is to be read"),
+    ):
+        if html.count(asked) != 1:
+            raise CannotBuild(f"{page}: expected marimo's page to {what}, once ({asked}).")
     html = html.replace(PLACE, WHERE).replace('"theme": "light"', '"theme": "system"')  # ?theme= has the last word
-    if html.count(NAMELESS) != 1:
-        raise CannotBuild(f"{page}: expected marimo's page to describe itself once ({NAMELESS}).")
     about = {"title": LESSONS[lesson].title, "question": LESSONS[lesson].question, "file": f"{lesson}.html"}
     html = html.replace(NAMELESS, render("head.html", base=base, **about))
-    if mode == "edit":  # a lesson cannot tell otherwise; see Opened
-        html = html.replace("<head>", f"<head>{_EDIT}", 1)
-        html = html.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
-    waking = render("waking.html", first=_first(page, html), file=page.name)
-    html = html.replace('<div id="root"></div>', f'<div id="root"></div>{waking}', 1)
-    page.write_text(html, encoding="utf-8")
+    code = html.replace("<head>", f"<head>{_EDIT}", 1)  # a lesson cannot tell otherwise; see Opened
+    code = code.replace(READS, READS.replace("read", "edit"))
+    code = code.replace('"auto_instantiate": false', '"auto_instantiate": true')  # as pyproject.toml has it
+    first = _first(page, html)
+    for file, text in ((page, html), (page.with_stem(f"{page.stem}-code"), code)):
+        waking = render("waking.html", first=first, file=file.name)
+        text = text.replace('<div id="root"></div>', f'<div id="root"></div>{waking}', 1)
+        file.write_text(text, encoding="utf-8")
 
 
 def _do_without_storage(out: Path) -> None:
@@ -266,12 +273,23 @@ def add_python(out: Path, offline: bool, index: str) -> dict[str, list[str]]:
 
 
 def _thin(out: Path) -> dict[str, list[str]]:
-    """Have a visit load what the lessons import, compiled; see `grpo_lessons.web.thin`. The files that each reads at once."""
+    """Have a visit load what the lessons import, compiled; see `grpo_lessons.web.thin`. The files that each reads at once.
+
+    Compressed here, in half of a wheel's bytes: in a page's Python it takes three times as long. A name is a plain archive's
+    because Pyodide knows that one; Python sees for itself how it is compressed.
+    """
     command = [NODE, BESIDE / "pages" / "thin.mjs", out, BESIDE / "thin.py", BESIDE / "later.py"]
     notebooks = [NOTEBOOKS / f"grpo_{name}.py" for name in LESSONS]
     done = subprocess.run([*command, *notebooks], capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise CannotBuild(f"{NODE}: the lessons did not run in a page's Python:\n{done.stderr[-2000:]}")
+    lock = json.loads((out / "pyodide" / "lessons.json").read_text(encoding="utf-8"))
+    for each in lock["packages"].values():
+        if each["file_name"].startswith("first/"):
+            packed = out / "pyodide" / each["file_name"]
+            packed.write_bytes(data := lzma.compress(packed.read_bytes()))
+            each["sha256"] = hashlib.sha256(data).hexdigest()
+    (out / "pyodide" / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
     read = out / "pyodide" / READ
     files = json.loads(read.read_text(encoding="utf-8"))
     read.unlink()

@@ -5,7 +5,6 @@ browser has to, and packed; the others stay in the archives they came in, from w
 imports one. Nothing of that changes what a lesson can do, only when its parts come.
 """
 
-import hashlib
 import importlib.util
 import io
 import json
@@ -38,7 +37,7 @@ async def thin(site: Path, lessons: list[str], finder: str) -> None:
     here = site / "pyodide"
     (here / "first").mkdir()
     sys.meta_path.insert(0, listener := _Listener())
-    _packed(here / "first" / "stdlib.tar", {})
+    tarfile.open(here / "first" / "stdlib.tar", "w:xz").close()
     tarfile.open(here / "first" / "stdlib.tar").close()
     booted = {name.partition(".")[0] for name in {*sys.modules} | listener.asked}  # with what unpacks a package
     for name in LAZY:
@@ -141,16 +140,13 @@ def _compiled(source: bytes, name: str) -> bytes:
 
 
 def _packed(path: Path, files: dict[str, bytes]) -> dict:
-    """Pack files as Pyodide unpacks them, in half of a wheel's bytes; what its lock file says of them.
-
-    The name is a plain archive's because Pyodide knows that one; Python sees for itself how it is compressed.
-    """
-    with tarfile.open(path, "w:xz", preset=6) as archive:
+    """Pack files as Pyodide unpacks them; what its lock file says of them. `site` compresses them."""
+    with tarfile.open(path, "w") as archive:
         for name, data in files.items():
             about = tarfile.TarInfo(name)
             about.size = len(data)
             archive.addfile(about, io.BytesIO(data))
-    return {"file_name": f"first/{path.name}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"file_name": f"first/{path.name}"}
 
 
 def _closure(names, packages: dict) -> set[str]:
