@@ -39,9 +39,7 @@ def fate(run: Run, kept: str = "judges/answer_reward/mean") -> str:
         return fmean(values[:3]), fmean(values[-3:])
 
     (first, last), (_, has) = ends("reward"), ends(kept)
-    had = next(
-        (value for _, value in run.series(kept)), 0.0
-    )  # of the model before any update: three steps may lose it all
+    had = next((value for _, value in run.series(kept)), 0.0)  # before any update: three steps may lose it all
     if fmean(value for _, value in run.series("frac_reward_zero_std")) >= 0.9:
         return "dead"
     if (last >= 0.8 or last >= first + 0.15) and has < had - 0.2:
