@@ -101,13 +101,21 @@ def test_two_pages_train_at_once(short):
                 """() => { window.times = []; const root = document.querySelector(".first");
                 new MutationObserver(() => root.dataset.reward && times.push(Date.now())).observe(root, { attributes: true }); }"""
             )
-        for each in both:
-            each.get_by_role("button", name="Train it").click()
-        for each in both:
-            each.get_by_role("button", name="Train it again").wait_for()
-            assert each.locator(".first").get_attribute("data-step") == "3"
-        times = [each.evaluate("times") for each in both]
-        assert max(first for first, *_ in times) < min(last for *_, last in times)
+
+        def overlap() -> bool:
+            """Whether each was on before the other's training had ended: three steps are short, and one press is before the other."""
+            for each in both:
+                each.evaluate("() => { window.times = []; }")
+            for each in both:
+                each.get_by_role("button", name="Train it").click()
+            for each in both:
+                each.wait_for_function("() => times.length >= 2")
+                each.get_by_role("button", name="Train it again").wait_for()
+                assert each.locator(".first").get_attribute("data-step") == "3"
+            times = [each.evaluate("times") for each in both]
+            return max(first for first, *_ in times) < min(last for *_, last in times)
+
+        assert any(overlap() for _ in range(6))
         assert wrong == []
 
 
