@@ -936,7 +936,7 @@ def frame_rows(seconds: float = 12) -> None:
         watch("the loop alive, by itself")
         click("Pause")
         page.locator(".output-area").get_by_text(
-            "Both alike: it is the same model, and the same way", exact=True
+            "Both alike", exact=True
         ).click()
         settle(page)
         click("Train, and pull the target")
