@@ -935,9 +935,7 @@ def frame_rows(seconds: float = 12) -> None:
         begun(page.locator(".alive [role=status]"), "^Round 1")
         watch("the loop alive, by itself")
         click("Pause")
-        page.locator(".output-area").get_by_text(
-            "Both alike", exact=True
-        ).click()
+        page.locator(".output-area").get_by_text("Both alike", exact=True).click()
         settle(page)
         click("Train, and pull the target")
         begun(page.locator(".output-area .told"), r"^Step \d+")
