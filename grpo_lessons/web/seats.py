@@ -78,10 +78,8 @@ class Seats:
 
         async def answer(request: Request) -> Response:
             origin = request.headers.get("origin") if request.method == "POST" else None
-            ours = (
-                request.headers.get("host"),
-                urlsplit(self.base).netloc,
-            )  # a server in front may keep the first to itself
+            # A server in front may keep the first to itself.
+            ours = request.headers.get("host"), urlsplit(self.base).netloc
             is_ours = origin is None or (urlsplit(origin).netloc or origin) in ours
             if not (is_ours and self.teaches(request.session)):
                 return JSONResponse({"error": "This is the teacher's."}, 403)
@@ -93,10 +91,8 @@ class Seats:
         """Let nobody in but a teacher, close the pages that are open, or `everybody`'s, and stop their trainings."""
         self.is_open = False
         going = [leave() for seat, leave in self.pages.values() if everybody or not seat.is_teacher]
-        if going:
-            await asyncio.wait(
-                [asyncio.create_task(each) for each in going], timeout=1
-            )  # a phone that sleeps says nothing
+        if going:  # a phone that sleeps says nothing
+            await asyncio.wait([asyncio.create_task(each) for each in going], timeout=1)
         for seat in list(self.seats.values()):
             if everybody or not seat.is_teacher:
                 for training in seat.trainings:

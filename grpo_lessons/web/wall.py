@@ -32,14 +32,8 @@ from grpo_lessons.runs import Run, told_apart
 from grpo_lessons.web.render import render
 from grpo_lessons.web.seats import TEACHES, Seats
 
-METRICS = (
-    "reward",
-    "within_group_std",
-    "frac_reward_zero_std",
-    curves.LENGTH,
-    "entropy",
-    "kl",
-)  # of each step, in a CSV
+# Of each step, in a CSV.
+METRICS = ("reward", "within_group_std", "frac_reward_zero_std", curves.LENGTH, "entropy", "kl")
 
 
 class Asked(NamedTuple):
@@ -91,9 +85,8 @@ class Wall:
     def __init__(self, seats: Seats):
         self.seats = seats
         self.read: dict[Path, tuple[tuple, object]] = {}  # files of the seats, as they stood when they were read last
-        self.revealed: set[tuple[int, str, int]] = (
-            set()
-        )  # group, lesson and number of questions whose answers are shown
+        # Group, lesson and number of the questions whose answers are shown.
+        self.revealed: set[tuple[int, str, int]] = set()
 
     def learners(self) -> list[Seat]:
         """Everybody in the class but a teacher, in the order of their seats."""
@@ -277,9 +270,8 @@ def wall(seats: Seats) -> list[Route]:
         return Response(status_code=204)
 
     def export(rows: Callable[[], Iterator[list]]) -> Callable[[Request], Response]:
-        return lambda request: Response(
-            "\ufeff" + as_csv(rows()), media_type="text/csv"
-        )  # spreadsheets look for the mark
+        # Spreadsheets look for the mark.
+        return lambda request: Response("\ufeff" + as_csv(rows()), media_type="text/csv")
 
     routes = {
         "/wall": page,
