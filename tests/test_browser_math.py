@@ -101,10 +101,14 @@ def test_five_seeds_are_shown_for_every_judge_and_trained_in_the_page(page):
     shown(page, "With a judge that errs in 50% of its verdicts").wait_for()
     settle(page)
     page.get_by_role("button", name="Train five").click()
+    page.get_by_role("button", name="Stop", disabled=False).last.wait_for()
+    chance = page.locator("marimo-ui-element", has=page.get_by_text("chance that the judge errs", exact=True)).last
+    which = chance.get_attribute("random-id")
     page.wait_for_function(
         "() => [...document.querySelectorAll('table.seeds svg')].some(each => /^before/.test(each.ariaLabel))"
         " && document.querySelectorAll('table.seeds [aria-label=\"not begun\"]').length"
     )
+    assert which and chance.get_attribute("random-id") == which, "a control made anew loses what is pressed"
     press(page, "chance that the judge errs", "Home")  # everything else stays alive meanwhile
     shown(page, "With a judge that never errs").wait_for()
     press(page, "chance that the judge errs", "End")

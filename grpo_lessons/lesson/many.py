@@ -156,7 +156,13 @@ class Pressed:
         # A button's press belongs to the cell that made the button, and that cell must hear of it.
         self.progress, publish = mo.state(None, allow_self_loops=True)
         self.busy, busy = mo.state(False, allow_self_loops=True)
-        self.many = Many(opened, engine, lambda said: (publish(said), busy(said.state == "running")))
+
+        def tell(said: Progress) -> None:
+            publish(said)
+            if self.busy() != (is_on := said.state == "running"):  # else all buttons are made anew, and a press is lost
+                busy(is_on)
+
+        self.many = Many(opened, engine, tell)
 
     def buttons(self, busy: bool, start: Callable[[], None]) -> dict[str, mo.ui.button]:
         """Those that `train` shows."""
