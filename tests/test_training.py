@@ -191,15 +191,15 @@ def test_a_training_writes_nothing_to_a_stream_that_a_finished_cell_has_left_beh
 def test_libraries_can_be_loaded_by_two_threads_at_once():
     """As when a reader chooses a prediction, which loads them, and presses Train in the same second."""
     code = (
-        "import threading; from grpo_lessons.training.machine import load_libraries; failed = []\n"
+        "import gc, threading; from grpo_lessons.training.machine import load_libraries; failed = []\n"
         "def load():\n"
         "    try:\n        load_libraries(); from trl import GRPOConfig, GRPOTrainer\n"
         "    except Exception as error:\n        failed.append(error)\n"
         "threads = [threading.Thread(target=load) for _ in range(3)]\n"
-        "[thread.start() for thread in threads]; [thread.join() for thread in threads]; print(failed)"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]; print(failed, gc.isenabled())"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    assert done.stdout.strip() == "[] True", done.stdout + done.stderr
 
 
 def test_importing_the_library_and_its_lessons_pieces_is_cheap():

@@ -156,12 +156,13 @@ def load_libraries(trains: bool = True) -> None:
     """Import torch and TRL: seconds the first time, nothing after that. Without TRL where a model is only asked.
 
     Torch's threads are told to sleep while they wait. They spin otherwise, and where another process (a browser) wants the
-    two cores as well, a step then takes ten times as long; see `_threads_for`. The setting is read when torch is loaded.
+    two cores as well, a step then takes ten times as long; see `threads_for`. The setting is read when torch is loaded.
 
     The libraries' progress bars are switched off. In a notebook they write to the cell that happens to run when they
     begin; if it has finished before they have, marimo's stream raises, and that ended one training in ten.
     """
-    with _loading:  # TRL loads its parts when asked for, and half loaded in one thread it fails in another
+    # TRL loads its parts when asked for, and half loaded in one thread it fails in another.
+    with _loading, _without_collection():
         if "torch" not in sys.modules:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             if gpu() is not None:  # of several the first: GRPOTrainer refuses to share them in one process
@@ -181,6 +182,18 @@ def load_libraries(trains: bool = True) -> None:
 
         datasets.disable_progress_bars()
         _ = trl.GRPOTrainer, trl.GRPOConfig
+
+
+@contextmanager
+def _without_collection():
+    """Python looks for garbage again and again while three thousand modules are made, and finds none: a quarter of the time."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()
 
 
 @contextmanager
