@@ -19,6 +19,16 @@ CHOICES = {
     "write a folder for many GPUs": [keep.hand_over],
 }
 
+SERVED = """To serve it, on a machine that has these programs: the course brings none of them. The converter and llama.cpp we have \
+tried, with a merged SmolLM2: asked three questions, it answered word for word as the folder does. vLLM and Ollama we have not tried."""
+
+NOT_SERVED = """They are for a real model. The converter takes only tokenizers that it knows, and the pocket model's is the course's own: \
+there it stops with *BPE pre-tokenizer was not recognized*.
+
+For SmolLM2 in Ollama, add to the Modelfile `SYSTEM You are a helpful AI assistant named SmolLM, trained by Hugging Face`. SmolLM2's chat \
+template puts this before every question. Ollama, as we read its source, takes a template of its own instead, which does not; and \
+asked without it, the model we tried had lost its format."""
+
 
 def keep_menu() -> mo.ui.dictionary:
     """What can be done, a name for the Hub, and the button that does it. In marimo it must be a variable of the notebook."""
@@ -68,9 +78,7 @@ def _do(what: list, name: str, opened: Opened, trained: Callable[[], Trained | N
                 good(
                     f"Merged: `{merged}`. It loads like any model; name this folder in the configuration to train on."
                 ),
-                "To serve it, on a machine that has these programs. The course brings none of them, and has tried none:\n\n"
-                f"```bash\n{keep.elsewhere(merged)}\n```\n\nThey are for a real model. llama.cpp's converter takes only "
-                "tokenizers that it knows, and the pocket model's is the course's own.",
+                f"{SERVED}\n\n```bash\n{keep.elsewhere(merged)}\n```\n\n{NOT_SERVED}",
             )
         asked = plan.prompts[0]["prompt"]
         with mo.status.spinner("Asking in a new process, which loads torch first", remove_on_exit=True):

@@ -90,9 +90,13 @@ def elsewhere(merged: str | Path) -> str:
     """
     return (
         f"vllm serve {merged}\n\n"
-        "git clone https://github.com/ggml-org/llama.cpp  # for llama.cpp and Ollama: the converter comes with the source\n"
-        f"python llama.cpp/convert_hf_to_gguf.py {merged} --outfile {merged}.gguf\n"
-        f'echo "FROM {merged}.gguf" > Modelfile && ollama create mine'
+        "# a file for llama.cpp and Ollama: the converter comes with llama.cpp's source\n"
+        "git clone --depth 1 https://github.com/ggml-org/llama.cpp\n"
+        "pip install sentencepiece  # all that it lacks; its requirements.txt would bring older torch and transformers\n"
+        f"python llama.cpp/convert_hf_to_gguf.py {merged} --outfile {merged}.gguf\n\n"
+        f"llama-cli -m {merged}.gguf  # to talk to it; llama-server takes the same, and serves it\n\n"
+        f'echo "FROM {merged}.gguf" > Modelfile\n'
+        "ollama create mine && ollama run mine"
     )
 
 
