@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
 
+import gguf
 import pytest
 import yaml
+from safetensors.numpy import load_file
 
 from grpo_lessons.problems import sums, texts
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, tag_reward
@@ -38,6 +40,19 @@ def test_a_merged_model_is_a_model_to_train_on(short, tmp_path):
     merged = keep.merge(tmp_path)
     run = train(Plan(Settings(model=str(merged), steps=1, batch_size=8), [format_reward], sums(8))).run
     assert run.state == "finished" and run.provenance["weights"] == "the folder merged"
+
+
+def test_a_merged_model_has_all_that_the_converter_to_gguf_reads(short, tmp_path):
+    keep.save(short[0], tmp_path)
+    merged = keep.merge(tmp_path)
+    config = json.loads((merged / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForCausalLM"]
+    read = gguf.SpecialVocab(merged, load_merges=True)  # by which the converter reads a tokenizer
+    assert read.chat_template == short[0].tokenizer.chat_template and read.merges
+    assert read.special_token_ids["eos"] == short[0].tokenizer.eos_token_id
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    weights = load_file(merged / "model.safetensors")
+    assert weights and [name for name in weights if names.get_name(name, (".weight",)) is None] == []
 
 
 def test_a_saved_adapter_has_a_card_and_its_record_and_saving_again_replaces_it(short, tmp_path):
