@@ -1146,7 +1146,8 @@ async def _class(host: str, many: int, queue: int, answers: list) -> dict:
     gone, closed = [each for each in patient if "in front of you" in each.text][-10:], time.monotonic()
     await asyncio.gather(*[learner.close() for learner in gone])
     names = {f"seat {learner.seat}" for learner in gone}
-    while names & {place["who"] for place in (await everybody[0].http.get("/line")).json()}:
+    onlooker = everybody[-1]  # in no line: whoever looks at it shows that they are still there
+    while names & {place["who"] for place in (await onlooker.http.get("/line")).json()}:
         await asyncio.sleep(0.2)
     freed = time.monotonic() - closed
     await asyncio.gather(*[learner.sees("Finished: 25 steps", 900) for learner in patient if learner not in gone])
