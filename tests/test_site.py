@@ -41,11 +41,23 @@ def address(served):
     return served[0]
 
 
+_TOLD = """{
+    const tell = Worker.prototype.postMessage;
+    window.told = [];
+    Worker.prototype.postMessage = function (message, ...more) {
+        if (message.data?.id === "bootstrap") told.push(JSON.stringify(message));
+        tell.call(this, message, ...more);
+    };
+}"""
+
+
 @pytest.fixture(scope="module")
 def asleep(address):
     """The format lesson, just opened; and what it asked of other hosts."""
-    with visit(f"{address}/format.html") as opened:
-        yield opened
+    with visit("about:blank") as (page, asked):
+        page.add_init_script(_TOLD)
+        page.goto(f"{address}/format.html")
+        yield page, asked
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +78,12 @@ def test_a_lesson_is_in_view_before_python_has_loaded_and_says_that_its_controls
     wakes(page)
     page.locator("#waking").wait_for(state="detached")
     assert page.locator("#first").count() == 0 and page.locator("body.asleep").count() == 0
+
+
+def test_its_python_begins_before_marimo_and_is_told_what_marimo_tells_it_later(asleep):
+    wakes(asleep[0])
+    ours, marimos = asleep[0].evaluate("told")
+    assert ours == marimos and workers(asleep[0]) == 1
 
 
 @pytest.mark.skipif(builder.NODE is None, reason="needs Node")

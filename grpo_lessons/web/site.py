@@ -297,8 +297,8 @@ def _thin(out: Path) -> dict[str, list[str]]:
 
 
 def _send_ahead(page: Path, read: list[str]) -> None:
-    """Have a page ask at once for what its Python will need when marimo has started, and for no ornament of marimo's;
-    in a frame, as soon as that is in sight. `read`: the files that the lesson reads as it opens.
+    """Have a page begin its Python at once, and ask for what that will need, and for no ornament of marimo's; in a frame, as
+    soon as that is in sight. `read`: the files that the lesson reads as it opens.
 
     Of its fonts only those come unasked in which the first text is set.
     """
@@ -314,7 +314,9 @@ def _send_ahead(page: Path, read: list[str]) -> None:
     if len(started) != 1:
         raise CannotBuild(f"{page}: expected marimo's page to start one script ({STARTED.pattern}).")
     html = STARTED.sub("", PRELOADED.sub("", html))
-    html = html.replace("</head>", f"{render('ahead.html', files=sizes, scripts=scripts, start=started[0])}</head>", 1)
+    (worker,) = here.glob("assets/worker-*.js")
+    begun = {"start": started[0], "worker": f"./assets/{worker.name}", "version": version("marimo")}
+    html = html.replace("</head>", f"{render('ahead.html', files=sizes, scripts=scripts, **begun)}</head>", 1)
     page.write_text(html, encoding="utf-8")
 
 
