@@ -4,14 +4,15 @@ import functools
 import inspect
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation
-from grpo_lessons.text import completion_text, question
+from grpo_lessons.text import completion_text, counted, question
 
 # What TRL 1.16 passes besides the columns of the data set.
 PASSED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
@@ -29,25 +30,97 @@ def is_async(reward: Reward) -> bool:
     return inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(type(reward).__call__)
 
 
-def as_scores(said: Iterable) -> list[float | None]:
-    """What a reward returned as plain numbers: scalars and arrays of numpy and torch are, and NaN is None, as in TRL.
+class RewardFailed(ValueError):
+    """A reward raised something, or returned what is no number for each reply; its words name it, and the mend."""
 
-    >>> as_scores([1, True, None, float("nan")])
-    [1.0, 1.0, None, None]
 
-    Raises: TypeError that says what was returned, for what is no list of numbers; TRL would refuse it, too.
+@contextmanager
+def named(reward: Reward) -> Iterator[None]:
+    """Whatever goes wrong inside is said with the reward's name: a traceback through three libraries hides it.
+
+    >>> with named(len): as_scores(["1.0"], 1)
+    Traceback (most recent call last):
+    grpo_lessons.calling.RewardFailed: The reward `len` failed. It returned '1.0' among its scores: expected numbers, or None for no say. Return float('1.0').
     """
-    if isinstance(said, (str, Mapping)) or not isinstance(said, Iterable):
-        raise TypeError(f"It returned {_brief(said)}: expected a list, a number (or None) for each completion.")
+    try:
+        yield
+    except RewardFailed:
+        raise
+    except Exception as error:  # the reader's own code may raise anything
+        raise RewardFailed(f"The reward `{reward_name(reward)}` failed. {in_words(error)}") from error
+
+
+def in_words(error: Exception) -> str:
+    """What a reward raised, in a sentence; our own words as they are.
+
+    >>> in_words(KeyError("gold")), in_words(ZeroDivisionError("division by zero."))
+    ("KeyError: 'gold'.", 'ZeroDivisionError: division by zero.')
+    """
+    text = " ".join(str(error).split())[:300]
+    if not text.startswith(("It returned", "The reward `")):
+        text = f"{type(error).__name__}: {text or 'no further word'}"
+    return text if text.endswith((".", "…")) else f"{text}."
+
+
+def as_scores(said: Iterable, count: int) -> list[float | None]:
+    """What a reward returned for `count` replies as plain numbers: scalars and arrays of numpy and torch are, and NaN is None, as in TRL.
+
+    >>> as_scores([1, True, None, float("nan")], 4), as_scores((len(text) for text in ["four", "seven"]), 2)
+    ([1.0, 1.0, None, None], [4.0, 5.0])
+
+    Raises: TypeError or ValueError that says what was returned, for what is no list of so many numbers: TRL would end there,
+    or take it for something else.
+    """
+    if (
+        isinstance(said, (str, bytes, Mapping, Set))
+        or not isinstance(said, Iterable)
+        or getattr(said, "shape", None) == ()
+    ):
+        raise TypeError(f"It returned {_brief(said)}: expected a list, a number (or None) for each reply.{_mend(said)}")
     scores = [_score(each) for each in said]
+    if len(scores) != count:
+        raise ValueError(
+            f"It returned {counted(len(scores), 'score')} for {counted(count, 'reply', 'replies')}: expected one for each, in their order."
+        )
     return [None if score is None or math.isnan(score) else score for score in scores]
 
 
 def _score(said) -> float | None:
+    if said is None:
+        return None
+    # float("1.0") is a number in Python; in torch, which TRL asks, it is not, nor is a list of one.
+    is_one = not isinstance(said, (str, bytes)) and getattr(said, "shape", ()) == ()
     try:
-        return None if said is None else float(said)
-    except (TypeError, ValueError):
-        raise TypeError(f"It returned {_brief(said)} among its scores: expected numbers, or None for no say.") from None
+        score = float(said) if is_one else None
+    except (TypeError, ValueError, OverflowError):
+        score = None
+    if score is None or math.isinf(score):
+        kind = "numbers" if score is None else "finite numbers"
+        raise TypeError(
+            f"It returned {_brief(said)} among its scores: expected {kind}, or None for no say.{_mend(said, alone=False)}"
+        )
+    return score
+
+
+def _mend(said, alone: bool = True) -> str:
+    """What to return instead, where that can be told."""
+    if said is None:
+        return " Is there a `return` in it?"
+    if isinstance(said, Mapping):
+        return " Return a list of its values, in the order of the replies." if alone else " Return one of its values."
+    if isinstance(said, Set):
+        return " A set forgets their order, and what is there twice."
+    if alone:
+        return " Return [… for completion in completions]."
+    if isinstance(said, (str, bytes)):
+        try:
+            float(said)
+        except ValueError:
+            return ""
+        return f" Return float({_brief(said)})."
+    if isinstance(said, Iterable):
+        return " Return [1.0, 0.0], not [[1.0], [0.0]]."
+    return ""
 
 
 def _brief(said) -> str:
@@ -61,17 +134,26 @@ def ask(reward: Reward, **columns) -> list[float | None]:
     >>> async def judged(completions, log_metric, **kwargs): return [float(len(text)) for text in completions]
     >>> ask(judged, completions=["four", "seven"])
     [4.0, 5.0]
+
+    Raises: as `as_scores`; what the reward raises comes through.
     """
+    count = len(columns["completions"])
     nowhere = {"trainer_state": None, "log_extra": lambda *_: None, "log_metric": lambda *_: None}
-    nowhere["prompts"] = nowhere["completion_ids"] = [None] * len(columns["completions"])
+    nowhere["prompts"] = nowhere["completion_ids"] = [None] * count
     passed = {name: value for name, value in nowhere.items() if _takes(reward, name)} | columns
     if not is_async(reward):
-        return as_scores(reward(**passed))
+        return as_scores(reward(**passed), count)
     import asyncio  # a tenth of a second, which few rewards need
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own running in this one
-        return as_scores(thread.submit(lambda: asyncio.run(reward(**passed))).result())
+        return as_scores(thread.submit(lambda: asyncio.run(reward(**passed))).result(), count)
+
+
+def ask_by_name(reward: Reward, **columns) -> list[float | None]:
+    """The same in a training. Raises: RewardFailed with the reward's name, whatever it is that goes wrong."""
+    with named(reward):
+        return ask(reward, **columns)
 
 
 def columns(
@@ -91,7 +173,7 @@ def columns(
 def evaluated(rewards: Sequence[Reward], rows: Sequence[Mapping], completions: Sequence, ids: Sequence) -> Evaluation:
     """One reply to each row, as text or as a conversation and in tokens, scored by all rewards."""
     said = columns(rows, completions, ids)
-    scores = {reward_name(reward): ask(reward, **said) for reward in rewards}
+    scores = {reward_name(reward): ask_by_name(reward, **said) for reward in rewards}
     return Evaluation(
         prompts=[question(prompt) for prompt in said["prompts"]],
         completions=[

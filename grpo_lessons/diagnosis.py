@@ -428,6 +428,26 @@ _ERRORS = (
         ),
     ),
     (
+        r"too many dimensions 'str'|must be real number, not |expected sequence of length \d+ at dim 1|"
+        r"expand\(torch\.\w+\{\[\d+, \d+\]\}, size=|returned \d+ rewards, but \d+ were expected|"
+        r"reward[\s\S]{0,2000}?'(?:float|int|bool|NoneType)' object is not iterable",
+        Finding(
+            "reward's scores",
+            "What a reward returned is no list of numbers.",
+            "TRL makes a tensor of it, and torch's words name neither the reward nor the value: text ('1.0', the keys of a dict), a list in the list, a single number, a forgotten `return`, or another number of scores than of replies.",
+            "Return a list with one float (or None) for each reply, in their order; print it once before you train.",
+        ),
+    ),
+    (
+        r"The reward `[^`\n]{1,100}` failed\. ",
+        Finding(
+            "reward failed",
+            "A reward raised an error, or returned what is no number.",
+            "The line names the reward, and what came of it.",
+            "Try that reply on the reward alone, as in station 2: a training ends at the first reply that it cannot pay.",
+        ),
+    ),
+    (
         r"signal only works in main thread",
         Finding(
             "graded in a thread",

@@ -265,10 +265,10 @@ def boxed(text: str) -> str | None:
     return ", ".join(box[2] for box in kept) or None
 
 
-def counted(n: int, what: str) -> str:
-    """A number of things.
+def counted(n: int, what: str, many: str = "") -> str:
+    """A number of things; `many` where an s does not make more of one.
 
-    >>> counted(1, "token"), counted(20, "token")
-    ('1 token', '20 tokens')
+    >>> counted(1, "token"), counted(20, "token"), counted(2, "reply", "replies")
+    ('1 token', '20 tokens', '2 replies')
     """
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {many or what + 's'}"

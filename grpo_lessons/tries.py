@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from statistics import correlation, fmean, pstdev
 
 from grpo_lessons.answers import COLUMNS, right_answers
-from grpo_lessons.calling import ask, complaint
+from grpo_lessons.calling import ask, complaint, in_words
 from grpo_lessons.rewards import Reward
-from grpo_lessons.text import counted
 
 SHAPES = {  # how a reply may give an answer
     "bare": "{0}",
@@ -61,23 +60,18 @@ def pay(reward: Reward, texts: Sequence[str], row: Mapping, tokens: Sequence[int
     >>> pay(answer_reward, ["It is 2.", "3"], {"prompt": "1 + 1?", "answer": "2"})
     [1.0, 0.0]
 
-    Raises: ValueError for another number of scores than of replies; whatever the reward raises comes through.
+    Raises: as `calling.ask`.
     """
     tokens = tokens or [len(text) // 4 + 1 for text in texts]
     columns = {name: [value] * len(texts) for name, value in row.items() if name != "prompt"}
     completions = [[{"role": "assistant", "content": text}] for text in texts] if chat else list(texts)
-    scores = ask(
+    return ask(
         reward,
         prompts=[row.get("prompt")] * len(texts),
         completions=completions,
         completion_ids=[[0] * n for n in tokens],
         **columns,
     )
-    if len(scores) != len(texts):
-        raise ValueError(
-            f"It returned {counted(len(scores), 'score')} for {len(texts)} replies: expected one for each."
-        )
-    return scores
 
 
 def tried(reward: Reward, texts: Mapping[str, str], row: Mapping, chat: bool = True) -> list[Tried]:
@@ -85,7 +79,7 @@ def tried(reward: Reward, texts: Mapping[str, str], row: Mapping, chat: bool = T
 
     >>> def careless(completions, **kwargs): return [1.0 / len(each[0]["content"]) for each in completions]
     >>> [(each.pays, each.wrong) for each in tried(careless, {"yours": "four", "empty": ""}, {"prompt": "?"})]
-    [(0.25, ''), (None, 'ZeroDivisionError: float division by zero')]
+    [(0.25, ''), (None, 'ZeroDivisionError: float division by zero.')]
     """
     found = []
     for what, text in texts.items():
@@ -96,16 +90,6 @@ def tried(reward: Reward, texts: Mapping[str, str], row: Mapping, chat: bool = T
             wrong = in_words(error)
         found.append(Tried(what, text, pays, time.perf_counter() - began, wrong))
     return found
-
-
-def in_words(error: Exception) -> str:
-    """What a reward raised, in a line; our own words as they are.
-
-    >>> in_words(KeyError("gold"))
-    "KeyError: 'gold'"
-    """
-    text = " ".join(str(error).split())[:300]
-    return text if text.startswith("It returned") else f"{type(error).__name__}: {text or 'no further word'}"
 
 
 def to_try(row: Mapping, replies: Sequence[str] = (), yours: str = "") -> dict[str, str]:
@@ -172,13 +156,14 @@ def check_reward(
     try:
         return [*_checked(reward, rows, replies_PG, tokens_PG, sampled, chat)]
     except Exception as error:  # as in `tried`
-        return [Checked("does it run?", False, f"On the model's replies it fails. {in_words(error)}.")]
+        where = "replies of the model" if replies_PG else "a plain reply, right or wrong"
+        return [Checked("does it run?", False, f"It fails on {where}. {in_words(error)} A training would end there.")]
 
 
 def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
     hostile = [each for each in tried(reward, HOSTILE, rows[0], chat) if each.wrong]
     words = (
-        f"It fails on `{hostile[0].what}`: {hostile[0].wrong}."
+        f"It fails on `{hostile[0].what}`: {hostile[0].wrong}"
         if hostile
         else "Empty and hostile replies are paid a number."
     )

@@ -97,7 +97,7 @@ def test_what_a_reward_says_wrong_is_said_in_words_and_the_next_training_works(n
         return [float("inf") for _ in completions]
 
     small = replace(PLAN, held_out=(), judges=())
-    for reward, words in ((broken, "division by zero"), (short_of_one, "15 numbers for 16"), (nonsense, "finite")):
+    for reward, words in ((broken, "division by zero"), (short_of_one, "15 scores for 16"), (nonsense, "finite")):
         with pytest.raises((ValueError, ZeroDivisionError)) as told:
             trained(node, replace(small, rewards=[reward]))
         assert words in explain(told.value)

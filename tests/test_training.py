@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from grpo_lessons.calling import RewardFailed
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import AnswerReward, FormatReward, answer_reward, format_reward, tag_reward
 from grpo_lessons.training import Plan, Settings, Watch, explain, train
@@ -167,8 +168,9 @@ def test_a_bug_in_a_reward_comes_through_instead_of_scoring_zero():
     def buggy(completions, **kwargs):
         return [completion.missing for completion in completions]
 
-    with pytest.raises(AttributeError, match="missing"):
+    with pytest.raises(RewardFailed, match=r"`buggy` failed\. AttributeError: .*missing") as raised:
         train(Plan(Settings(steps=1, batch_size=8), [buggy], sums(8)))
+    assert isinstance(raised.value.__cause__, AttributeError)  # the traceback has the line
 
 
 @pytest.mark.filterwarnings("ignore")

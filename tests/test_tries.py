@@ -1,10 +1,17 @@
 """A reward tried before it is paid for: what is wrong with it is said in words, and a sound one is left in peace."""
 
 import random
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy
 import pytest
+import torch
 
+from grpo_lessons.calling import RewardFailed
 from grpo_lessons.rewards import AnswerReward, FormatReward, LengthReward, answer_reward, format_reward
+from grpo_lessons.training import Settings, explain
+from grpo_lessons.training.ledger import Ledger
 from grpo_lessons.tries import HOSTILE, check_reward, pay, to_try, tried
 
 ROW = {"prompt": [{"role": "user", "content": "What is 12 + 45 + 38?"}], "answer": "95"}
@@ -107,6 +114,56 @@ def anywhere(completions, answer, **kwargs):
 def test_what_is_wrong_with_a_reward_is_said(reward, test, said):
     found = {each.test: each for each in check_reward(reward, ROWS, REPLIES, sampled=0.001)}
     assert not found[test].is_good and said in found[test].words
+
+
+# What a reward may return for two replies, and what is said of it; a list of numbers where that can be used.
+RETURNS = {
+    "strings": (["1.0", "0"], "It returned '1.0' among its scores: expected numbers, or None for no say. Return float('1.0')."),
+    "words": (["good", "bad"], "It returned 'good' among its scores"),
+    "bytes": ([b"1", b"0"], "It returned b'1' among its scores"),
+    "one number": (1.0, "It returned 1.0: expected a list, a number (or None) for each reply. Return [… for completion in completions]."),
+    "nothing": (None, "It returned None: expected a list, a number (or None) for each reply. Is there a `return` in it?"),
+    "a dict": ({"a": 1.0, "b": 0.0}, "Return a list of its values"),
+    "a dict for each": ([{"score": 1.0}] * 2, "It returned {'score': 1.0} among its scores: expected numbers, or None for no say. Return one of its values."),
+    "a set": ({1.0, 0.0}, "A set forgets their order"),
+    "lists in a list": ([[1.0], [0.0]], "Return [1.0, 0.0], not [[1.0], [0.0]]."),
+    "tuples": ([(1.0, 0.5)] * 2, "It returned (1.0, 0.5) among its scores"),
+    "a column": (numpy.ones((2, 1)), "Return [1.0, 0.0], not [[1.0], [0.0]]."),
+    "a tensor of no dimension": (torch.tensor(1.0), "It returned tensor(1.): expected a list"),
+    "complex": ([1j, 0j], "It returned 1j among its scores"),
+    "infinite": ([float("inf"), 0.0], "It returned inf among its scores"),
+    "too large": ([10**400, 0], "It returned 1000"),
+    "too few": ([1.0], "It returned 1 score for 2 replies: expected one for each, in their order."),
+    "none at all": ([], "It returned 0 scores for 2 replies"),
+    "numbers": ([1, 0], [1.0, 0.0]),
+    "truths": ([True, False], [1.0, 0.0]),
+    "None and NaN": ([None, float("nan")], [None, None]),
+    "a tuple": ((1.0, 0.0), [1.0, 0.0]),
+    "fractions": ([Fraction(1, 2), Decimal("0.25")], [0.5, 0.25]),
+    "scalars of numpy": ([numpy.float32(1), numpy.bool_(False)], [1.0, 0.0]),
+    "an array": (numpy.array([1, 0]), [1.0, 0.0]),
+    "a tensor": (torch.tensor([1.0, 0.0]), [1.0, 0.0]),
+    "tensors": ([torch.tensor(1.0), torch.tensor(0)], [1.0, 0.0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*RETURNS, "a generator"])
+def test_whatever_a_reward_returns_works_or_is_named_before_a_training_and_in_it(kind):
+    said, expected = RETURNS.get(kind, (None, [1.0, 0.0]))
+
+    def mine(completions, **kwargs):
+        return (score for score in (1.0, 0.0)) if kind == "a generator" else said
+
+    row = {"prompt": [{"role": "user", "content": "?"}]}
+    in_training = Ledger(Settings(), [], lambda: None).watch(mine)
+    if isinstance(expected, list):
+        assert pay(mine, ["a", "b"], row) == in_training(completions=["a", "b"]) == expected
+        return
+    (found,) = check_reward(mine, [row], [["a", "b"]])
+    assert not found.is_good and expected in found.words and ".." not in found.words
+    with pytest.raises(RewardFailed) as raised:
+        in_training(completions=["a", "b"])
+    assert explain(raised.value).startswith("The reward `mine` failed. It returned ") and expected in str(raised.value)
 
 
 @pytest.mark.parametrize(

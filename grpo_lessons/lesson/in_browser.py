@@ -6,7 +6,6 @@ server: it yields each call and is sent the answer; what carries them stands in 
 
 import asyncio
 import json
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -71,9 +70,6 @@ def course(plan: Plan, watch: Watch) -> Generator[Call, dict, tuple[Run, bytes]]
         for reward in filter(is_waited_for, plan.rewards):
             paid[reward_name(reward)] = yield "reward", {"of": reward, "seen": seen}
         ledger.ask(plan.rewards, paid, **seen)
-        for name, scores in ledger.scores.items():
-            if wrong := [score for score in scores if score is not None and not math.isfinite(score)]:
-                raise ValueError(f"The reward {name} gave {wrong[0]}: expected a finite number, or None.")
         step = run.steps_done + 1
         is_kept = (step - 1) % plan.sample_every == 0 or step == settings.steps
         learnt = yield "learn", {"rewards": dict(ledger.scores), "shown": ledger.shown() if is_kept else None}

@@ -9,7 +9,7 @@ from pathlib import Path
 import marimo as mo
 
 from grpo_lessons import cards, here, plots, tries
-from grpo_lessons.calling import load_reward
+from grpo_lessons.calling import in_words, load_reward
 from grpo_lessons.diagnosis import Finding, diagnose, diagnose_text
 from grpo_lessons.lesson.controls import chosen_model as chosen_model
 from grpo_lessons.lesson.figures import figure
@@ -157,7 +157,7 @@ def chosen_rewards(
         try:
             return [load_reward(where)], None
         except Exception as error:  # the reader's own file may raise anything
-            raise SystemExit(f"--reward {tries.in_words(error)}") from None
+            raise SystemExit(f"--reward {in_words(error)}") from None
     rewards = [each for each in known if menu[reward_name(each)] > 0]
     weights = tuple(float(menu[reward_name(each)]) for each in rewards)
     return rewards, weights if len(set(weights)) > 1 else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from grpo_lessons.calling import as_scores, ask, is_async
+from grpo_lessons.calling import as_scores, ask_by_name, is_async, named
 from grpo_lessons.groups import combined, is_dead, weighted_sum
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Completion, Evaluation, Group, Run
@@ -24,25 +24,25 @@ class Ledger:
         self.rewards, self.seen, self.scores = {}, {}, {}
 
     def watch(self, reward: Reward) -> Reward:
-        """The same reward under the same name, written down. What it returns goes to TRL as it is."""
+        """The same reward under the same name, written down. What goes wrong in it is said with its name (`RewardFailed`)."""
         name = reward_name(reward)
 
-        def written_down(seen: dict, said):
-            said = said if hasattr(said, "__len__") else list(said)
-            # TRL refuses another number of rewards than of completions, in words of its own.
-            self.seen, self.scores[name] = seen, as_scores(said) if len(said) == len(seen["completions"]) else []
-            return said
+        def written_down(seen: dict, said) -> list[float | None]:
+            self.seen, self.scores[name] = seen, as_scores(said, len(seen["completions"]))
+            return self.scores[name]
 
         if is_async(reward):
 
             async def watched(**seen):
                 self.sampled()
-                return written_down(seen, await reward(**seen))
+                with named(reward):
+                    return written_down(seen, await reward(**seen))
         else:
 
             def watched(**seen):
                 self.sampled()
-                return written_down(seen, reward(**seen))
+                with named(reward):
+                    return written_down(seen, reward(**seen))
 
         watched.__name__ = name
         self.rewards[name] = reward
@@ -52,7 +52,7 @@ class Ledger:
         """Ask the rewards about a step as TRL does, and write down what they say; some may have `said` it already."""
         self.seen, self.rewards = seen, {reward_name(reward): reward for reward in rewards}
         self.scores = {
-            name: said[name] if name in said else ask(reward, **seen) for name, reward in self.rewards.items()
+            name: said[name] if name in said else ask_by_name(reward, **seen) for name, reward in self.rewards.items()
         }
 
     def rewards_RPG(self) -> list[list[list[float | None]]]:
@@ -78,7 +78,7 @@ class Ledger:
     def _judged(self, judge: Reward) -> list[float | None]:
         known = self.rewards.get(reward_name(judge)) == judge  # of one name, another tolerance: another judge
         columns = {name: value for name, value in self.seen.items() if name not in ("log_extra", "log_metric")}
-        return self.scores[reward_name(judge)] if known else ask(judge, **columns)
+        return self.scores[reward_name(judge)] if known else ask_by_name(judge, **columns)
 
     def shown(self) -> int:
         """The first group of the step whose rewards differ, else the first: a group that shows what there is to see."""

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from grpo_lessons.calling import ask, columns
+from grpo_lessons.calling import ask_by_name, columns
 from grpo_lessons.groups import combined, weighted_sum
 from grpo_lessons.rewards import reward_name
 from grpo_lessons.runs import Completion, Group
@@ -48,7 +48,7 @@ def pilot(plan: Plan, prompts: int = 0, watch: Watch = NOBODY) -> Pilot:
         plan: see `Plan`; its held-out rows are left alone.
         prompts: how many are asked; 0 for as many as can be told within half a minute.
 
-    Raises: ValueError for a plan that TRL would refuse; as `models.load`; `sources.Stopped`; whatever a reward raises.
+    Raises: ValueError for a plan that TRL would refuse; as `models.load`; `sources.Stopped`; `calling.RewardFailed`.
     """
     if refusal := plan.problem:
         raise ValueError(refusal)
@@ -87,7 +87,7 @@ def _pilot(plan: Plan, prompts: int, watch: Watch) -> Pilot:
     sampling, began = time.perf_counter() - began, time.perf_counter()
     watch.say(f"Paying {len(each)} replies")
     seen = columns(rows, texts, ids, replies)
-    scores = {reward_name(reward): ask(reward, **seen) for reward in plan.rewards}
+    scores = {reward_name(reward): ask_by_name(reward, **seen) for reward in plan.rewards}
     rewards_RPG = [[said[at : at + replies] for at in range(0, len(said), replies)] for said in scores.values()]
     rewards_PG = weighted_sum(rewards_RPG, settings.reward_weights)
     pushes = combined(

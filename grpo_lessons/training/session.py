@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from grpo_lessons.calling import RewardFailed
 from grpo_lessons.runs import Run, seconds_left
 from grpo_lessons.training import line, models, sources, templates
 from grpo_lessons.training.checkpoints import Unfinished, checkpointing, saving, unfinished
@@ -50,6 +51,7 @@ def train(plan: Plan, watch: Watch = NOBODY, checkpoints: Path | None = None, re
 
     Raises:
         ValueError: for a plan that TRL would refuse (`Plan.refusal`); for `resume` where there is nothing to go on from.
+        RewardFailed: if a reward raises, or returns what is no number for each reply; its cause has the traceback.
         Errors of the libraries come through; `explain` puts any of them into a sentence.
     """
     if refusal := plan.refusal:
@@ -189,6 +191,8 @@ _MEANS = {
 def explain(error: Exception) -> str:
     """What went wrong in a session and what to change, in a sentence or two."""
     text = str(error)
+    if isinstance(error, RewardFailed):
+        return text
     if isinstance(error, subprocess.CalledProcessError) and "gcc" in str(error.cmd):
         text = "failed to find C compiler"
     if "out of memory" in text.lower() or isinstance(error, MemoryError):
