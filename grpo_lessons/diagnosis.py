@@ -177,8 +177,12 @@ def _pattern(log: Log) -> Finding | None:
 def _dead(log: Log) -> Finding | None:
     shares, spread = log.series("frac_reward_zero_std"), log.series("reward_std")
     reward = log.series("reward")
-    if not shares and spread:  # an older TRL
-        shares = [float(each < 1e-6) for each in spread]
+    if not shares or len(shares) == len(spread):
+        # Without any spread all groups are dead, whatever is logged: an older TRL logs no share, and today's 0 where equal
+        # rewards differ by a rounding of float32 (std([0.2] * 8) is 1.6e-8).
+        shares = [
+            max(float(each < 1e-6), share) for each, share in zip(spread, shares or [0.0] * len(spread), strict=True)
+        ]
     if not shares:
         return None
     share = _ends(shares)[1] if change(reward) <= 0 else fmean(shares)

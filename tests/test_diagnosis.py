@@ -143,6 +143,8 @@ def test_our_own_words_of_a_reward_that_failed_are_known():
         ([{"reward": 0.1 * i, "eval_accuracy": 0.3} for i in range(9)], "fooled", "0.3"),
         ([{"reward": 0.5, "reward_std": 0.4, "frac_reward_zero_std": 1.0} for i in range(9)], "dead groups", "0.4"),
         ([{"reward": 0.1 + 0.05 * i, "entropy": 0.5 + 0.2 * i} for i in range(12)], "fooled", "2.4"),
+        ([{"reward": 0.2, "reward_std": 1.6e-8, "frac_reward_zero_std": 0.0} for i in range(9)], "dead groups", "100%"),
+        ([{"reward": 0.2, "reward_std": 0.0} for i in range(9)], "dead groups", "100%"),
         ([{"train_runtime": 0.4, "train_loss": 0.0}], "no steps", ""),
         ([{"reward": 0.4}] * 3, "too early to tell", "0.4"),
     ],

@@ -3,10 +3,13 @@
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
 
 from grpo_lessons.calling import RewardFailed
+from grpo_lessons.diagnosis import Log, diagnose
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import AnswerReward, FormatReward, answer_reward, format_reward, tag_reward
 from grpo_lessons.training import Plan, Settings, Watch, explain, train
@@ -227,3 +230,18 @@ def test_sampling_with_the_adapter_merged_gives_the_same_tokens_and_leaves_the_w
     assert model.generate(**prompt, **greedy).tolist() == plain.tolist()
     for name, weight in model.named_parameters():
         assert torch.equal(weight, before[name]), name  # put back, not reckoned back: a rounding error a step adds up
+
+
+def test_the_share_of_dead_groups_is_that_of_equal_rewards_and_not_of_a_rounding_in_float32():
+    def fifth(completions, **kwargs):
+        return [0.2 for _ in completions]
+
+    def a_tenth_more(completions, **kwargs):
+        return [0.3 for _ in completions]
+
+    assert torch.tensor([0.2] * 8).std() > 1e-8  # what TRL asks, and why it logs 0
+    for rewards, weights in (([fifth], None), ([fifth, a_tenth_more], (0.7, 0.3))):
+        settings = Settings(steps=1, batch_size=16, reward_weights=weights)
+        run = train(Plan(settings, rewards, sums(8))).run
+        assert run.metrics[0]["frac_reward_zero_std"] == 1 and run.metrics[0]["within_group_std"] == 0
+        assert diagnose(Log.of_run(replace(run, metrics=run.metrics * 9)))[0].name == "dead groups"

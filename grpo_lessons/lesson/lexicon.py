@@ -83,7 +83,7 @@ _CURVES = {  # what the screen says: TRL's name for it, what to do
     ),
     "share of dead groups": (
         "frac_reward_zero_std",
-        "All rewards of the group are equal. Many at the start: an easier prompt or reward. Many at the end: done, if the reward is high and nothing is cut off.",
+        "All rewards of the group are equal. (TRL's own may say 0 where they are all 0.2: its float32 leaves a spread of 1.6e-8. Here they are counted exactly.) Many at the start: an easier prompt or reward. Many at the end: done, if the reward is high and nothing is cut off.",
     ),
     "completion length": ("completions/mean_length", "At the limit: see the next line."),
     "share of cut-off texts": (

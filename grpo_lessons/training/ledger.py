@@ -61,7 +61,11 @@ class Ledger:
         return [[scores[i : i + size] for i in range(0, len(scores), size)] for scores in each]
 
     def metrics(self) -> dict[str, float]:
-        """What TRL does not log: the spread within the groups, that of the lengths, and what the judges say."""
+        """What TRL does not log: the spread within the groups, that of the lengths, and what the judges say.
+
+        And the share of dead groups once more: TRL reckons a spread in float32, where that of eight rewards of 0.2 is 1.6e-8,
+        and takes up to 1e-8 for none, so that it logs 0 for groups without any.
+        """
         rewards_PG = weighted_sum(self.rewards_RPG(), self.settings.reward_weights)
         known_PG = [[reward for reward in group if reward is not None] for group in rewards_PG]
         spreads = [stdev(group) for group in known_PG if len(group) > 1]
@@ -73,7 +77,14 @@ class Ledger:
             "completions/std_length": stdev(map(len, self.seen["completion_ids"])),
             **{f"judges/{name}/mean": fmean(scores) for name, scores in known.items() if scores},
             **({"unscored": unscored} if unscored else {}),
+            **({"frac_reward_zero_std": fmean(map(is_dead, rewards_PG))} if self._compares_groups else {}),
         }
+
+    @property
+    def _compares_groups(self) -> bool:
+        """Whether TRL looks at the spread of each group, and not at that of the whole batch."""
+        settings = self.settings
+        return settings.scale_rewards != "batch" and settings.multi_objective_aggregation == "sum_then_normalize"
 
     def _judged(self, judge: Reward) -> list[float | None]:
         known = self.rewards.get(reward_name(judge)) == judge  # of one name, another tolerance: another judge
