@@ -3,15 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
-from grpo_lessons.groups import is_dead
+from grpo_lessons.groups import is_dead, pass_at_k
 
 SIZES = (4, 8, 16)  # of groups that are reckoned with
 FEW = 0.1  # a chance of a group with something to teach below which nothing is learnt in a usual run
 SOME = 0.35  # … and above which all is well
 CUT = 0.5
+ROOM = 0.15  # of what varies: a part that is earned but for less has hardly anything to teach
 
 
 @dataclass(frozen=True)
@@ -19,21 +20,48 @@ class Verdict:
     """Whether a reward will teach this model on these prompts: a name, what was seen, and what to change.
 
     Args:
-        name: "it will teach", "it can teach", "dead groups", "too easy" or "cut off".
+        name: "it will teach", "it can teach", "it teaches a part", "only a part varies", "dead groups", "constant reward",
+            "too easy", "cut off" or "mend the reward first".
         seen, mend: in words.
+        is_clear: whether nothing speaks against training.
     """
 
     name: str
     seen: str
     mend: str
+    is_clear: bool = False
 
     @property
     def teaches(self) -> bool:
         """Whether the reward is expected to rise."""
         return self.name.startswith("it ")
 
+    def after(self, fatal: str = "", failed: Sequence[str] = ()) -> "Verdict":
+        """The same, knowing what tests of the reward have said: one that would end a training, in words, or which have failed.
+
+        >>> print(Verdict("it will teach", "90% of the groups differ.", "Train.", True).after(failed=["it asks for the answer"]))
+        **It will teach.** 90% of the groups differ. But before you train, look at the test above that failed: *it asks for the answer*.
+        """
+        if fatal:
+            return Verdict(
+                "mend the reward first", f"{fatal} Apart from that, {self.seen[0].lower()}{self.seen[1:]}", ""
+            )
+        if not failed or not self.is_clear:
+            return self
+        tests = ", ".join(f"*{each}*" for each in dict.fromkeys(failed))
+        those = "the test above that failed" if len(failed) == 1 else "the tests above that failed"
+        return replace(self, mend=f"But before you train, look at {those}: {tests}.", is_clear=False)
+
     def __str__(self) -> str:
         return " ".join(part for part in (f"**{self.name.capitalize()}.**", self.seen, self.mend) if part)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What replies earn that no model wrote: the best right one, and all that were tried."""
+
+    right: float | None = None
+    all: Sequence[float] = ()
 
 
 def chance_dead(rewards: Sequence[float | None], size: int) -> float:
@@ -78,7 +106,12 @@ def successes(rewards_PG: Sequence[Sequence[float | None]]) -> list[float]:
 
 
 def verdict(
-    rewards_PG: Sequence[Sequence[float | None]], cut_PG: Sequence[Sequence[bool]], size: int = 8, longest: int = 0
+    rewards_PG: Sequence[Sequence[float | None]],
+    cut_PG: Sequence[Sequence[bool]],
+    size: int = 8,
+    longest: int = 0,
+    elsewhere: Elsewhere = Elsewhere(),
+    has_example: bool = False,
 ) -> Verdict:
     """What to expect of a training with groups of `size`, and what to change.
 
@@ -86,10 +119,16 @@ def verdict(
         rewards_PG: what P prompts' replies are paid, `size` or more of each; the more, the surer.
         cut_PG: which of them ran into the longest completion.
         longest: that length in tokens, for the words.
+        elsewhere: what the same reward pays for other replies, if that was tried: it tells a constant reward from an easy
+            one, and a bonus from what it is a bonus to.
+        has_example: whether there is one in the prompts already.
 
     Example:
         >>> verdict([[0.0] * 8] * 4, [[False] * 8] * 4).name, verdict([[1.0, 0.0] * 4] * 4, [[False] * 8] * 4).name
         ('dead groups', 'it will teach')
+        >>> bonus = [[0.2] * 7 + [0.0]] * 4
+        >>> verdict(bonus, [[False] * 8] * 4).name, verdict(bonus, [[False] * 8] * 4, elsewhere=Elsewhere(1.2)).name
+        ('it will teach', 'only a part varies')
 
     Raises: ValueError without prompts, or for groups smaller than `size`.
     """
@@ -106,6 +145,8 @@ def verdict(
         )
     mean, most = fmean(known), max(known)
     teach = f"{alive:.0%} of the groups of {size} would have something to teach"
+    if min(known) == most and elsewhere.all and {*elsewhere.all} == {most}:
+        return _constant(len(known), most, elsewhere)
     if cut >= CUT and alive < SOME:
         at = f" at {longest} tokens" if longest else ""
         return Verdict(
@@ -113,11 +154,13 @@ def verdict(
             f"{cut:.0%} of the replies are cut off{at}, and {teach}.",
             "Raise the longest completion, or ask for shorter replies in the prompt: what is cut off lacks its end.",
         )
+    if alive >= FEW and (part := _part(rewards_PG, known, size, elsewhere, has_example)):
+        return part
     if alive >= SOME:
         told = f"; the mean reward is {mean:.2g}" + (
             f", and {cut:.0%} of the replies are cut off" if cut >= 0.2 else ""
         )
-        return Verdict("it will teach", f"{teach[0].upper()}{teach[1:]}{told}.", "Train.")
+        return Verdict("it will teach", f"{teach[0].upper()}{teach[1:]}{told}.", "Train.", True)
     dead = [group for group in rewards_PG if is_dead(group)]
     at_top = fmean(fmean(each or 0.0 for each in group) > most - 1e-9 for group in dead) if dead and most > 0 else 0.0
     if mean > 0.5 and at_top >= 0.5:
@@ -126,6 +169,7 @@ def verdict(
             name,
             f"Nearly every reply earns all there is (the mean is {mean:.2g}), and {teach}.",
             "Harder questions, or a stricter reward.",
+            name == "it can teach",
         )
     if alive < FEW:
         best = sum(each >= most - 1e-9 for each in known)
@@ -134,13 +178,64 @@ def verdict(
         )
         if most > min(known):
             paid = f"{best} of {len(known)} replies {'earns' if best == 1 else 'earn'} {most:.2g}, the most"
-        return Verdict(
-            "dead groups",
-            f"{paid}, and {teach}.",
-            "Put an example into the prompt, pay for parts that do occur, ask easier questions, or begin with a few worked examples (SFT).",
-        )
+        mend = f"{_example(has_example)}, pay for parts that do occur, ask easier questions, or begin with a few worked examples (SFT)."
+        return Verdict("dead groups", f"{paid}, and {teach}.", mend)
+    another = "another example" if has_example else "an example"
     return Verdict(
         "it can teach",
         f"{teach[0].upper()}{teach[1:]}; the mean reward is {mean:.2g}.",
-        "Few at first, and more as it is earned more often. Larger groups, an example in the prompt, or a reward with more steps would find more to compare.",
+        f"Few at first, and more as it is earned more often. Larger groups, {another} in the prompt, or a reward with more steps would find more to compare.",
+        True,
     )
+
+
+def _example(has_example: bool) -> str:
+    """What to try with an example, which is no advice to one who has followed it."""
+    return (
+        "The example in the prompt has not helped: try another one" if has_example else "Put an example into the prompt"
+    )
+
+
+def _constant(n: int, pays: float, elsewhere: Elsewhere) -> Verdict:
+    others = "a right answer and a wrong one" if elsewhere.right is not None else "whatever else was tried"
+    seen = f"All {n} replies earn {pays:.2g}, and so {'do' if elsewhere.right is not None else 'does'} {others}."
+    if pays:
+        return Verdict(
+            "constant reward", seen, "Let the reward look at the reply: less for a wrong one, or for an empty one."
+        )
+    mend = "Find a reply that this reward pays for, and try it above; if there is none, the reward reads another shape, or another column."
+    return Verdict("dead groups", seen, mend)
+
+
+def _part(rewards_PG, known: Sequence[float], size: int, elsewhere: Elsewhere, has_example: bool) -> Verdict | None:
+    """The verdict where nearly all that varies is a small part of the reward, such as a bonus; None where it is not.
+
+    What a group has to compare ends at the best reply that is likely in it. If most of what is missing lies beyond, it is
+    not learnt: no group tells it from the rest.
+    """
+    mean, most, least = fmean(known), max(known), min(known)
+    top = max(most, most if elsewhere.right is None else elsewhere.right)
+    reached = max((level for level in {*known} if _in_a_group(rewards_PG, level, size) >= FEW), default=least)
+    if top - reached <= 0.5 * (top - mean) or reached == least:
+        return None
+    beyond = sum(each > reached + 1e-9 for each in known)
+    earned = fmean(min(each, reached) for each in known)
+    is_room = reached - earned >= ROOM * (reached - least)
+    best = "a right answer earns" if math.isclose(top, elsewhere.right or 0.0) else "the best reply earns"
+    paid = f"none of {len(known)} replies" if not beyond else f"{beyond} of {len(known)} replies"
+    seen = (
+        f"Replies differ only between {least:.2g} and {reached:.2g}: {best} {top:.2g}, and {paid} earned more than {reached:.2g}. "
+        f"The mean of that part is {earned:.2g}{'' if is_room else ' already'}."
+    )
+    learnt = "It will be learnt, and no more." if is_room else "There is hardly anything to learn in it."
+    mend = (
+        f"{learnt} For the rest it takes replies that are paid for it: easier questions, {'another' if has_example else 'an'} example in "
+        "the prompt, points for steps towards it, or a few worked examples (SFT)."
+    )
+    return Verdict("it teaches a part" if is_room else "only a part varies", seen, mend)
+
+
+def _in_a_group(rewards_PG, level: float, size: int) -> float:
+    """The chance that a group holds a reply that earns so much."""
+    counts = [sum(each is not None and each >= level - 1e-9 for each in group) for group in rewards_PG]
+    return fmean(pass_at_k(right, len(group), size) for right, group in zip(counts, rewards_PG, strict=True))

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import correlation, fmean, pstdev
+from statistics import correlation, fmean, median, pstdev
 
 from grpo_lessons.answers import COLUMNS, right_answers
 from grpo_lessons.calling import ask, complaint, in_words
+from grpo_lessons.groups import weighted_sum
 from grpo_lessons.rewards import Reward
+from grpo_lessons.teaching import Elsewhere
 
 SHAPES = {  # how a reply may give an answer
     "bare": "{0}",
@@ -24,6 +26,7 @@ HOSTILE = {
     "a tower of powers": "\\boxed{9^{9^{9^9}}}",
     "ten thousand digits": "9" * 10_000,
 }
+FEW = 4  # rows that are enough to see what a right answer earns
 LENGTH = 0.9  # a correlation from which on a reward says hardly more than the length does
 
 
@@ -40,11 +43,19 @@ class Tried:
 
 @dataclass(frozen=True)
 class Checked:
-    """What one test of a reward says: whether all is well, and in words what was seen, and what to change."""
+    """What one test of a reward says.
+
+    Args:
+        test: what a sound reward does.
+        is_good: whether this one does; None where that cannot be told.
+        words: what was seen, and what to change.
+        ends: whether a training would end by it.
+    """
 
     test: str
-    is_good: bool
+    is_good: bool | None
     words: str
+    ends: bool = False
 
 
 def pay(reward: Reward, texts: Sequence[str], row: Mapping, tokens: Sequence[int] = (), chat: bool = True) -> list:
@@ -124,6 +135,32 @@ def _pairs(row: Mapping) -> dict[str, tuple[str, str]]:
     return {shape: (text.format(right), text.format(wrong)) for shape, text in SHAPES.items()}
 
 
+def elsewhere(
+    rewards: Sequence[Reward], rows: Sequence[Mapping], weights: Sequence[float] | None = None, chat: bool = True
+) -> Elsewhere:
+    """What rewards and their weights pay for replies that no model wrote, to the first few rows: right, wrong, and hostile ones.
+
+    >>> from grpo_lessons.rewards import answer_reward, format_reward
+    >>> elsewhere([answer_reward, format_reward], [{"prompt": "1 + 1?", "answer": "2"}], [1, 0.5])
+    Elsewhere(right=1.5, all=[0.0, 0.5, 1.0, 1.5])
+
+    Of a reward that fails there is nothing to say here: its tests do.
+    """
+    best, everything = [], set()
+    for row in rows[:FEW]:
+        pairs = [*_pairs(row).values()]
+        texts = [*(right for right, _ in pairs), *(wrong for _, wrong in pairs), *HOSTILE.values()]
+        try:
+            (paid,) = weighted_sum([[pay(reward, texts, row, chat=chat)] for reward in rewards], weights)
+        except Exception:  # as in `tried`
+            return Elsewhere()
+        paid = [score or 0.0 for score in paid]
+        everything |= {*paid}
+        if pairs:
+            best.append(max(paid[: len(pairs)]))
+    return Elsewhere(median(best) if best else None, sorted(everything))
+
+
 def check_reward(
     reward: Reward,
     rows: Sequence[Mapping],
@@ -144,20 +181,22 @@ def check_reward(
     Example: a reward that pays by the length of a reply, and looks at nothing else.
         >>> def long(completions, **kwargs): return [len(each[0]["content"]) for each in completions]
         >>> rows = [{"prompt": "1 + 1?", "answer": "2"}]
-        >>> [each.test for each in check_reward(long, rows, [["No.", "It is 2.", "Is it 3, or 4?", "Ask me."]]) if not each.is_good]
-        ['length in disguise?', 'paid without the answer?']
+        >>> [each.test for each in check_reward(long, rows, [["No.", "It is 2.", "Is it 3, or 4?", "Ask me."]]) if each.is_good is False]
+        ['it is no length in disguise', 'it asks for the answer']
 
     Raises: ValueError without a row.
     """
     if not rows:
         raise ValueError("rows: expected at least one row of the data set.")
     if why := complaint(reward, [*rows[0]]):
-        return [Checked("can TRL call it?", False, why)]
+        return [Checked("TRL can call it", False, why, ends=True)]
     try:
         return [*_checked(reward, rows, replies_PG, tokens_PG, sampled, chat)]
     except Exception as error:  # as in `tried`
         where = "replies of the model" if replies_PG else "a plain reply, right or wrong"
-        return [Checked("does it run?", False, f"It fails on {where}. {in_words(error)} A training would end there.")]
+        return [
+            Checked("it runs", False, f"It fails on {where}. {in_words(error)} A training would end there.", ends=True)
+        ]
 
 
 def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
@@ -167,7 +206,9 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
         if hostile
         else "Empty and hostile replies are paid a number."
     )
-    yield Checked("does it stand hostile replies?", not hostile, words + " A training would end there." * bool(hostile))
+    yield Checked(
+        "it stands hostile replies", not hostile, words + " A training would end there." * bool(hostile), bool(hostile)
+    )
 
     tokens_PG = tokens_PG or [[len(text) // 4 + 1 for text in group] for group in replies_PG]
     began = time.perf_counter()
@@ -182,13 +223,13 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
         again = [pay(reward, *each, chat) for each in zip(replies_PG, rows, tokens_PG, strict=False)]
         if scores_PG != again:
             yield Checked(
-                "the same twice?",
+                "it says the same twice",
                 False,
                 "The same replies are paid differently when asked again: chance is learnt as if it were merit.",
             )
         if any(None in group and any(each is not None for each in group) for group in scores_PG):
             yield Checked(
-                "None for a whole group?",
+                "None only for a whole group",
                 False,
                 "Some replies of a group are paid None and others a number. TRL lets such a None count for nothing, beside siblings that count: return None for a prompt, never for a reply.",
             )
@@ -199,7 +240,7 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
         good = took <= sampled
         words = f"{1000 * took / len(known):.2g} ms a reply; sampling one takes {1000 * sampled / len(known):.2g} ms."
         yield Checked(
-            "slower than sampling?",
+            "it is faster than sampling",
             good,
             words
             if good
@@ -212,9 +253,14 @@ def _constant(scores: Sequence[float]) -> Checked:
         words = (
             f"{len(scores)} replies are paid {min(scores):.3g} to {max(scores):.3g}, {fmean(scores):.3g} on average."
         )
-        return Checked("constant?", True, words)
+        return Checked("it tells replies apart", True, words)
     words = f"All {len(scores)} replies of the model are paid {scores[0]:.3g}: every group is dead, and nothing can be learnt."
-    return Checked("constant?", False, f"{words} Pay for parts that do occur, or ask for less.")
+    mend = (
+        "If an empty one is paid that, too, the reward looks at nothing; else it asks for too little."
+        if scores[0] > 0
+        else "Pay for parts that do occur, or ask for less."
+    )
+    return Checked("it tells replies apart", False, f"{words} {mend}")
 
 
 def _length(scores_PG, replies_PG, tokens_PG) -> Checked:
@@ -227,17 +273,17 @@ def _length(scores_PG, replies_PG, tokens_PG) -> Checked:
             scores += [score - means[0] for score, _ in both]
             lengths += [length - means[1] for _, length in both]
     if len(scores) < 4 or pstdev(scores) == 0 or pstdev(lengths) == 0:
-        return Checked("length in disguise?", True, "Too few replies differ in reward and in length to say.")
+        return Checked("it is no length in disguise", None, "Too few replies differ in reward and in length to say.")
     found = correlation(scores, lengths)
     if abs(found) < LENGTH:
         return Checked(
-            "length in disguise?",
+            "it is no length in disguise",
             True,
             f"Reward and length of a reply: a correlation of {found:.2f} within the groups.",
         )
     more = "longer" if found > 0 else "shorter"
     return Checked(
-        "length in disguise?",
+        "it is no length in disguise",
         False,
         f"Within a group the {more} reply earns more (a correlation of {found:.2f} with its length): the model will learn a length. "
         "Fine if you want that; else pay for what you want.",
@@ -246,7 +292,7 @@ def _length(scores_PG, replies_PG, tokens_PG) -> Checked:
 
 def _without_answer(reward: Reward, row: Mapping, pairs: Mapping[str, tuple[str, str]], chat: bool) -> Checked:
     """Whether the best that a wrong answer earns is as much as the best of a right one."""
-    test = "paid without the answer?"
+    test = "it asks for the answer"
     right = [score or 0.0 for score in pay(reward, [right for right, _ in pairs.values()], row, chat=chat)]
     wrong = [score or 0.0 for score in pay(reward, [wrong for _, wrong in pairs.values()], row, chat=chat)]
     if max(right) - min(right) < 1e-9 and right == wrong:

@@ -1262,10 +1262,37 @@ def boxed_only(completions: list, **kwargs) -> list[float]:
     return [float("boxed" in completion[0]["content"]) for completion in completions]
 
 
+def answer_and_brevity(completions: list, answer: list, **kwargs) -> list[float]:
+    """1 for the right answer and 0.2 for at most twelve words, which the pocket model hardly ever exceeds."""
+    return _with_bonus(completions, answer, lambda text: len(text.split()) <= 12)
+
+
+def answer_and_block(completions: list, answer: list, **kwargs) -> list[float]:
+    """1 for the right answer and 0.2 for a block, which is there in a third of the replies."""
+    return _with_bonus(completions, answer, lambda text: "<answer>" in text)
+
+
+def _with_bonus(completions: list, answer: list, earned: Callable[[str], bool]) -> list[float]:
+    right = answer_reward(completions=completions, answer=answer)
+    return [score + 0.2 * earned(each[0]["content"]) for score, each in zip(right, completions, strict=True)]
+
+
 def asked_otherwise(n: int) -> list[dict]:
     """Sums in words that the pocket model was not taught: What is 12 and 45 and 38?"""
     rows = [(row["prompt"][0]["content"].replace(" + ", " and "), row["answer"]) for row in sums(n)]
     return [{"prompt": [{"role": "user", "content": asked}], "answer": answer} for asked, answer in rows]
+
+
+def one_sentence(n: int) -> list[dict]:
+    """The shortest of word problems, which the pocket model was not taught either."""
+    asked = [(i % 89 + 2, i % 7 + 1) for i in range(n)]
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"Ida has {a} coins and gets {b} more. How many?"}],
+            "answer": str(a + b),
+        }
+        for a, b in asked
+    ]
 
 
 def word_problems(column: str) -> list[dict]:
@@ -1297,6 +1324,11 @@ def cases_of_ones_own() -> dict[str, Plan]:
         "always the same": Plan(usual, [constant], sums(512)),
         "our rows, in figures": Plan(answers, [answer_reward], word_problems("question")),
         "our rows, in words": Plan(answers, [answer_reward], word_problems("problem")),
+        "one sentence, with a bonus that is earned already": Plan(answers, [answer_and_brevity], one_sentence(512)),
+        "our rows, in words, with a bonus that can be learnt": Plan(
+            answers, [answer_and_block], word_problems("problem")
+        ),
+        "our rows, in words, format and answer": Plan(usual, [format_reward, answer_reward], word_problems("problem")),
     }
 
 

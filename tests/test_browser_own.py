@@ -30,7 +30,7 @@ def test_the_model_is_asked_before_anything_is_trained_and_its_replies_are_tried
     ask(page)
     shown(page, "It will teach.").wait_for()
     shown(page, "on the model's own replies").wait_for()
-    shown(page, "slower than sampling?").wait_for()
+    shown(page, "it is faster than sampling").wait_for()
     assert shown(page, "the model, 1").count() == 1
 
 

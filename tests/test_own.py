@@ -123,7 +123,7 @@ def test_untouched_it_shows_the_data_the_tries_the_tests_and_why_a_run_did_not_l
         "200 rows",
         "Every row can be used",
         "ten thousand digits",
-        "paid without the answer?",
+        "it asks for the answer",
         "Dead groups.",
     ):
         assert words in text
@@ -147,6 +147,30 @@ def test_a_paste_is_read_and_a_damaged_one_told():
     assert "Batch and groups" in own.show_diagnosis(paste, run).text
     assert "There is no log here" in own.show_diagnosis({"file": (), "text": "hello <b>"}, run).text
     assert "Learning" in own.show_diagnosis({"file": (), "text": " "}, run).text
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "said"),
+    [("1 + 1?", " ", "its reply is missing"), ("", "2", "its question is missing"), ("1 + 1?", "2", ""), ("", "", "")],
+)
+def test_half_an_example_is_told_and_a_whole_one_stands_in_the_prompt(question, reply, said):
+    menu = {"asks": "question", "gives": "answer", "instruction": "", "question": question, "reply": reply}
+    data = open_data(ROOT / "notebooks/public/word_problems.csv")
+    made = own.made_prompts(data, menu)
+    text = own.show_data(data, made, "pocket", menu).text
+    assert ("The example is not in the prompt yet" in text) == bool(said) and said in text
+    assert len(made.train[0]["prompt"]) == (3 if question and reply.strip() else 1)
+
+
+def test_the_tests_of_a_reward_are_sentences_that_a_tick_affirms():
+    text = shown()
+    assert "a sound reward" in text and "it asks for the answer" in text and "it stands hostile replies" in text
+    lines = own.show_checks([lambda completions, **kwargs: [1.0] * len(completions)], *_one_row()).text
+    assert "✗" in lines and "it asks for the answer" in lines and "?</td>" not in lines
+
+
+def _one_row() -> tuple:
+    return prompts(open_data(ROOT / "notebooks/public/word_problems.csv"), "question", "answer"), None
 
 
 def test_hostile_rows_are_shown_and_never_run(tmp_path):

@@ -1,6 +1,7 @@
 """Will it teach? The chance of a dead group against counting, the verdict against groups whose answer is known."""
 
 import random
+import re
 from itertools import combinations
 from statistics import fmean
 
@@ -9,7 +10,7 @@ import pytest
 from grpo_lessons.groups import is_dead, p_dead
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import answer_reward, format_reward
-from grpo_lessons.teaching import chance_dead, dead_by_size, successes, verdict
+from grpo_lessons.teaching import Elsewhere, chance_dead, dead_by_size, successes, verdict
 from grpo_lessons.training import Plan, Settings
 from grpo_lessons.training.pilot import pilot
 
@@ -62,6 +63,99 @@ def test_the_verdict_is_the_one_that_the_groups_call_for(rewards_PG, share_cut, 
     found = verdict(rewards_PG, cut(rewards_PG, share_cut), longest=48)
     assert found.name == name and found.mend and any(letter.isdigit() or letter == "N" for letter in found.seen)
     assert found.teaches == name.startswith("it ")
+
+
+def bonus(p, right=0.0, seed=0):
+    """1 for a right answer, and 0.2 for something else."""
+    rng = random.Random(seed)
+    return [[(rng.random() < right) + 0.2 * (rng.random() < p) for _ in range(16)] for _ in range(16)]
+
+
+def once(rewards_PG, pays=1.2):
+    return [[pays, *rewards_PG[0][1:]], *rewards_PG[1:]]
+
+
+def cubes(most):
+    return [[most * (i / 15) ** 3 for i in range(16)]] * 8
+
+
+RIGHT = Elsewhere(1.2, (0.0, 0.2, 1.0, 1.2))
+
+
+@pytest.mark.parametrize(
+    ("rewards_PG", "elsewhere", "name", "said"),
+    [
+        (bonus(0.93), RIGHT, "only a part varies", "between 0 and 0.2: a right answer earns 1.2, and none of 256 replies"),
+        (once(bonus(0.93)), RIGHT, "only a part varies", "1 of 256 replies earned more than 0.2"),
+        (once(bonus(0.93)), Elsewhere(), "only a part varies", "the best reply earns 1.2, and 1 of 256"),
+        (bonus(0.5), RIGHT, "it teaches a part", "The mean of that part is 0.1"),
+        (bonus(0.5, right=0.2), RIGHT, "it will teach", "the mean reward is"),
+        (bonus(0.5, right=0.03), RIGHT, "it will teach", "the mean reward is"),
+        (bonus(0.93), Elsewhere(), "it will teach", "the mean reward is"),  # nobody has said that there is more
+        (cubes(1.0), Elsewhere(1.0), "it will teach", "the mean reward is"),  # graded: each step leads to the next
+        (groups(0.3), Elsewhere(1.0, (0.0, 1.0)), "it will teach", "the mean reward is"),
+        ([[1.0] * 16] * 8, Elsewhere(1.0, (0.0, 1.0)), "too easy", "Nearly every reply"),
+        ([[1.0] * 16] * 8, Elsewhere(1.0, (1.0,)), "constant reward", "All 128 replies earn 1, and so do a right answer"),
+        ([[0.5] * 16] * 8, Elsewhere(None, (0.5,)), "constant reward", "and so does whatever else was tried"),
+        ([[0.0] * 16] * 8, Elsewhere(0.0, (0.0,)), "dead groups", "All 128 replies earn 0, and so do a right answer"),
+        ([[0.0] * 16] * 8, Elsewhere(1.0, (0.0, 1.0)), "dead groups", "None of 128 replies earns anything"),
+    ],
+)  # fmt: skip
+def test_the_verdict_looks_at_what_varies_and_at_what_else_is_paid(rewards_PG, elsewhere, name, said):
+    found = verdict(rewards_PG, cut(rewards_PG), elsewhere=elsewhere)
+    assert found.name == name and said in found.seen and found.mend
+    assert found.is_clear == (name == "it will teach") and found.teaches == name.startswith("it ")
+
+
+def test_advice_that_was_followed_is_not_given_again():
+    for rewards_PG in (groups(0.0), groups(0.03), bonus(0.93)):
+        given = {"cut_PG": cut(rewards_PG), "elsewhere": RIGHT}
+        first, then = (verdict(rewards_PG, has_example=has, **given).mend for has in (False, True))
+        assert " an example" in first and "nother" in then and " an example" not in then
+
+
+def test_a_failed_test_speaks_against_training_and_one_that_ends_it_comes_first():
+    found = verdict(groups(0.3), cut(groups(0.3)))
+    assert found.is_clear and found.mend == "Train." and found.after() == found
+    doubted = found.after(failed=["it asks for the answer"])
+    assert doubted.teaches and not doubted.is_clear and "Train." not in str(doubted)
+    ended = found.after("`mine`: It fails on `empty`.", ["it stands hostile replies"])
+    assert (ended.name, ended.teaches, ended.is_clear) == ("mend the reward first", False, False)
+    assert "would have something to teach" in ended.seen
+
+
+def mine(completions, answer, **kwargs):
+    """A newcomer's: 1 for the right number at the end, and 0.2 for at most twelve words."""
+    texts = [completion[0]["content"] for completion in completions]
+    last = [(re.findall(r"\d+", text) or [""])[-1] for text in texts]
+    return [
+        (found == right) + 0.2 * (len(text.split()) <= 12)
+        for text, found, right in zip(texts, last, answer, strict=True)
+    ]
+
+
+def one_over_words(completions, **kwargs):
+    return [1 / len(completion[0]["content"].split()) for completion in completions]
+
+
+def ones(completions, **kwargs):
+    return [1.0 for _ in completions]
+
+
+@pytest.mark.parametrize(
+    ("reward", "name", "said"),
+    [
+        (mine, "only a part varies", "a right answer earns 1.2"),
+        (one_over_words, "mend the reward first", "`one_over_words`: It fails on `empty`: ZeroDivisionError"),
+        (ones, "constant reward", "and so do a right answer and a wrong one"),
+    ],
+)
+def test_a_pilot_tries_the_reward_itself_too(reward, name, said):
+    asked = {a: f"Ida has {a} coins and gets {a % 7 + 1} more. How many?" for a in range(2, 50)}
+    rows = [{"prompt": [{"role": "user", "content": asked[a]}], "answer": str(a + a % 7 + 1)} for a in asked]
+    found = pilot(Plan(Settings(), [reward], rows))
+    assert found.verdict.name == name and said in found.verdict.seen and not found.verdict.is_clear
+    assert [each.test for each in found.checks[reward.__name__] if each.is_good is False]
 
 
 def test_successes_are_counted_by_prompt():

@@ -109,8 +109,18 @@ def show_data(data: Data | str, made: Prompts, model: str, menu: Mapping) -> mo.
         counts,
         cards.text_table(["", *columns], rows),
         _left_out(made) if made.left_out else good("Every row can be used."),
+        _half_an_example(menu),
         fold("The first prompt as the model is given it", *_preview(model, made.train[0]["prompt"])),
     )
+
+
+def _half_an_example(menu: Mapping) -> mo.Html | None:
+    """What is missing of an example that is not put into the prompts."""
+    there = {part: bool(menu[part].strip()) for part in ("question", "reply")}
+    if there["question"] == there["reply"]:
+        return None
+    missing = "reply" if there["question"] else "question"
+    return warn(f"The example is not in the prompt yet: its {missing} is missing.")
 
 
 def _left_out(made: Prompts) -> mo.Html:
@@ -199,19 +209,16 @@ def show_checks(rewards: Sequence[Reward], made: Prompts, asked: Pilot | None) -
     """The tests of each reward, on the model's replies where it has been asked."""
     if not rewards or not made.train:
         return None
-    given = {}
-    if asked:
-        given = {
-            "replies_PG": [[reply.text for reply in group.completions] for group in asked.groups],
-            "tokens_PG": [[reply.tokens for reply in group.completions] for group in asked.groups],
-            "sampled": asked.sampling,
-        }
-    lines = []
-    for reward in rewards:
-        for each in tries.check_reward(reward, asked.rows if asked else made.train[:1], **given):
-            mark = "✓" if each.is_good else "**✗**"
-            lines.append(f"| `{reward_name(reward)}` | {each.test} | {mark} | {_cell(each.words)} |")
-    return show("\n".join(["| reward | test | | |", "|:---|:---|:---|:---|", *lines]))
+    checks = (
+        asked.checks if asked else {reward_name(each): tries.check_reward(each, made.train[:1]) for each in rewards}
+    )
+    marks = {True: "✓", False: "**✗**", None: "–"}
+    lines = [
+        f"| `{name}` | {each.test} | {marks[each.is_good]} | {_cell(each.words)} |"
+        for name, said in checks.items()
+        for each in said
+    ]
+    return show("\n".join(["| reward | a sound reward | | |", "|:---|:---|:---|:---|", *lines]))
 
 
 def _cell(words: str) -> str:
@@ -277,7 +284,7 @@ def show_verdict(asked: Asked | None, plan: Plan, drawing: str) -> mo.Html:
     if not _same(asked.plan, plan):
         return warn("You have changed something since the model was asked. Ask it again.")
     found = asked.found
-    say = good if found.verdict.teaches else warn
+    say = good if found.verdict.is_clear else warn
     sizes = sorted({4, 8, 16, plan.settings.group_size} & set(range(2, len(found.rewards_PG[0]) + 1)))
     took = f"{len(found.groups)} prompts, {len(found.rewards_PG[0])} replies each: sampled in {found.sampling:.1f} s, paid in {found.paying:.2g} s."
     shown = sorted(range(len(found.groups)), key=lambda at: -len({*map(str, found.rewards_PG[at])}))

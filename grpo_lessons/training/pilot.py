@@ -7,13 +7,14 @@ from grpo_lessons.calling import ask_by_name, columns
 from grpo_lessons.groups import combined, weighted_sum
 from grpo_lessons.rewards import reward_name
 from grpo_lessons.runs import Completion, Group
-from grpo_lessons.teaching import Verdict, verdict
+from grpo_lessons.teaching import Elsewhere, Verdict, verdict
 from grpo_lessons.text import question
 from grpo_lessons.training import line, models, templates
 from grpo_lessons.training.machine import load_libraries, threads_for, tidy
 from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.sources import Stopped, is_pocket
 from grpo_lessons.training.watch import NOBODY, Watch
+from grpo_lessons.tries import Checked, check_reward, elsewhere
 
 PROMPTS, REPLIES = 16, 16  # of the pocket model; half as many prompts of a larger one
 AT_ONCE = 128  # replies; a quarter of them of a larger model, which is slow enough to be watched
@@ -29,6 +30,7 @@ class Pilot:
         cut_PG: which replies ran into the longest completion.
         rows: the rows that were asked.
         sampling, paying: seconds.
+        checks: what the tests say of each reward, by its name.
         verdict: what to expect.
     """
 
@@ -38,6 +40,7 @@ class Pilot:
     rows: list[dict]
     sampling: float
     paying: float
+    checks: dict[str, list[Checked]]
     verdict: Verdict
 
 
@@ -109,7 +112,29 @@ def _pilot(plan: Plan, prompts: int, watch: Watch) -> Pilot:
         )
         for number, row in enumerate(rows)
     ]
-    longest = settings.max_completion_length
+    paying, longest = time.perf_counter() - began, settings.max_completion_length
+    watch.say("Testing the reward")
     cut_PG = [[reply.tokens >= longest for reply in group.completions] for group in groups]
-    found = verdict(rewards_PG, cut_PG, settings.group_size, longest)
-    return Pilot(groups, rewards_PG, cut_PG, rows, sampling, time.perf_counter() - began, found)
+    checks = _checks(plan, rows, groups, sampling)
+    found = verdict(rewards_PG, cut_PG, settings.group_size, longest, *_known(plan, rows))
+    failed = [(name, each) for name, said in checks.items() for each in said if each.is_good is False]
+    fatal = " ".join(f"`{name}`: {each.words}" for name, each in failed if each.ends)
+    found = found.after(fatal, [each.test for _, each in failed])
+    return Pilot(groups, rewards_PG, cut_PG, rows, sampling, paying, checks, found)
+
+
+def _checks(plan: Plan, rows: list[dict], groups: list[Group], sampling: float) -> dict[str, list[Checked]]:
+    replies_PG = [[reply.text for reply in group.completions] for group in groups]
+    tokens_PG = [[reply.tokens for reply in group.completions] for group in groups]
+    given = rows, replies_PG, tokens_PG, sampling, _is_chat(rows)
+    return {reward_name(reward): check_reward(reward, *given) for reward in plan.rewards}
+
+
+def _known(plan: Plan, rows: list[dict]) -> tuple[Elsewhere, bool]:
+    """What is known besides the model's own replies: what others earn, and whether the prompts have an example."""
+    paid = elsewhere(plan.rewards, rows, plan.settings.reward_weights, _is_chat(rows))
+    return paid, _is_chat(rows) and any(message["role"] == "assistant" for message in rows[0]["prompt"])
+
+
+def _is_chat(rows: list[dict]) -> bool:
+    return not isinstance(rows[0]["prompt"], str)
