@@ -165,7 +165,7 @@ def _(ask, asked, get_asked, get_drawing):
         f"""
     ## 3 · Will it teach?
 
-    Before any training: the model as it is, on prompts of your data, 16 replies each, paid by your reward. A prompt that it always fails, or never, teaches nothing: its groups are {word("dead")}. **Where between 0 and 1 does p stand, and for how many prompts?**
+    Before any training: the model as it is, on prompts of your data, 16 replies each, paid by your reward. Let p be the chance that a reply to a prompt earns the most there is. Where p is near 0, or near 1, all replies earn the same: such groups are {word("dead")}, and teach nothing. **Where does p stand, and for how many prompts?**
     """,
         ask,
         own.show_verdict(get_asked(), asked, get_drawing()),
@@ -182,7 +182,7 @@ def _(asked, batch, chosen, opened, station):
         opened,
         "You have seen what the untrained model earns. Where will the reward be after the last step?",
         {
-            "Where it was": "So it is where every group is dead. Was yours?",
+            "Where it was, or lower": "So it is where nearly every group is dead, or differs in a bonus alone. What did the verdict say?",
             "A little higher": "Often, where few groups are alive, or the steps are few or small.",
             "Far higher": "So it is where p is neither near 0 nor near 1 for many prompts, as in our rows in figures.",
         },
@@ -208,7 +208,7 @@ def _(asked, buttons, get_cost, get_report, rising, scrub, station):
 
 @app.cell(hide_code=True)
 async def _(get_drawing, get_ended, rising, station, step):
-    _run = station.answered(get_ended())
+    _run, _last = station.answered(get_ended()), station.inspected(get_ended())
     _names = [*_run.after.completions[0].rewards]
     _means = [(_name, [f"{_each.mean(_name):.3g}" for _each in (_run.before, _run.after)]) for _name in _names]
     lesson.show(
@@ -223,7 +223,7 @@ async def _(get_drawing, get_ended, rising, station, step):
         lesson.figure(get_drawing(), plots.before_after, _run, RIGHT) if "answer_reward" in _names else None,
         cards.text_table(["prompt", "before", "after"], _run.before.texts(_run.after)[:4], TAGS),
         "**And your prediction?**",
-        rising.answer(),
+        rising.answer(*own.where_it_ends(_last, is_readers=_last is not station.recorded)),
     )
     return
 

@@ -54,6 +54,7 @@ def test_a_file_and_a_weight_of_ones_own_are_trained_with(page, tmp_path):
     page.get_by_role("button", name="Train", exact=True).click()
     at_step(page, 2).first.wait_for(timeout=120_000)
     shown(page, "Finished: 5 steps").wait_for(timeout=120_000)
+    shown(page, "In your run it went from").wait_for(timeout=120_000)
 
 
 def test_why_it_does_not_learn_is_read_from_a_paste(page):

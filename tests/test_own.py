@@ -173,6 +173,35 @@ def _one_row() -> tuple:
     return prompts(open_data(ROOT / "notebooks/public/word_problems.csv"), "question", "answer"), None
 
 
+def in_steps(first: float, last: float, spread: float = 0.4) -> Run:
+    rows = [{"step": i + 1, "reward": first + (last - first) * i / 11, "reward_std": spread} for i in range(12)]
+    return Run(settings={}, rewards=["mine"], metrics=rows)
+
+
+@pytest.mark.parametrize(
+    ("run", "end", "numbers"),
+    [
+        ("own_learns", "Far higher", "the recorded run it went from 0.5"),
+        ("own_words", "Where it was, or lower", "from 0"),
+        (in_steps(0.19, 0.19), "Where it was, or lower", "your run it went from 0.19 to 0.19:"),
+        (in_steps(0.6, 0.4), "Where it was, or lower", "from 0.57 to 0.43:"),
+        (in_steps(0.4, 0.5), "A little higher", "from 0.41 to 0.49:"),
+        (in_steps(0.2, 0.9), "Far higher", "from 0.3 to 0.8:"),
+        (in_steps(-20.0, -5.0, 12.0), "Far higher", "from -18 to -7:"),
+    ],
+)
+def test_a_prediction_is_held_against_the_readers_own_run(run, end, numbers):
+    is_readers = not isinstance(run, str)
+    found = own.where_it_ends(run if is_readers else Run.load(ROOT / f"notebooks/public/{run}.json"), is_readers)
+    assert found[0] == end and numbers in found[1]
+    asked = load("own").app.run()[1]["rising"]
+    assert [*asked.answers] == [*own.ENDS]
+    asked._update(end)
+    assert "Yes." in asked.answer(*found).text and numbers in asked.answer(*found).text
+    asked._update(next(each for each in own.ENDS if each != end))
+    assert "Not quite." in asked.answer(*found).text and f"{end}." in asked.answer(*found).text
+
+
 def test_hostile_rows_are_shown_and_never_run(tmp_path):
     nasty = "<script>alert(1)</script>"
     (tmp_path / "a.csv").write_text(f"{nasty},answer\n{nasty} 1 + 1?,2\n{nasty} 1 + 2?,{nasty}\n")

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from statistics import fmean
 
 import marimo as mo
 
 from grpo_lessons import cards, here, plots, tries
 from grpo_lessons.calling import in_words, load_reward
-from grpo_lessons.diagnosis import Finding, diagnose, diagnose_text
+from grpo_lessons.diagnosis import Finding, change, diagnose, diagnose_text
 from grpo_lessons.lesson.controls import chosen_model as chosen_model
 from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.opened import Opened
@@ -300,6 +301,22 @@ def show_verdict(asked: Asked | None, plan: Plan, drawing: str) -> mo.Html:
 def _some(group):
     """Eight of a group's replies, as a training would compare them, or all if there are fewer."""
     return replace(group, completions=group.completions[:8])
+
+
+# What became of it -----------------------------------------------------------------------------------------------------
+
+ENDS = ("Where it was, or lower", "A little higher", "Far higher")
+
+
+def where_it_ends(run: Run, is_readers: bool) -> tuple[str, str]:
+    """Which of `ENDS` the reward of a run has come to, and the words that show it."""
+    reward = [each for _, each in run.series("reward")]
+    some = max(1, len(reward) // 3)  # single steps are luck
+    first, last = fmean(reward[:some]), fmean(reward[-some:])
+    # Far is by half of what replies differ by at first: from 0.5 to 0.75 for a reward of 0 and 1.
+    apart = fmean([each for _, each in run.series("reward_std")][:some] or [0.0])
+    end = ENDS[0] if change(reward) <= 0 else ENDS[2] if last - first > apart / 2 else ENDS[1]
+    return end, f"In {'your' if is_readers else 'the recorded'} run it went from {first:.2g} to {last:.2g}:"
 
 
 # Why does it not learn? ----------------------------------------------------------------------------------------------

@@ -30,15 +30,21 @@ class Question(mo.ui.radio):
             on_change=lambda choice: keep(opened, text, choice),
         )
 
-    def answer(self) -> mo.Html:
-        """What there is to say to the choice."""
+    def answer(self, right: str = "", seen: str = "") -> mo.Html:
+        """What there is to say to the choice.
+
+        Args:
+            right: the choice that is right, where that is seen only later, such as in a reader's own run.
+            seen: what shows it, in words that end in a colon.
+        """
+        right = right or self.right
         if self.value is None:
             return mo.md("*Choose, then read on.*")
-        if self.value == self.right:
-            return mo.callout(mo.md(f"**Yes.** {self.answers[self.value]}"), kind="success")
+        shows = f"{seen or 'Right is:'} *{right}.*"
+        if self.value == right:
+            return mo.callout(mo.md(f"**Yes.** {shows if seen else ''} {self.answers[right]}"), kind="success")
         return mo.callout(
-            mo.md(f"**Not quite.** {self.answers[self.value]}\n\nRight is: *{self.right}.* {self.answers[self.right]}"),
-            kind="warn",
+            mo.md(f"**Not quite.** {self.answers[self.value]}\n\n{shows} {self.answers[right]}"), kind="warn"
         )
 
     def then(self, *parts: str | mo.Html | None) -> mo.Html:
