@@ -3,6 +3,8 @@
 import functools
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,12 +17,16 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from grpo_lessons import here
+from grpo_lessons.calling import load_reward
+from grpo_lessons.lesson import keeping
 from grpo_lessons.problems import sums, texts
 from grpo_lessons.rewards import LengthReward, answer_reward, format_reward, tag_reward
 from grpo_lessons.runs import Run
 from grpo_lessons.training import Plan, Settings, keep, train, unfinished
 from grpo_lessons.training.watch import NOBODY
 from notebooks.grpo_format import TutorialReward
+from tests.support.lessons import opened
 
 ROOT = Path(__file__).parents[1]
 QUESTION = [{"role": "user", "content": "What is 12 + 45 + 38?"}]
@@ -262,3 +268,27 @@ def test_an_adapter_whose_model_has_moved_says_where_it_was_and_one_of_the_pocke
         Exception, match="belongs to the model in `/models/mine`, and that folder is not there any more"
     ):
         keep.load(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("where", ["runs/own", "elsewhere/my runs.v2/own"])
+def test_the_printed_command_finds_all_it_names_from_the_folder_that_is_printed(where, tmp_path, monkeypatch):
+    """As `trl grpo` does: the configuration and the data from where it is run, a reward as a module from there."""
+    monkeypatch.setattr(here, "NOTEBOOKS", tmp_path / "notebooks")
+    (tmp_path / where).mkdir(parents=True)
+    (tmp_path / "mine.py").write_text("def score(completions, **kwargs):\n    return [0.5 for _ in completions]\n")
+    reward = load_reward(str(tmp_path / "mine.py:score"))
+    plan = Plan(Settings(batch_size=16), [reward, answer_reward], sums(64))
+    said = keeping._handed_over(plan, opened(folder=tmp_path / where))
+    place, command = re.search(r"```bash\ncd (.*)\n(.*)\n```", said).groups()
+    place = Path(*shlex.split(place))
+    file = place / command.removeprefix("trl grpo --config ")
+    config = yaml.safe_load(file.read_text())
+    assert (place / config["dataset_name"] / "train.jsonl").is_file() and file.with_name("README.md").is_file()
+    assert (place / config["model_name_or_path"] / "config.json").is_file()
+    names = [name.rsplit(".", 1) for name in config["reward_funcs"]]
+    code = "import importlib, os, sys; sys.path.insert(0, os.getcwd()); " + "; ".join(
+        f"print(importlib.import_module({module!r}).{name}(completions=['2'], answer=['2']))" for module, name in names
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(keeping.__file__).parents[2])}  # the course is installed
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, env=env, capture_output=True, text=True)
+    assert done.stdout == "[0.5]\n[1.0]\n", done.stderr

@@ -1,11 +1,13 @@
 """What can be done with a trained model, as code that is shown and run."""
 
 import re
+import shlex
 import warnings
 from collections.abc import Callable
 
 import marimo as mo
 
+from grpo_lessons import here
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.practice import source
 from grpo_lessons.lesson.words import failed, good, row, show, warn
@@ -89,11 +91,13 @@ def _do(what: list, name: str, opened: Opened, trained: Callable[[], Trained | N
 
 
 def _handed_over(plan: Plan, opened: Opened) -> str:
-    name = "/".join(opened.folder.parts[-2:])
-    command = keep.hand_over(plan, opened.folder.parents[1], name)
+    place, name = opened.folder.parents[1], "/".join(opened.folder.parts[-2:])
+    if place != here.NOTEBOOKS.parent:  # GRPO_LESSONS_RUNS, or an installed course: nothing of it lies there
+        place, name = opened.folder, "."
+    command = keep.hand_over(plan, place, name)
     return (
-        f"Written: `{opened.folder}`. The same training, from the folder of this course, on one device:\n\n"
-        f"```bash\n{command}\n```\n\n`{name}/README.md` has the commands for more."
+        f"Written: `{opened.folder}`. The same training, in the environment of this course, on one device:\n\n"
+        f"```bash\ncd {shlex.quote(str(place))}\n{command}\n```\n\nIts `README.md` has the commands for more."
     )
 
 

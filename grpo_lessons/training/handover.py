@@ -18,6 +18,7 @@ from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.training import sources, templates
 from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.settings import Settings
+from grpo_lessons.training.sources import is_pocket
 from grpo_lessons.training.warm import for_sft
 
 
@@ -28,13 +29,20 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
     Of a warm start it holds sft.yaml and examples/train.jsonl, for `trl sft`, and what that leaves is merged into the model:
     `trl grpo` begins a new adapter on top, where a lesson goes on with the one that SFT has made.
 
-    Returns: the command, to be run in `course`, the folder that holds grpo_lessons; with a warm start three, joined by &&.
+    Args:
+        course: where the command is run, such as the folder that holds grpo_lessons. All paths count from there, and so do
+            the modules of the rewards.
+        name: of the folder in it; "." for `course` itself, whatever it is called: names with a dot are no modules.
+
+    Returns: the command, to be run in `course`, with grpo_lessons in it or installed; with a warm start three, joined by &&.
 
     Example:
         >>> import tempfile
         >>> plan = Plan(Settings(batch_size=8), [shared.format_reward], [{"prompt": "What is 12 + 45 + 38?"}])
         >>> hand_over(plan, tempfile.mkdtemp(), "runs/format")
         'trl grpo --config runs/format/config.yaml'
+        >>> hand_over(plan, tempfile.mkdtemp(), ".")
+        'trl grpo --config config.yaml'
 
     Raises:
         NoModel: if the model cannot be had.
@@ -73,7 +81,7 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
         start = str(folder / "sft/merged")
     grpo = {"model_name_or_path": start, "dataset_name": str(folder / "prompts"), "reward_funcs": names} | shared
     write("config.yaml", grpo | settings.grpo_arguments() | {"output_dir": str(folder / "trl")})
-    command = f"trl grpo --config {folder}/config.yaml"
+    command = f"trl grpo --config {(folder / 'config.yaml').as_posix()}"
     (course / folder / "README.md").write_text(
         _readme(folder, settings, model, names, command, plan.checked_answers, first), encoding="utf-8"
     )
@@ -82,8 +90,8 @@ def hand_over(plan: Plan, course: str | Path, name: str) -> str:
 
 def _first(folder: Path) -> str:
     """The commands of a warm start: SFT makes an adapter, which is merged into the model."""
-    merge = f"from grpo_lessons.training.keep import merge; merge('{folder.as_posix()}/sft')"
-    return f'trl sft --config {folder}/sft.yaml && python -c "{merge}" && '
+    merge = f"from grpo_lessons.training.keep import merge; merge('{(folder / 'sft').as_posix()}')"
+    return f'trl sft --config {(folder / "sft.yaml").as_posix()} && python -c "{merge}" && '
 
 
 def _names(rewards: Sequence[Reward], folder: Path, module: Path) -> list[str]:
@@ -263,11 +271,16 @@ def _readme(
         for n in (2, 4, 8)
         if batch % n == 0
     ]
-    elsewhere = sources.PRESETS.get(settings.model, settings.model)
-    moved = f" On another machine name `{elsewhere}` instead." if Path(model).is_absolute() else ""
+    theirs = f"`{sources.PRESETS.get(settings.model, settings.model)}`"
+    if is_pocket(settings.model):
+        theirs = "`grpo_lessons/pocket/model` of the course there"
+    moved = f" On another machine name {theirs} instead." if Path(model).is_absolute() else ""
+    place = "From the folder of the course, in its environment"
+    if folder == Path("."):
+        place = "From this folder, in the environment of the course"
     return (
         "# The training of a lesson, for `trl grpo`\n\n"
-        "From the folder of the course, in its environment:\n\n"
+        f"{place}:\n\n"
         f"```bash\n{first.replace(' && ', chr(10))}{command}\n```\n\n"
         + (
             "`trl sft` copies the worked examples of `examples`, once and on one device; the next line merges its adapter into the model, for `trl grpo` takes no adapter to go on with: it begins a new one, from the same model as the lesson did.\n"
@@ -279,7 +292,7 @@ def _readme(
         "| processes | command |\n| --- | --- |\n"
         + "\n".join(rows)
         + "\n\n"
-        + f"One training is one draw. With other seeds, each into a folder of its own: `{command} --seed 1 --output_dir {folder}/trl-seed-1`, then 2, 3 and 4.\n\n"
+        + f"One training is one draw. With other seeds, each into a folder of its own: `{command} --seed 1 --output_dir {(folder / 'trl-seed-1').as_posix()}`, then 2, 3 and 4.\n\n"
         + (f"## The right answers\n\n{checked}\n\n" if checked else "")
         + "For DeepSpeed or FSDP add `--accelerate_config zero2`, `zero3` or `fsdp2`; to sample with vLLM `--use_vllm true`, in an environment of its own (TRL 1.16 wants vLLM 0.22 to 0.31).\n"
     )
