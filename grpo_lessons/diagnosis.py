@@ -19,6 +19,8 @@ __all__ = ["Finding", "Log", "change", "diagnose", "diagnose_text", "read_log"]
 
 # Shares from which on most replies are cut off, and a run has too few groups to live off, or none that it needs.
 CUT, DEAD, TOO_EASY = 0.5, 0.8, 0.6
+DEAD_AND_FLAT = 0.65  # fewer explain a reward that does not move
+NEVER = 0.05  # a mean reward up to which it is as good as never earned
 SLOW = 60.0  # seconds of a step
 LARGEST_FOR_ALL_WEIGHTS = 1e-5  # a learning rate as full fine-tuning takes it; an adapter wants more
 
@@ -186,7 +188,8 @@ def _dead(log: Log) -> Finding | None:
     if not shares:
         return None
     share = _ends(shares)[1] if change(reward) <= 0 else fmean(shares)
-    if share < (TOO_EASY if _full(log) else DEAD) or (change(reward) > 0 and _ends(shares)[0] < DEAD):
+    enough = TOO_EASY if _full(log) else DEAD_AND_FLAT if change(reward) == 0 and len(reward) >= 10 else DEAD
+    if share < enough or (change(reward) > 0 and _ends(shares)[0] < DEAD):
         return None
     seen = f"In {share:.0%} of the groups all replies earn the same, and the mean reward is {_of_last(log)}."
     if _full(log):
@@ -208,10 +211,14 @@ def _dead(log: Log) -> Finding | None:
         return Finding(
             "dead groups", seen, cause, "A temperature of 1, and no `top_k` or `top_p` that leaves one choice."
         )
+    if _ends(reward)[1] > NEVER:
+        cause = f"In such a group no reply is better than its siblings: they share what they earn, {_of_last(log)} on average, and what would earn more does not occur."
+    else:
+        cause = "No reply is better than its siblings, so none is pushed: what is never earned is never learnt."
     return Finding(
         "dead groups",
         seen,
-        "No reply is better than its siblings, so none is pushed: what is never earned is never learnt.",
+        cause,
         "An easier start: an example in the prompt, a reward that pays for parts that do occur, shorter questions, or a few "
         "worked examples by SFT first. More steps do not help.",
     )
@@ -277,17 +284,17 @@ def _too_small(log: Log) -> Finding | None:
     known = rate is not None
     small = known and rate <= LARGEST_FOR_ALL_WEIGHTS
     kl = log.series("kl")
-    moved = f" and `kl` {_n(_ends(kl)[1])}" if kl else ""
     if not small and kl and _ends(kl)[1] > 0.05:
         return Finding(
             "flat",
-            f"The reward stays at {_of_last(log)} over {len(reward)} logs, though the model moves{moved}.",
+            f"The reward stays at {_of_last(log)} over {len(reward)} logs, though the model moves: `kl` is {_n(_ends(kl)[1])}.",
             "It is pushed to and fro: the differences within a group are mostly luck.",
             "More completions a step, a reward with less chance in it, or more steps.",
         )
+    about = [f"a learning rate of {rate:g}"] * known + [f"`kl` at {_n(_ends(kl or [0.0])[1])}"] * bool(kl)
     return Finding(
         "steps too small",
-        f"The reward stays at {_of_last(log)} over {len(reward)} logs, with groups that are alive{f', a learning rate of {rate:g}' if known else ''}{moved}.",
+        f"The reward stays at {_of_last(log)} over {len(reward)} logs, with {' and '.join(['groups that are alive', *about])}.",
         "1e-6, TRL's default, is for full fine-tuning: an adapter (LoRA) hardly moves at it."
         if small or not known
         else "",

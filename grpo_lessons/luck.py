@@ -222,8 +222,15 @@ def best_checkpoint(run: Run, judge: str = "answer_reward") -> str | None:
     middle = fmean(share for _, share in looks[-3:])
     largest = NormalDist().inv_cdf((len(looks) - 3 / 8) / (len(looks) + 1 / 4))
     flattered = 100 * largest * math.sqrt(middle * (1 - middle) / len(scores))
+    if {share for _, share in looks} == {ends}:
+        return (
+            f"**Which checkpoint is best?** None: each of {len(looks)}, asked the same {len(scores)} held-out questions, has answered {told(ends)}. "
+            "The last is the one that is saved."
+        )
     if best == ends:
-        found = f"the last was the best, after step {last}: {told(ends)}. It is the one that is saved"
+        alone = sum(share == best for _, share in looks) == 1
+        word = "the last was the best" if alone else "none was better than the last"
+        found = f"{word}, after step {last}: {told(ends)}. It is the one that is saved"
     else:
         apart = interval(best * len(scores), len(scores))[0] > interval(ends * len(scores), len(scores))[1]
         word = "A shorter training would have been better" if apart else "They cannot be told apart"

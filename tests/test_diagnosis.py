@@ -88,6 +88,8 @@ def test_a_recorded_run_that_fails_is_told_why(name):
 def test_what_is_never_earned_and_what_differs_between_prompts_only_are_two_causes():
     assert "what is never earned" in diagnose(recorded("own_words"))[0].cause
     assert "what is never earned" in diagnose(recorded("format_never_earned"))[0].cause
+    earned = Log([{"reward": 0.2, "reward_std": 0.02, "frac_reward_zero_std": 0.9}] * 12)
+    assert "never earned" not in diagnose(earned)[0].cause and "0.2 on average" in diagnose(earned)[0].cause
     apart = [{"reward": 0.5, "reward_std": 0.48, "frac_reward_zero_std": 0.9}] * 9
     assert "between the groups" in diagnose(Log(apart))[0].cause
 
@@ -145,6 +147,17 @@ def test_our_own_words_of_a_reward_that_failed_are_known():
         ([{"reward": 0.1 + 0.05 * i, "entropy": 0.5 + 0.2 * i} for i in range(12)], "fooled", "2.4"),
         ([{"reward": 0.2, "reward_std": 1.6e-8, "frac_reward_zero_std": 0.0} for i in range(9)], "dead groups", "100%"),
         ([{"reward": 0.2, "reward_std": 0.0} for i in range(9)], "dead groups", "100%"),
+        (
+            [{"reward": 0.19, "reward_std": 0.04, "kl": 0.15, "frac_reward_zero_std": 0.75} for i in range(30)],
+            "dead groups",
+            "75%",
+        ),
+        ([{"reward": 0.19, "kl": 0.15, "frac_reward_zero_std": 0.3} for i in range(30)], "flat", "`kl` is 0.15."),
+        (
+            [{"reward": 0.19, "kl": 0.001, "learning_rate": 1e-6, "frac_reward_zero_std": 0.3} for i in range(30)],
+            "steps too small",
+            "groups that are alive and a learning rate of 1e-06 and `kl` at 0.001.",
+        ),
         ([{"train_runtime": 0.4, "train_loss": 0.0}], "no steps", ""),
         ([{"reward": 0.4}] * 3, "too early to tell", "0.4"),
     ],

@@ -101,6 +101,9 @@ def test_the_best_checkpoint_is_told_with_its_interval_and_a_warning():
     assert "after step 2: 70% right (95 % interval 40% to 89%)" in said and "cannot be told apart" in said
     assert "after step 3, is the one that is saved: 60% right" in said and "same 10 held-out questions" in said
     assert "A shorter training would have been better" in luck.best_checkpoint(looked(0.5, 1.0, 0.1))
+    assert "none was better than the last, after step 3: 60% right" in luck.best_checkpoint(looked(0.5, 0.6, 0.6))
+    tie = luck.best_checkpoint(looked(0.0, 0.0, 0.0))
+    assert "None: each of 3" in tie and "0% right" in tie and "was the best" not in tie and "flatters" not in tie
     assert luck.best_checkpoint(looked(0.5)) is luck.best_checkpoint(looked(0.5, 0.6, judge="other")) is None
     scored = looked(0.5, 0.6)
     scored.before.completions[0].rewards["answer_reward"] = 0.5  # no verdict: Wilson says nothing of it
@@ -110,7 +113,7 @@ def test_the_best_checkpoint_is_told_with_its_interval_and_a_warning():
 def test_the_best_of_several_alike_flatters_itself_by_as_much_as_is_said():
     dice, looks, asked, p = random.Random(2), 5, 10, 0.6
     best = [max(sum(dice.random() < p for _ in range(asked)) for _ in range(looks)) / asked for _ in range(4000)]
-    told = int(re.search("up to ([0-9]+) points", luck.best_checkpoint(looked(*[p] * looks)))[1])
+    told = int(re.search("up to ([0-9]+) points", luck.best_checkpoint(looked(p, p, p - 0.1, p, p + 0.1)))[1])
     assert told == pytest.approx(100 * (fmean(best) - p), abs=2)
 
 
