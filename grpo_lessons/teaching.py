@@ -39,8 +39,8 @@ class Verdict:
     def after(self, fatal: str = "", failed: Sequence[str] = ()) -> "Verdict":
         """The same, knowing what tests of the reward have said: one that would end a training, in words, or which have failed.
 
-        >>> print(Verdict("it will teach", "90% of the groups differ.", "Train.", True).after(failed=["it asks for the answer"]))
-        **It will teach.** 90% of the groups differ. But before you train, look at the test above that failed: *it asks for the answer*.
+        >>> print(Verdict("it will teach", "90% of the groups differ.", "Train.", True).after(failed=["asks for the answer"]))
+        **It will teach.** 90% of the groups differ. But before you train, look at the test above that failed: *asks for the answer*.
         """
         if fatal:
             return Verdict(

@@ -182,20 +182,20 @@ def check_reward(
         >>> def long(completions, **kwargs): return [len(each[0]["content"]) for each in completions]
         >>> rows = [{"prompt": "1 + 1?", "answer": "2"}]
         >>> [each.test for each in check_reward(long, rows, [["No.", "It is 2.", "Is it 3, or 4?", "Ask me."]]) if each.is_good is False]
-        ['it is no length in disguise', 'it asks for the answer']
+        ['is no length in disguise', 'asks for the answer']
 
     Raises: ValueError without a row.
     """
     if not rows:
         raise ValueError("rows: expected at least one row of the data set.")
     if why := complaint(reward, [*rows[0]]):
-        return [Checked("TRL can call it", False, why, ends=True)]
+        return [Checked("can be called by TRL", False, why, ends=True)]
     try:
         return [*_checked(reward, rows, replies_PG, tokens_PG, sampled, chat)]
     except Exception as error:  # as in `tried`
         where = "replies of the model" if replies_PG else "a plain reply, right or wrong"
         return [
-            Checked("it runs", False, f"It fails on {where}. {in_words(error)} A training would end there.", ends=True)
+            Checked("runs", False, f"It fails on {where}. {in_words(error)} A training would end there.", ends=True)
         ]
 
 
@@ -207,7 +207,7 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
         else "Empty and hostile replies are paid a number."
     )
     yield Checked(
-        "it stands hostile replies", not hostile, words + " A training would end there." * bool(hostile), bool(hostile)
+        "stands hostile replies", not hostile, words + " A training would end there." * bool(hostile), bool(hostile)
     )
 
     tokens_PG = tokens_PG or [[len(text) // 4 + 1 for text in group] for group in replies_PG]
@@ -223,13 +223,13 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
         again = [pay(reward, *each, chat) for each in zip(replies_PG, rows, tokens_PG, strict=False)]
         if scores_PG != again:
             yield Checked(
-                "it says the same twice",
+                "says the same twice",
                 False,
                 "The same replies are paid differently when asked again: chance is learnt as if it were merit.",
             )
         if any(None in group and any(each is not None for each in group) for group in scores_PG):
             yield Checked(
-                "None only for a whole group",
+                "says None only of a whole group",
                 False,
                 "Some replies of a group are paid None and others a number. TRL lets such a None count for nothing, beside siblings that count: return None for a prompt, never for a reply.",
             )
@@ -240,7 +240,7 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
         good = took <= sampled
         words = f"{1000 * took / len(known):.2g} ms a reply; sampling one takes {1000 * sampled / len(known):.2g} ms."
         yield Checked(
-            "it is faster than sampling",
+            "is faster than sampling",
             good,
             words
             if good
@@ -253,14 +253,14 @@ def _constant(scores: Sequence[float]) -> Checked:
         words = (
             f"{len(scores)} replies are paid {min(scores):.3g} to {max(scores):.3g}, {fmean(scores):.3g} on average."
         )
-        return Checked("it tells replies apart", True, words)
+        return Checked("tells replies apart", True, words)
     words = f"All {len(scores)} replies of the model are paid {scores[0]:.3g}: every group is dead, and nothing can be learnt."
     mend = (
         "If an empty one is paid that, too, the reward looks at nothing; else it asks for too little."
         if scores[0] > 0
         else "Pay for parts that do occur, or ask for less."
     )
-    return Checked("it tells replies apart", False, f"{words} {mend}")
+    return Checked("tells replies apart", False, f"{words} {mend}")
 
 
 def _length(scores_PG, replies_PG, tokens_PG) -> Checked:
@@ -273,17 +273,17 @@ def _length(scores_PG, replies_PG, tokens_PG) -> Checked:
             scores += [score - means[0] for score, _ in both]
             lengths += [length - means[1] for _, length in both]
     if len(scores) < 4 or pstdev(scores) == 0 or pstdev(lengths) == 0:
-        return Checked("it is no length in disguise", None, "Too few replies differ in reward and in length to say.")
+        return Checked("is no length in disguise", None, "Too few replies differ in reward and in length to say.")
     found = correlation(scores, lengths)
     if abs(found) < LENGTH:
         return Checked(
-            "it is no length in disguise",
+            "is no length in disguise",
             True,
             f"Reward and length of a reply: a correlation of {found:.2f} within the groups.",
         )
     more = "longer" if found > 0 else "shorter"
     return Checked(
-        "it is no length in disguise",
+        "is no length in disguise",
         False,
         f"Within a group the {more} reply earns more (a correlation of {found:.2f} with its length): the model will learn a length. "
         "Fine if you want that; else pay for what you want.",
@@ -292,7 +292,7 @@ def _length(scores_PG, replies_PG, tokens_PG) -> Checked:
 
 def _without_answer(reward: Reward, row: Mapping, pairs: Mapping[str, tuple[str, str]], chat: bool) -> Checked:
     """Whether the best that a wrong answer earns is as much as the best of a right one."""
-    test = "it asks for the answer"
+    test = "asks for the answer"
     right = [score or 0.0 for score in pay(reward, [right for right, _ in pairs.values()], row, chat=chat)]
     wrong = [score or 0.0 for score in pay(reward, [wrong for _, wrong in pairs.values()], row, chat=chat)]
     if max(right) - min(right) < 1e-9 and right == wrong:

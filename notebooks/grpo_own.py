@@ -177,7 +177,8 @@ def _(ask, asked, get_asked, get_drawing):
 
 
 @app.cell(hide_code=True)
-def _(asked, batch, chosen, opened, station):
+def _(opened):
+    # In a cell of its own: what is chosen stays chosen while the settings below it are moved.
     rising = lesson.Question(
         opened,
         "You have seen what the untrained model earns. Where will the reward be after the last step?",
@@ -188,6 +189,11 @@ def _(asked, batch, chosen, opened, station):
         },
         right="Far higher",
     )
+    return (rising,)
+
+
+@app.cell(hide_code=True)
+def _(asked, batch, chosen, rising, station):
     lesson.show(
         """
     ## 4 · Train
@@ -197,7 +203,7 @@ def _(asked, batch, chosen, opened, station):
         station.configuration(chosen, batch, asked, folded=True),
         rising,
     )
-    return (rising,)
+    return
 
 
 @app.cell(hide_code=True)

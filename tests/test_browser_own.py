@@ -30,7 +30,7 @@ def test_the_model_is_asked_before_anything_is_trained_and_its_replies_are_tried
     ask(page)
     shown(page, "It will teach.").wait_for()
     shown(page, "on the model's own replies").wait_for()
-    shown(page, "it is faster than sampling").wait_for()
+    shown(page, "is faster than sampling").wait_for()
     assert shown(page, "the model, 1").count() == 1
 
 
@@ -49,8 +49,9 @@ def test_a_file_and_a_weight_of_ones_own_are_trained_with(page, tmp_path):
     shown(page, "61 rows.").wait_for()
     page.locator("marimo-dropdown", has_text="column of right answers").locator("select").select_option("right")
     shown(page, "1 row cannot be used").wait_for()
-    slide(page, "steps", 5)
     page.get_by_text("A little higher", exact=True).click()
+    slide(page, "steps", 5)
+    assert page.get_by_role("radio", name="A little higher").is_checked()  # the settings do not take a choice away
     page.get_by_role("button", name="Train", exact=True).click()
     at_step(page, 2).first.wait_for(timeout=120_000)
     shown(page, "Finished: 5 steps").wait_for(timeout=120_000)

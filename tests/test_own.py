@@ -123,7 +123,7 @@ def test_untouched_it_shows_the_data_the_tries_the_tests_and_why_a_run_did_not_l
         "200 rows",
         "Every row can be used",
         "ten thousand digits",
-        "it asks for the answer",
+        "asks for the answer",
         "Dead groups.",
     ):
         assert words in text
@@ -164,9 +164,9 @@ def test_half_an_example_is_told_and_a_whole_one_stands_in_the_prompt(question, 
 
 def test_the_tests_of_a_reward_are_sentences_that_a_tick_affirms():
     text = shown()
-    assert "a sound reward" in text and "it asks for the answer" in text and "it stands hostile replies" in text
+    assert "a sound reward" in text and "asks for the answer" in text and "stands hostile replies" in text
     lines = own.show_checks([lambda completions, **kwargs: [1.0] * len(completions)], *_one_row()).text
-    assert "✗" in lines and "it asks for the answer" in lines and "?</td>" not in lines
+    assert "✗" in lines and "asks for the answer" in lines and "?</td>" not in lines
 
 
 def _one_row() -> tuple:

@@ -117,9 +117,9 @@ def test_advice_that_was_followed_is_not_given_again():
 def test_a_failed_test_speaks_against_training_and_one_that_ends_it_comes_first():
     found = verdict(groups(0.3), cut(groups(0.3)))
     assert found.is_clear and found.mend == "Train." and found.after() == found
-    doubted = found.after(failed=["it asks for the answer"])
+    doubted = found.after(failed=["asks for the answer"])
     assert doubted.teaches and not doubted.is_clear and "Train." not in str(doubted)
-    ended = found.after("`mine`: It fails on `empty`.", ["it stands hostile replies"])
+    ended = found.after("`mine`: It fails on `empty`.", ["stands hostile replies"])
     assert (ended.name, ended.teaches, ended.is_clear) == ("mend the reward first", False, False)
     assert "would have something to teach" in ended.seen
 

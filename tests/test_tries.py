@@ -92,23 +92,23 @@ def anywhere(completions, answer, **kwargs):
 @pytest.mark.parametrize(
     ("reward", "test", "said"),
     [
-        (one_short, "it runs", "3 scores for 4 replies"),
-        (scalar, "it runs", "It returned 1.0: expected a list"),
-        (words, "it runs", "'good' among its scores"),
-        (raises, "it runs", "KeyError: 'gold'"),
-        (chance, "it says the same twice", "chance is learnt"),
-        (longer, "it is no length in disguise", "longer reply earns more"),
-        (longer, "it asks for the answer", "earns"),
-        (constant, "it tells replies apart", "paid 0.5: every group is dead"),
-        (parts, "None only for a whole group", "never for a reply"),
-        (form_only, "it asks for the answer", "A wrong answer (in its block) earns 1"),
-        (picky, "it stands hostile replies", "IndexError"),
-        (strict_signature, "TRL can call it", "Add **kwargs"),
-        (asks_for_more, "TRL can call it", "no such column"),
-        (slow, "it is faster than sampling", "waiting for the reward"),
-        (anywhere, "it asks for the answer", "may learn to list"),
-        (LengthReward(4), "it asks for the answer", "earns"),
-        (format_reward, "it asks for the answer", "A wrong answer (thought and block) earns 1"),
+        (one_short, "runs", "3 scores for 4 replies"),
+        (scalar, "runs", "It returned 1.0: expected a list"),
+        (words, "runs", "'good' among its scores"),
+        (raises, "runs", "KeyError: 'gold'"),
+        (chance, "says the same twice", "chance is learnt"),
+        (longer, "is no length in disguise", "longer reply earns more"),
+        (longer, "asks for the answer", "earns"),
+        (constant, "tells replies apart", "paid 0.5: every group is dead"),
+        (parts, "says None only of a whole group", "never for a reply"),
+        (form_only, "asks for the answer", "A wrong answer (in its block) earns 1"),
+        (picky, "stands hostile replies", "IndexError"),
+        (strict_signature, "can be called by TRL", "Add **kwargs"),
+        (asks_for_more, "can be called by TRL", "no such column"),
+        (slow, "is faster than sampling", "waiting for the reward"),
+        (anywhere, "asks for the answer", "may learn to list"),
+        (LengthReward(4), "asks for the answer", "earns"),
+        (format_reward, "asks for the answer", "A wrong answer (thought and block) earns 1"),
     ],
 )
 def test_what_is_wrong_with_a_reward_is_said(reward, test, said):
@@ -176,11 +176,11 @@ def test_a_sound_reward_is_left_in_peace(reward):
 
 def test_without_replies_of_a_model_what_can_be_checked_is_checked():
     assert [each.test for each in check_reward(answer_reward, ROWS)] == [
-        "it stands hostile replies",
-        "it asks for the answer",
+        "stands hostile replies",
+        "asks for the answer",
     ]
     no_answer = [{"prompt": "Write about the sea."}]
-    assert [each.test for each in check_reward(FormatReward(), no_answer)] == ["it stands hostile replies"]
+    assert [each.test for each in check_reward(FormatReward(), no_answer)] == ["stands hostile replies"]
 
 
 def test_the_table_has_every_kind_of_reply_and_what_each_is_paid():

@@ -219,7 +219,7 @@ def show_checks(rewards: Sequence[Reward], made: Prompts, asked: Pilot | None) -
         for name, said in checks.items()
         for each in said
     ]
-    return show("\n".join(["| reward | a sound reward | | |", "|:---|:---|:---|:---|", *lines]))
+    return show("\n".join(["| reward | a sound reward … | | |", "|:---|:---|:---|:---|", *lines]))
 
 
 def _cell(words: str) -> str:
