@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from marimo._plugins.ui._core.ui_element import UIElement
 
 from grpo_lessons.calling import load_reward
 from grpo_lessons.lesson import own
 from grpo_lessons.rewards import answer_reward, format_reward
 from grpo_lessons.runs import Run
-from grpo_lessons.training import Settings
+from grpo_lessons.training import Plan, Settings
 from grpo_lessons.training.data import guess, open_data, prompts
 from grpo_lessons.training.keep import hand_over
 from tests.support.lessons import load, opened
@@ -200,6 +201,15 @@ def test_a_prediction_is_held_against_the_readers_own_run(run, end, numbers):
     assert "Yes." in asked.answer(*found).text and numbers in asked.answer(*found).text
     asked._update(next(each for each in own.ENDS if each != end))
     assert "Not quite." in asked.answer(*found).text and f"{end}." in asked.answer(*found).text
+
+
+@pytest.mark.parametrize("lesson", ["length", "format", "math", "own"])
+def test_no_setting_makes_a_question_anew_and_takes_a_choice_away(lesson):
+    app = load(lesson).app
+    _, defs = app.run()
+    moved = {name for name, value in defs.items() if isinstance(value, UIElement | Plan)}
+    asking = [cell._cell.refs for cell in app._cell_manager.cells() if cell and "lesson.Question(" in cell._cell.code]
+    assert moved and asking and not any(refs & moved for refs in asking)
 
 
 def test_hostile_rows_are_shown_and_never_run(tmp_path):
