@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, shown, slide
+from tests.support.browser import CHROMIUM, at_step, check_untouched, failures, lesson, press, shown, slide
 
 if not CHROMIUM and not os.environ.get("CI"):
     pytest.skip("no Chromium or Chrome on this machine", allow_module_level=True)
@@ -56,6 +56,17 @@ def test_a_file_and_a_weight_of_ones_own_are_trained_with(page, tmp_path):
     at_step(page, 2).first.wait_for(timeout=120_000)
     shown(page, "Finished: 5 steps").wait_for(timeout=120_000)
     shown(page, "In your run it went from").wait_for(timeout=120_000)
+
+
+def test_a_weight_stays_when_the_menu_is_made_anew(page):
+    menu = page.locator("marimo-ui-element", has=page.get_by_text("tag_reward", exact=True)).last
+    press(page, "tag_reward", "ArrowRight ArrowRight")
+    chosen, which = menu.get_by_role("slider").get_attribute("aria-valuenow"), menu.get_attribute("random-id")
+    page.locator("marimo-dropdown", has_text="column of right answers").locator("select").select_option("")
+    page.wait_for_function(
+        "([menu, was]) => menu.getAttribute('random-id') !== was", arg=[menu.element_handle(), which]
+    )
+    assert float(chosen) > 0 and menu.get_by_role("slider").get_attribute("aria-valuenow") == chosen
 
 
 def test_why_it_does_not_learn_is_read_from_a_paste(page):

@@ -142,6 +142,17 @@ def test_what_is_chosen_is_what_is_planned():
     assert own.chosen_rewards(opened(lesson="own"), defs["known"], same, "answer")[1] is None
 
 
+def test_a_weight_stays_as_it_was_chosen_whatever_is_run_anew(tmp_path):
+    here, known = opened(lesson="own", folder=tmp_path), [answer_reward, format_reward]
+    menu = own.reward_menu(here, known, answer_reward)
+    assert menu.value == {"answer_reward": 1.0, "format_reward": 0.0}
+    menu.elements["answer_reward"]._update(0)
+    menu.elements["format_reward"]._update(1.25)
+    assert own.reward_menu(here, known, answer_reward).value == {"answer_reward": 0.0, "format_reward": 1.25}
+    (tmp_path / "predictions.json").write_text('{"weight of answer_reward": "9", "weight of format_reward": []}')
+    assert own.reward_menu(here, known, answer_reward).value == {"answer_reward": 1.0, "format_reward": 0.0}
+
+
 def test_a_paste_is_read_and_a_damaged_one_told():
     paste = {"file": (), "text": "ValueError: generation_batch_size (4) must be divisible by num_generations (8)."}
     run = load("own").app.run()[1]["station"].recorded

@@ -14,6 +14,7 @@ from grpo_lessons.calling import in_words, load_reward
 from grpo_lessons.diagnosis import Finding, change, diagnose, diagnose_text
 from grpo_lessons.lesson.controls import chosen_model as chosen_model
 from grpo_lessons.lesson.figures import figure
+from grpo_lessons.lesson.memory import keep, recall
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import failed, fold, good, show, warn
 from grpo_lessons.rewards import Reward, reward_name
@@ -28,6 +29,7 @@ from grpo_lessons.training.sources import Stopped
 from grpo_lessons.training.templates import as_given
 
 MOST_BYTES = 100_000_000
+WEIGHTS = {f"{quarters / 4:g}" for quarters in range(9)}  # as they are kept
 WORDS = ("data", "question", "answer", "reward")  # of the command line, beside a training's settings
 
 
@@ -145,16 +147,26 @@ def _preview(model: str, prompt: list[dict]) -> list[str]:
 
 
 def reward_menu(opened: Opened, known: Sequence[Reward], first: Reward) -> mo.ui.dictionary:
-    """How much each reward counts, 0 for not at all; the one of the command line alone, if there is one."""
+    """How much each reward counts, 0 for not at all; the one of the command line alone, if there is one.
+
+    What was chosen stays so: the menu is made anew with every change of the data or of a reward's code.
+    """
     alone = "reward" in opened.options
-    return mo.ui.dictionary(
-        {
-            reward_name(each): mo.ui.slider(
-                0, 2, 0.25, value=float(each is first and not alone), show_value=True, label=f"`{reward_name(each)}`"
-            )
-            for each in known
-        }
-    )
+
+    def slider(reward: Reward) -> mo.ui.slider:
+        name = f"weight of {reward_name(reward)}"
+        chosen = recall(opened, name)
+        return mo.ui.slider(
+            0,
+            2,
+            0.25,
+            value=float(chosen) if chosen in WEIGHTS else float(reward is first and not alone),
+            show_value=True,
+            label=f"`{reward_name(reward)}`",
+            on_change=lambda weight: keep(opened, name, f"{weight:g}"),
+        )
+
+    return mo.ui.dictionary({reward_name(each): slider(each) for each in known})
 
 
 def chosen_rewards(
