@@ -342,8 +342,10 @@ class Station:
         run = self.inspected(ended)
         group = next((group for group in run.groups if group.step == step.value), run.groups[0])
         coloured = await self._coloured(group) if group.moved else None
-        texts = [cards.group_head(group), coloured, MOVED] if coloured else [cards.group_panel(group, self.tags)]
-        note = f'<p class="note">{escape(run.label)}{COLOURLESS if self.session.engine and not coloured else ""}</p>'
+        texts, colourless = [cards.group_panel(group, self.tags)], COLOURLESS if self.session.engine else ""
+        if coloured is not None:
+            texts, colourless = [cards.group_head(group), coloured, MOVED], ""
+        note = f'<p class="note">{escape(run.label)}{colourless}</p>'
         return show(
             step,
             curves.curves({"this run": run}, at=group.step, only=only, watch=self._watched(run)),

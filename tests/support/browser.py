@@ -218,8 +218,10 @@ def workers(page) -> int:
 
 
 def failures(page) -> list[str]:
-    """What a page shows that no reader should see: errors of cells, tracebacks, a None where there should be nothing."""
+    """What a page shows that no reader should see: errors of cells, tracebacks, a None where there should be nothing, and what
+    marimo says under a cell of how it was written."""
     shown = page.locator(".marimo-error, [data-testid=marimo-error]").all_inner_texts()
+    shown += page.locator(".console-output-area").filter(has_text="UIElement").all_inner_texts()
     texts = page.evaluate(
         """() => [...document.querySelectorAll('.output-area *')].filter(e => !e.closest('pre, code, .codehilite')
         && !e.children.length).map(e => e.textContent.trim())"""
