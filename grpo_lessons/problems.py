@@ -6,10 +6,13 @@ import json
 import random
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 SPLITS = ("train", "held-out")
+
+csv.field_size_limit(10_000_000)
 
 # What a text can be about, and the kind of thing it is (the pocket model's corpus picks its words by kind).
 TOPICS = {
@@ -154,7 +157,8 @@ def read_rows(name: str, data: bytes) -> list[dict]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: byte {error.start} is no UTF-8. Save the file as UTF-8.") from None
     if kind == ".csv":
-        rows: list = list(csv.DictReader(io.StringIO(text)))
+        names, lines = csv_rows(name, io.StringIO(text, newline=""))
+        rows: list = [dict(zip(names, line, strict=False)) for line in lines]
     elif kind == ".json":
         rows = _json(text, f"{name}: expected a list of objects, such as")
     elif kind in (".jsonl", ".ndjson"):
@@ -165,6 +169,38 @@ def read_rows(name: str, data: bytes) -> list[dict]:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f'{name}: expected rows with names, such as {{"question": "1 + 1?", "answer": "2"}}.')
     return rows
+
+
+def csv_rows(name: str, file: TextIO) -> tuple[list[str], Iterator[list[str]]]:
+    """The names in the first line of a CSV file, and its other lines, cut where the first one is: at , ; | or a tab.
+
+    Args:
+        name: the file's name, for what is raised.
+        file: opened as `newline=""`, from its beginning.
+
+    >>> names, lines = csv_rows("mine.csv", io.StringIO("question;answer\\r\\n1,5 + 1?;2,5\\r\\n", newline=""))
+    >>> names, [*lines]
+    (['question', 'answer'], [['1,5 + 1?', '2,5']])
+
+    Raises: ValueError that names the file, the line, and what was expected; the lines raise it, too, when they are read.
+    """
+    lines = _csv_lines(name, file)
+    names = next(lines, [])
+    if len(set(names)) < len(names) or not all(names):
+        raise ValueError(f"{name}: expected a first line of names, each once, such as question,answer; it has {names}.")
+    return names, lines
+
+
+def _csv_lines(name: str, file: TextIO) -> Iterator[list[str]]:
+    try:
+        delimiter = max(",;\t|", key=file.readline().count)
+        file.seek(0)
+        lines = csv.reader(file, delimiter=delimiter)
+        yield from (line for line in lines if line)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: byte {error.start} is no UTF-8. Save the file as UTF-8.") from None
+    except csv.Error as error:
+        raise ValueError(f"{name}, line {lines.line_num}: {error}. Save it as plain CSV.") from None
 
 
 def _json(text: str, expected: str):

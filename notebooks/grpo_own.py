@@ -85,7 +85,11 @@ def _(opened, station):
 def _(opened, source):
     data = own.opened_data(opened, source.value)
     columns = own.columns_menu(opened, data)
-    lesson.show(lesson.row(columns["asks"], columns["gives"]), *[*columns.elements.values()][2:])
+    lesson.show(
+        own.in_use(source.value),
+        lesson.row(columns["asks"], columns["gives"]),
+        *[*columns.elements.values()][2:],
+    )
     return columns, data
 
 

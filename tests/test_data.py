@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from grpo_lessons.problems import split_of
+from grpo_lessons.problems import read_rows, split_of
 from grpo_lessons.rewards import answer_reward
 from grpo_lessons.training import Plan, Settings
 from grpo_lessons.training.data import Data, guess, of_upload, open_data, prompts
@@ -38,8 +38,36 @@ def test_every_kind_of_file_says_the_same_and_a_sample_keeps_the_numbers_of_its_
     assert [row for _, row in whole.rows] == ROWS and whole.total == some.total == 40
     assert len(some.rows) == 10 and all(row == ROWS[at - 1] for at, row in some.rows)
     assert len({at for at, _ in some.rows}) == 10 and some == open_data(path, most=10) and "10 of 40" in str(some)
-    if kind != "parquet":
-        assert of_upload(path.name, path.read_bytes()).rows == whole.rows
+    assert of_upload(path.name, path.read_bytes()) == whole
+
+
+@pytest.mark.parametrize("delimiter", ";\t,|")
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_a_table_of_any_program_is_read_alike_by_path_and_dropped(delimiter, end, bom, tmp_path):
+    """A dropped file with semicolons had one column, and its answers in its questions."""
+    rows = [("text", "gold"), ("Half of 9; or 4.5, twice?", "4.5"), ("1 + 1?", "2")]
+    cells = [[f'"{cell}"' if delimiter in cell else cell for cell in row] for row in rows]
+    contents = (bom + end.join(map(delimiter.join, cells)) + end).encode()
+    (tmp_path / "mine.csv").write_bytes(contents)
+    read = [(at, dict(zip(rows[0], row, strict=True))) for at, row in enumerate(rows[1:], 1)]
+    assert (
+        of_upload("mine.csv", contents)
+        == open_data(tmp_path / "mine.csv")
+        == Data("mine.csv", ["text", "gold"], read, 2)
+    )
+    assert read_rows("mine.csv", contents) == [row for _, row in read]
+
+
+def test_damaged_rows_are_told_alike_by_path_and_dropped(tmp_path):
+    for name, contents in {
+        "a.csv": b"q;a\r\n1 + 1?;2\r\n3 + 3?\r\n",
+        "a.jsonl": b'\xef\xbb\xbf{"q": "1 + 1?"}\nhello\n{"q": "2 + 2?", "a": "4"}\n',
+    }.items():
+        (tmp_path / name).write_bytes(contents)
+        data = of_upload(name, contents)
+        assert data == open_data(tmp_path / name) and data.columns == ["q", "a"]
+        assert [at for at, _ in prompts(data, "q").left_out] == [2]
 
 
 def test_a_folder_or_the_hub_is_read_as_a_stream(tmp_path, monkeypatch):
@@ -77,6 +105,8 @@ def test_a_damaged_file_is_told_so(name, content, said, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=said):
         open_data(tmp_path / name)
+    with pytest.raises(ValueError, match=said):
+        of_upload(name, content)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,15 @@ def opened_data(opened: Opened, source: Mapping) -> Data | str:
         return str(error)
 
 
+def in_use(source: Mapping) -> mo.Html | None:
+    """Which of the two it is, where a file was dropped and the box above still names another."""
+    if not source["file"]:
+        return None
+    return show(
+        f"In use: `{source['file'][0].name}`, which you dropped. Clear it, and what the box names is read again."
+    )
+
+
 def columns_menu(opened: Opened, data: Data | str) -> mo.ui.dictionary:
     """Which column asks, which has the right answer, and what stands before every prompt.
 

@@ -3,17 +3,18 @@
 Of what is larger than `MOST_ROWS` a sample is kept, drawn evenly over the whole: a file is read once, row by row.
 """
 
-import csv
+import io
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from grpo_lessons.answers import COLUMNS, as_shown, right_answers
 from grpo_lessons.calling import PASSED
-from grpo_lessons.problems import instructed, read_rows, split_of, with_example
+from grpo_lessons.problems import csv_rows, instructed, read_rows, split_of, with_example
 from grpo_lessons.text import question
 from grpo_lessons.training.rows import wrong_prompt
 
@@ -22,8 +23,7 @@ LONGEST = 20_000  # characters of a prompt
 QUESTIONS = ("prompt", "question", "problem", "query", "instruction", "messages", "input", "text")
 ANSWERS = (*COLUMNS, "gold", "label", "final_answer", "output", "response")
 KINDS = (".csv", ".jsonl", ".ndjson", ".json", ".parquet")
-
-csv.field_size_limit(10_000_000)
+BOM = b"\xef\xbb\xbf"  # what some programs of Windows put before a file in UTF-8
 
 
 @dataclass(frozen=True)
@@ -82,87 +82,74 @@ def open_data(source: str | Path, split: str = "train", most: int = MOST_ROWS) -
         )
     try:
         if path.is_file():
-            data = _of_file(path, most)
+            with path.open("rb") as file:
+                data = _of_file(path.name, file, most)
         elif path.suffix.lower() in KINDS:
             raise ValueError(f"`{name}`: there is no such file in `{Path.cwd()}`.")
         else:
             data = _of_hub(name, split, most)
     except OSError as error:
         raise ValueError(f"`{name}` cannot be read: {error.strerror or error}.") from None
-    if not data.rows:
-        raise ValueError(f"`{name}` has no rows.")
-    return data
+    return _with_rows(data)
 
 
 def of_upload(name: str, contents: bytes, most: int = MOST_ROWS) -> Data:
     """The same of a file that was dropped into a page."""
-    rows = read_rows(name, contents)
-    chosen = _evenly(len(rows), most)
-    return Data(name, list(rows[0]), [(at + 1, rows[at]) for at in chosen], len(rows))
+    return _with_rows(_of_file(name, io.BytesIO(contents), most))
 
 
-def _of_file(path: Path, most: int) -> Data:
-    kind = path.suffix.lower()
+def _with_rows(data: Data) -> Data:
+    if not data.rows:
+        raise ValueError(f"`{data.source}` has no rows.")
+    return data
+
+
+def _of_file(name: str, file: BinaryIO, most: int) -> Data:
+    """However a file has come, from a path or dropped, it is read here."""
+    kind = Path(name).suffix.lower()
     if kind == ".csv":
-        return _of_csv(path, most)
+        return _of_csv(name, file, most)
     if kind in (".jsonl", ".ndjson"):
-        return _of_lines(path, most)
+        return _of_lines(name, file, most)
     if kind == ".parquet":
-        return _of_parquet(path, most)
-    return of_upload(path.name, path.read_bytes(), most)
+        return _of_parquet(name, file, most)
+    rows = read_rows(name, file.read())
+    return Data(name, list(rows[0]), [(at + 1, rows[at]) for at in _evenly(len(rows), most)], len(rows))
 
 
-def _of_csv(path: Path, most: int) -> Data:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            delimiter = max(",;\t|", key=file.readline().count)
-            file.seek(0)
-            lines = csv.reader(file, delimiter=delimiter)
-            names = next(lines, [])
-            kept, total = _sampled((line for line in lines if line), most)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path.name}: byte {error.start} is no UTF-8. Save the file as UTF-8.") from None
-        except csv.Error as error:
-            raise ValueError(f"{path.name}, line {lines.line_num}: {error}. Save it as plain CSV.") from None
-    if len(set(names)) < len(names) or not all(names):
-        raise ValueError(
-            f"{path.name}: expected a first line of names, each once, such as question,answer; it has {names}."
-        )
+def _of_csv(name: str, file: BinaryIO, most: int) -> Data:
+    names, lines = csv_rows(name, io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
+    kept, total = _sampled(lines, most)
     # A row that is longer or shorter than the names is kept for the reader to be told of it: see `_why_not`.
     rows = [
         (at, dict(zip(names, line, strict=False)) | ({None: line} if len(line) != len(names) else {}))
         for at, line in kept
     ]
-    return Data(path.name, names, rows, total)
+    return Data(name, names, rows, total)
 
 
-def _of_lines(path: Path, most: int) -> Data:
-    with path.open("rb") as file:
-        kept, total = _sampled((line for line in file if line.strip()), most)
+def _of_lines(name: str, file: BinaryIO, most: int) -> Data:
+    kept, total = _sampled((line for line in file if line.strip()), most)
     rows = []
     for at, line in kept:
         try:
-            row = json.loads(line)
+            row = json.loads(line.removeprefix(BOM))
         except (ValueError, RecursionError):
             row = None
         rows.append((at, row if isinstance(row, dict) else {None: line[:60].decode("utf-8", "replace")}))
     columns = list(dict.fromkeys(name for _, row in rows[:200] for name in row if name is not None))
     if not columns:
-        raise ValueError(
-            f'{path.name}: expected an object in every line, such as {{"question": "1 + 1?", "answer": "2"}}.'
-        )
-    return Data(path.name, columns, rows, total)
+        raise ValueError(f'{name}: expected an object in every line, such as {{"question": "1 + 1?", "answer": "2"}}.')
+    return Data(name, columns, rows, total)
 
 
-def _of_parquet(path: Path, most: int) -> Data:
+def _of_parquet(name: str, source: BinaryIO, most: int) -> Data:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
-        raise ValueError(
-            f"{path.name}: Parquet needs pyarrow (pip install pyarrow). Or save it as JSON lines."
-        ) from None
+        raise ValueError(f"{name}: Parquet needs pyarrow (pip install pyarrow). Or save it as JSON lines.") from None
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(source) as file:
             total, rows, before = file.metadata.num_rows, [], 0
             chosen = _evenly(total, most)
             for group in range(file.num_row_groups):
@@ -172,9 +159,9 @@ def _of_parquet(path: Path, most: int) -> Data:
                     taken = file.read_row_group(group).take(inside).to_pylist()
                     rows += [(before + at + 1, row) for at, row in zip(inside, taken, strict=True)]
                 before += size
-            return Data(path.name, file.schema_arrow.names, rows, total)
+            return Data(name, file.schema_arrow.names, rows, total)
     except ArrowException as error:
-        raise ValueError(f"{path.name}: no Parquet file ({str(error)[:200]}).") from None
+        raise ValueError(f"{name}: no Parquet file ({str(error)[:200]}).") from None
 
 
 def _of_hub(name: str, split: str, most: int) -> Data:
