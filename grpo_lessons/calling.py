@@ -128,7 +128,7 @@ def _brief(said) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def ask(reward: Reward, **columns) -> list[float | None]:
+def ask(reward: Reward, /, **columns) -> list[float | None]:
     """Call a reward outside a training as TRL calls it in one; what it logs goes nowhere.
 
     >>> async def judged(completions, log_metric, **kwargs): return [float(len(text)) for text in completions]

@@ -108,7 +108,7 @@ def _(columns, opened):
         """
     ## 2 · Your reward
 
-    How much does each count? 0 leaves it out. `my_reward` is yours: write it in the cell below. TRL calls it with lists, an entry for each reply, and with every other column of your data by name.
+    How much does each count? 0 leaves it out. `my_reward` is yours: write it in the cell below. TRL calls it with lists, an entry for each reply: `completions`, `answer`, and every column of text or numbers in your data, by its name.
     """,
         lesson.row(*weights.elements.values()),
         lesson.shown_code(opened, my_reward),
@@ -316,7 +316,8 @@ def _(opened):
 def plan(settings, rows, rewards, weights=None, **about):
     """A training on `Prompts`, with weighted rewards; `about` is written into its record."""
     asks_answers = any(each == answer_reward for each in rewards)
-    judges = [*rewards, *([] if asks_answers or not rows.train or "answer" not in rows.train[0] else [answer_reward])]
+    has_answers = bool(rows.train) and "answer" in rows.train[0] and bool(about.get("gives", True))
+    judges = [*rewards, *([answer_reward] if has_answers and not asks_answers else [])]
     return Plan(
         settings=replace(settings, reward_weights=weights),
         rewards=rewards,

@@ -5,7 +5,10 @@ import json
 import time
 
 import pytest
+from trl.data_utils import is_conversational
 
+from grpo_lessons.calling import ask, complaint
+from grpo_lessons.calling import columns as call
 from grpo_lessons.problems import read_rows, split_of
 from grpo_lessons.rewards import answer_reward
 from grpo_lessons.training import Plan, Settings
@@ -160,7 +163,56 @@ def test_what_cannot_be_used_is_listed_by_row_and_the_rest_is_used():
 def test_columns_that_a_trainer_would_stumble_over_stay_out():
     rows = [{"q": f"{i}?", "completions": "x", "mixed": i if i % 2 else "x", "n": i, "prompts": "y"} for i in range(20)]
     made = prompts(Data("mine", [*rows[0]], [*enumerate(rows, 1)], 20), "q")
-    assert set(made.train[0]) == {"prompt", "n"}
+    assert set(made.train[0]) == {"prompt", "q", "n"}
+
+
+def paid(reward, made):
+    """What a reward is paid for two replies to each of the first rows, called as TRL calls it."""
+    rows = made.train[:2]
+    return ask(reward, **call(rows, ["."] * 4, [[0]] * 4, each=2))
+
+
+@pytest.mark.parametrize("gives", ["gold", ""])
+def test_every_column_of_ones_own_reaches_the_reward_by_its_own_name(gives):
+    """Who wrote `gold` as a parameter, as the column is called, was told that there is no such column."""
+    rows = [{"text": f"{i} + 1?", "gold": str(i + 1), "level": i, "answer": "mine", "prompt": "x"} for i in range(20)]
+    made = prompts(Data("mine", [*rows[0]], [*enumerate(rows, 1)], 20), "text", gives)
+
+    def score(completions, prompts, text, gold, level, answer, **kwargs):
+        assert [each[0]["content"] for each in prompts] == text
+        assert answer == (gold if gives else ["mine"] * 4) and "prompt" not in kwargs
+        return [
+            float(int(right) == i + 1 and each == f"{i} + 1?") for right, i, each in zip(gold, level, text, strict=True)
+        ]
+
+    assert complaint(score, list(made.train[0])) is None and paid(score, made) == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("gold", "name"),
+    [
+        (lambda i: i, "gold"),
+        (lambda i: i if i % 2 else str(i), "gold"),
+        (lambda i: [str(i), "x"], "gold"),
+        (str, "answer"),
+    ],
+)
+def test_a_column_of_right_answers_of_any_kind_keeps_its_name(gold, name):
+    rows = [{"messages": [{"role": "user", "content": f"{i}?"}], name: gold(i)} for i in range(20)]
+    made = prompts(Data("mine", [*rows[0]], [*enumerate(rows, 1)], 20), "messages", name)
+    assert {*made.train[0]} == {"prompt", "answer", name} and Plan(
+        Settings(), [answer_reward], made.train
+    ).problem is None
+    if isinstance(rows[0][name], int) and isinstance(rows[1][name], int):
+        assert made.train[0]["answer"] == str(made.train[0][name])  # as it stands in the data, for it is of one kind
+
+
+@pytest.mark.parametrize("name", ["reward", "completions", "self", "image", "rejected", "what is right?", "prompt"])
+def test_a_name_that_means_something_to_a_library_breaks_nothing(name):
+    rows = [{name: f"{i}?", "q": f"{i}!", "a": str(i)} for i in range(20)]
+    data = Data("mine", [*rows[0]], [*enumerate(rows, 1)], 20)
+    for made in (prompts(data, "q", "a"), prompts(data, name, "a"), prompts(data, "q", name)):
+        assert is_conversational(made.train[0]) and paid(answer_reward, made) == [0.0] * 4
 
 
 @pytest.mark.parametrize(

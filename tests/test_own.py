@@ -1,5 +1,6 @@
 """Your own, walked headless: rows and a reward of one's own, in one line; and what the cells say to a reader's choices."""
 
+import json
 import os
 import re
 import runpy
@@ -25,9 +26,10 @@ REWARD = """
 import re
 LAST = re.compile(r"\\d+")
 
-def score(completions, answer, **kwargs):
+def score(completions, a, note, **kwargs):
+    assert set(note) == {"x"}
     found = [LAST.findall(each[0]["content"]) for each in completions]
-    return [float(bool(numbers) and numbers[-1] == right) for numbers, right in zip(found, answer)]
+    return [float(bool(numbers) and numbers[-1] == right) for numbers, right in zip(found, a)]
 """
 
 
@@ -96,11 +98,13 @@ def test_the_folder_for_trl_has_the_source_of_a_reward_of_ones_own(mine):
     plan = load("own").plan(Settings(batch_size=8), made, [reward])
     hand_over(plan, mine, "runs/own")
     text = (mine / "runs/own/rewards.py").read_text()
+    line = json.loads((mine / "runs/own/prompts/train.jsonl").read_text().splitlines()[0])
+    assert line["a"] == line["answer"] and line["q"] == line["prompt"][0]["content"] and line["note"] == "x"
     assert "def score(" in text and "re.compile" in text
     names = {}
     exec(text, names)
     said = [[{"role": "assistant", "content": text}] for text in ("It is 5.", "6")]
-    assert names["score"](said, answer=["5", "5"]) == [1.0, 0.0]
+    assert names["score"](said, a=["5", "5"], note=["x", "x"]) == [1.0, 0.0]
 
 
 def test_the_example_is_two_hundred_rows_whose_answers_are_right_in_both_columns():
@@ -231,3 +235,13 @@ def test_hostile_rows_are_shown_and_never_run(tmp_path):
     made = own.made_prompts(data, menu)
     text = own.show_data(data, made, "pocket", menu).text + own.show_tries([answer_reward], made, nasty).text
     assert "<script" not in text and "script" in text
+
+
+def test_what_goes_wrong_with_every_reply_is_said_once_and_the_others_are_still_paid():
+    def strict(completions, grade, **kwargs):
+        return grade
+
+    made = prompts(open_data(ROOT / "notebooks/public/word_problems.csv"), "question", "answer")
+    both = own.show_tries([answer_reward, strict], made, "It is 2.").text
+    assert both.count("&#x27;grade&#x27;") + both.count("'grade'") == 1 and "ten thousand digits" in both
+    assert "ten thousand digits" not in own.show_tries([strict], made, "It is 2.").text

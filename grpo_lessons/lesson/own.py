@@ -201,6 +201,14 @@ def show_tries(rewards: Sequence[Reward], made: Prompts, yours: str, replies: Se
         return warn("Give at least one reward a weight above 0." if made.train else "There are no prompts yet.")
     texts = tries.to_try(made.train[0], replies, yours)
     paid = [tries.tried(reward, texts, made.train[0]) for reward in rewards]
+    # What goes wrong with every reply is said once.
+    same = [found[0].wrong if len({each.wrong for each in found}) == 1 else "" for found in paid]
+    failures = [
+        failed(f"`{reward_name(reward)}`, with each of these replies: {why}")
+        for reward, why in zip(rewards, same, strict=True)
+        if why
+    ]
+    paid = [found for found, why in zip(paid, same, strict=True) if not why]
     rows = [
         (
             _cut(text),
@@ -209,9 +217,11 @@ def show_tries(rewards: Sequence[Reward], made: Prompts, yours: str, replies: Se
         for at, (what, text) in enumerate(texts.items())
     ]
     rows = [(text, [_plain(each) for each in cells]) for text, cells in rows]
-    head = ["reply", "what it is", *map(reward_name, rewards), "took"]
+    named = [reward_name(reward) for reward, why in zip(rewards, same, strict=True) if not why]
+    head = ["reply", "what it is", *named, "took"]
     asked = escape(question(made.train[0]["prompt"]))
-    return show(f"<p>The first prompt: <b>{asked[:400]}</b></p>", cards.marks_table(head, rows, ("think", "answer")))
+    table = [cards.marks_table(head, rows, ("think", "answer"))] if named else []
+    return show(f"<p>The first prompt: <b>{asked[:400]}</b></p>", *failures, *table)
 
 
 def _cut(text: str) -> str:

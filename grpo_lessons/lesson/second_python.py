@@ -151,7 +151,7 @@ class ReadersReward:
         self.__name__ = self.__qualname__ = function["name"]
         self.function, self.here = function, here
 
-    def __call__(self, **seen) -> list:
+    def __call__(self, /, **seen) -> list:
         raise TypeError(f"{self.__name__} can only be waited for")
 
     async def refusal(self, columns: list[str]) -> str | None:

@@ -22,6 +22,19 @@ MOST_ROWS = 5_000  # a step draws eight prompts: these are enough for six hundre
 LONGEST = 20_000  # characters of a prompt
 QUESTIONS = ("prompt", "question", "problem", "query", "instruction", "messages", "input", "text")
 ANSWERS = (*COLUMNS, "gold", "label", "final_answer", "output", "response")
+# Names that TRL, or the course, has a meaning of its own for: a column that is called so would be taken for that.
+TAKEN = (
+    *PASSED,
+    "completion",
+    "messages",
+    "chosen",
+    "rejected",
+    "image",
+    "images",
+    "environments",
+    "opened_thought",
+    "self",
+)
 KINDS = (".csv", ".jsonl", ".ndjson", ".json", ".parquet")
 BOM = b"\xef\xbb\xbf"  # what some programs of Windows put before a file in UTF-8
 
@@ -228,14 +241,14 @@ def prompts(
 
     Args:
         asks: the column that asks: text, or a conversation.
-        gives: the column of right answers; it is called `answer` from here on. "": there is none.
+        gives: the column of right answers; it is called `answer` from here on, and keeps its name besides. "": there is none.
         instruction: what the system says before every prompt.
         example: (question, reply), put before every prompt.
         needs_answer: leave out rows whose right answer has no value.
 
     >>> data = Data("mine", ["q", "a"], [(1, {"q": "1 + 1?", "a": "2"}), (2, {"q": "", "a": "3"})], 2)
     >>> prompts(data, "q", "a")
-    Prompts(train=[{'prompt': [{'role': 'user', 'content': '1 + 1?'}], 'answer': '2'}], held_out=[], left_out=[(2, "column 'q' is empty")])
+    Prompts(train=[{'prompt': [{'role': 'user', 'content': '1 + 1?'}], 'answer': '2', 'q': '1 + 1?', 'a': '2'}], held_out=[], left_out=[(2, "column 'q' is empty")])
 
     Raises: ValueError for a column that is not there.
     """
@@ -251,12 +264,17 @@ def prompts(
         asked = row[asks]
         seen.add(_key(asked))
         kept.append((_key(asked), [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked), row))
-    others = _plain(kept, {asks, gives})
+    taken = {*TAKEN, "prompt"} | ({"answer"} if gives else set())
+    plain = _plain(kept, taken)
     lists = any(isinstance(row.get(gives), (list, tuple)) for *_, row in kept)
     made = {"train": [], "held-out": []}
     for key, prompt, row in kept:
-        columns = {"answer": _answer(row.get(gives), lists)} if gives else {}
-        made[split_of(key)].append({"prompt": prompt} | columns | {name: row.get(name) for name in others})
+        columns = {"prompt": prompt}
+        if gives:
+            columns["answer"] = right = _answer(row.get(gives), lists)
+        # By its own name a column is as it stands in the data, where it is of one kind; these two are there in any case.
+        own = {asks: prompt} | ({gives: right} if gives else {}) | {name: row.get(name) for name in plain}
+        made[split_of(key)].append(columns | {name: each for name, each in own.items() if name not in taken})
     if example and all(each.strip() for each in example):
         made = {split: with_example(rows, *example, instruction) for split, rows in made.items()}
     else:
@@ -302,13 +320,10 @@ def _answer(gold, lists: bool):
 
 
 def _plain(kept: Sequence, taken: set[str]) -> list[str]:
-    """The other columns that a reward may ask for: of one plain kind from the first row to the last, with a name of their own."""
-    names = dict.fromkeys(name for *_, row in kept for name in row)
+    """The columns that a reward may ask for: of one plain kind from the first row to the last, with a name that is free."""
     found = []
-    for name in names:
-        if name in taken or name in (*PASSED, "prompt", "completion", "answer"):
-            continue
+    for name in dict.fromkeys(name for *_, row in kept for name in row):
         kinds = {type(row.get(name)) for *_, row in kept} - {type(None)}
-        if len(kinds) == 1 and kinds <= {str, int, float, bool}:
+        if name not in taken and len(kinds) == 1 and kinds <= {str, int, float, bool}:
             found.append(name)
     return found
