@@ -11,6 +11,7 @@ no answer.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -55,6 +56,40 @@ def _gold_text(gold) -> str:
         return ""
     text = str(gold)
     return text.rpartition("####")[2].strip() if "####" in text else boxed(text) or text
+
+
+NOTHING = frozenset("- -- – — ? n/a n.a. na none null nan nil unknown tbd".split())
+OFTEN = 0.05  # a share of a column of words from which on such a word is one of its classes
+
+
+def placeholders(golds: Iterable) -> frozenset[str]:
+    """Which of the texts that stand where somebody knew no answer, such as n/a, are no answers in this column.
+
+    All of them where the others are numbers. Among words one that occurs often may be a class, and is left an answer.
+
+    >>> sorted(placeholders(["72", "n/a", "1/2", "None"])), sorted(placeholders(["yes", "no", "unknown", "no"]))
+    (['n/a', 'none'], [])
+    """
+    golds, said = list(golds), Counter()
+    for gold in golds:
+        if (text := _bare(gold)) in NOTHING:
+            said[text] += 1
+    if not said:
+        return frozenset()
+    others = [gold for gold in golds if _bare(gold) not in NOTHING]
+    read_as = [found for gold in others[:: 1 + len(others) // 200] if (found := right_answers(gold))]
+    if 2 * sum(any(each.number is not None for each in found) for found in read_as) >= len(read_as):
+        return frozenset(said)
+    return frozenset(text for text, n in said.items() if n < OFTEN * len(golds))
+
+
+def is_placeholder(gold, of: frozenset[str]) -> bool:
+    """Whether a right answer is one of those texts, in whatever case."""
+    return _bare(gold) in of
+
+
+def _bare(gold) -> str | None:
+    return gold.strip().casefold() if isinstance(gold, str) else None
 
 
 def is_right(given: str | None, gold) -> bool:
@@ -120,7 +155,7 @@ class CheckedAnswers:
     Attributes:
         column: the column that was read.
         kinds: how many rows are read as what, such as {"number": 1319}.
-        unreadable: (row, text) of every right answer that has no value; rows count from 0.
+        unreadable: (row, text) of every right answer that has no value; rows count from 1, as a reader counts.
         examples: for each kind, the first row, its text, and how it is read.
     """
 
@@ -133,9 +168,9 @@ class CheckedAnswers:
         total = sum(self.kinds.values()) + len(self.unreadable)
         lines = [f"{total:,} right answers in the column {self.column!r}."]
         lines += [
-            f"- {n:,} as {kind}: row {row} has {text}, read as {shown}"
+            f"- {n:,} as {kind}, such as {text}, read as {shown}"
             for kind, n in self.kinds.items()
-            for row, text, shown in (self.examples[kind],)
+            for _, text, shown in (self.examples[kind],)
         ]
         if self.unreadable:
             lines.append(f"- {len(self.unreadable):,} have no value; no reply to them can be paid:")
@@ -164,20 +199,22 @@ def check_answers(rows: Iterable[Mapping], column: str = "") -> CheckedAnswers:
 
     >>> print(check_answers([{"answer": "72"}, {"answer": "(1, 2)"}, {"answer": None}]))
     3 right answers in the column 'answer'.
-    - 1 as number: row 0 has '72', read as 72
-    - 1 as tuple: row 1 has '(1, 2)', read as (1, 2)
+    - 1 as number, such as '72', read as 72
+    - 1 as tuple, such as '(1, 2)', read as (1, 2)
     - 1 have no value; no reply to them can be paid:
-      row 2, answer=None
+      row 3, answer=None
 
     Raises: ValueError without such a column.
     """
     kinds: dict[str, int] = {}
     unreadable, examples = [], {}
-    for at, row in enumerate(rows):
-        if at == 0:
-            column = answer_column(row, column)
-        gold = row.get(column)
-        found = right_answers(gold)
+    golds = []
+    for row in rows:
+        column = column if golds else answer_column(row, column)
+        golds.append(row.get(column))
+    nothing = placeholders(golds)
+    for at, gold in enumerate(golds, 1):
+        found = () if is_placeholder(gold, nothing) else right_answers(gold)
         short = as_shown(gold)
         if not found:
             unreadable.append((at, short))

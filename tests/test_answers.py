@@ -116,10 +116,25 @@ def test_the_column_may_be_named_and_a_missing_one_is_told_with_those_that_are_t
 
 def test_the_rows_are_checked_before_anything_is_paid():
     checked = check_answers([{"answer": "72"}, {"answer": "3\\frac12"}, {"answer": None}, {"answer": "5"}])
-    assert checked.kinds == {"number": 2, "mixed number": 1} and checked.unreadable == [(2, "None")]
-    assert "row 2, answer=None" in str(checked) and "row 1 has '3\\frac12', read as 3.5" in str(checked)
+    assert checked.kinds == {"number": 2, "mixed number": 1} and checked.unreadable == [(3, "None")]
+    assert "row 3, answer=None" in str(checked) and "such as '3\\frac12', read as 3.5" in str(checked)
     with pytest.raises(ValueError, match="the data have 'gold'"):
         check_answers([{"gold": "72"}])
+
+
+@pytest.mark.parametrize("text", ["n/a", "N/A", "-", "—", "none", "Null", "NaN", "unknown", "?", " tbd "])
+def test_where_somebody_knew_no_answer_there_is_none_but_a_class_of_words_stays(text):
+    numbers = [{"answer": str(n)} for n in range(9)]
+    assert check_answers([*numbers, {"answer": text}]).unreadable == [(10, f"'{text.strip()}'")]
+    assert not check_answers(numbers).unreadable
+    words = [{"answer": word} for word in ("yes", "no") * 50]
+    assert check_answers([*words, {"answer": text}]).unreadable == [(101, f"'{text.strip()}'")]
+
+
+def test_a_word_for_nothing_that_occurs_often_among_words_is_a_class():
+    golds = ["positive", "negative", "unknown", "none"] * 9
+    assert not check_answers([{"answer": gold} for gold in golds]).unreadable
+    assert len(check_answers([{"answer": gold} for gold in [*golds, *map(str, range(99))]]).unreadable) == 18
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_data_set_of_ones_own_is_checked(page, tmp_path):
     column = page.locator("marimo-text input").nth(2)
     column.fill("label")
     column.blur()
-    shown(page, "1 without a value: row 1 (None)").wait_for()
+    shown(page, "1 without a value: row 2 (None)").wait_for()
     read_as = page.locator("tr", has=page.get_by_role("cell", name="mixed number", exact=True))
     assert read_as.locator("td").nth(3).inner_text().strip() == "3.5"
 

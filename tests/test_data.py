@@ -160,6 +160,18 @@ def test_what_cannot_be_used_is_listed_by_row_and_the_rest_is_used():
         prompts(Data("mine", ["q", "a"], [*enumerate(rows, 1)], 10), "question")
 
 
+def test_a_row_without_an_answer_and_one_that_contradicts_another_are_told_with_the_row_and_the_answers():
+    pairs = [("a?", "3"), ("b?", "5"), ("c?", "N/A"), ("a?", "3.0"), ("b?", "99"), ("d?", "")]
+    data = Data("mine", ["q", "a"], [(at, {"q": asked, "a": gold}) for at, (asked, gold) in enumerate(pairs, 1)], 6)
+    assert prompts(data, "q", "a").left_out == [
+        (3, "column 'a' has no answer: 'N/A'"),
+        (4, "the same question as in row 1"),
+        (5, "the same question as in row 2, with another answer: '5' there, '99' here"),
+        (6, "column 'a' has no value that can be read: ''"),
+    ]
+    assert [at for at, _ in prompts(data, "q").left_out] == [4, 5]
+
+
 def test_columns_that_a_trainer_would_stumble_over_stay_out():
     rows = [{"q": f"{i}?", "completions": "x", "mixed": i if i % 2 else "x", "n": i, "prompts": "y"} for i in range(20)]
     made = prompts(Data("mine", [*rows[0]], [*enumerate(rows, 1)], 20), "q")

@@ -168,17 +168,17 @@ def test_a_judge_that_answers_later_is_asked_outside_a_training_too():
     cases(
         (
             [{"question": "1 + 1?", "answer": "2"}],
-            "Row 0 has no column 'prompt'; it has 'answer', 'question'",
+            "Row 1 has no column 'prompt'; it has 'answer', 'question'",
             "no prompt",
         ),
-        (["1 + 1?"], "Row 0 is '1 \\+ 1\\?': expected a dict", "no dict"),
-        ([{"prompt": ""}], "Row 0, column 'prompt': it is empty", "an empty prompt"),
-        ([{"prompt": 7}], "Row 0, column 'prompt': 7 is neither text nor a list of messages", "a number"),
+        (["1 + 1?"], "Row 1 is '1 \\+ 1\\?': expected a dict", "no dict"),
+        ([{"prompt": ""}], "Row 1, column 'prompt': it is empty", "an empty prompt"),
+        ([{"prompt": 7}], "Row 1, column 'prompt': 7 is neither text nor a list of messages", "a number"),
         ([{"prompt": [{"content": "?"}]}], "expected a dict with 'role' and 'content'", "no role"),
         ([{"prompt": [{"role": "human", "content": "?"}]}], "the role 'human': expected one of system", "another role"),
         (
             [{"prompt": "?", "answer": 2}, {"prompt": "?", "answer": "x"}],
-            "row 0 has a number \\(2\\), row 1 has text",
+            "row 1 has a number \\(2\\), row 2 has text",
             "mixed",
         ),
     ),
@@ -206,7 +206,7 @@ def test_a_training_in_which_some_right_answers_cannot_be_read_goes_on_and_says_
         warnings.simplefilter("ignore")
         run = train(Plan(SMALL, [answer_reward], data), Watch(say=said.append)).run
     assert run.state == "finished" and any(
-        "8 right answers have no value, such as row 1, answer=None" in each for each in said
+        "8 right answers have no value, such as row 2, answer=None" in each for each in said
     )
     assert run.choices["unreadable answers"] == 8 and any(row.get("unreadable_answers") for row in run.metrics)
     with pytest.raises(ValueError, match="No right answer can be read"):
@@ -281,7 +281,7 @@ def test_a_lesson_says_what_the_format_reward_will_see_before_the_training(token
         str(tmp_path), sums(16)
     )
     assert "ends every prompt with" not in said("pocket", sums(16))
-    assert "have no value, such as row 3" in said(
+    assert "have no value, such as row 4" in said(
         "pocket", [r | {"answer": None} if i == 3 else r for i, r in enumerate(sums(16))]
     )
 
@@ -305,6 +305,6 @@ def test_a_template_that_refuses_a_system_message_says_what_to_do(tokenizer):
     told = templates.refused(
         tokenizer, [{"prompt": asked}, {"prompt": [{"role": "system", "content": "Be brief."}, *asked]}]
     )
-    assert "refuses row 1, column 'prompt', with the roles system, user (System role not supported)" in told
+    assert "refuses row 2, column 'prompt', with the roles system, user (System role not supported)" in told
     assert "head of the first user message" in told
     assert explain(ValueError(told)) == told

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from grpo_lessons.answers import COLUMNS, as_shown, right_answers
+from grpo_lessons.answers import COLUMNS, as_shown, is_placeholder, is_right, placeholders, right_answers
 from grpo_lessons.calling import PASSED
 from grpo_lessons.problems import csv_rows, instructed, read_rows, split_of, with_example
 from grpo_lessons.text import question
@@ -255,14 +255,15 @@ def prompts(
     for name in filter(None, (asks, gives)):
         if name not in data.columns:
             raise ValueError(f"There is no column {name!r}: {data.source} has {', '.join(map(repr, data.columns))}.")
-    kept, left_out, seen = [], [], set()
+    kept, left_out, seen = [], [], {}
+    nothing = placeholders(row.get(gives) for _, row in data.rows) if gives else frozenset()
     for at, row in data.rows:
-        why = _why_not(row, asks, gives if needs_answer else "", seen)
+        why = _why_not(row, asks, gives, seen, nothing if needs_answer else None)
         if why:
             left_out.append((at, why))
             continue
         asked = row[asks]
-        seen.add(_key(asked))
+        seen[_key(asked)] = (at, row.get(gives))
         kept.append((_key(asked), [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked), row))
     taken = {*TAKEN, "prompt"} | ({"answer"} if gives else set())
     plain = _plain(kept, taken)
@@ -289,8 +290,15 @@ def _key(asked) -> str:
     return asked if isinstance(asked, str) else question(asked)
 
 
-def _why_not(row: Mapping, asks: str, gives: str, seen: set[str]) -> str | None:
-    """Why a row cannot be used; None if it can."""
+def _why_not(
+    row: Mapping, asks: str, gives: str, seen: Mapping[str, tuple[int, object]], nothing: frozenset[str] | None
+) -> str | None:
+    """Why a row cannot be used; None if it can.
+
+    Args:
+        seen: (number, right answer) of the row that asked a question first.
+        nothing: texts that are no right answers, see `placeholders`; None where a row needs none.
+    """
     if None in row:
         odd = row[None]
         return (
@@ -304,12 +312,25 @@ def _why_not(row: Mapping, asks: str, gives: str, seen: set[str]) -> str | None:
     if wrong := wrong_prompt(asked):
         return f"column {asks!r}: {wrong}"
     if (key := _key(asked)) in seen:
-        return "the same question as in a row before"
+        at, first = seen[key]
+        same = f"the same question as in row {at:,}"
+        if not gives or _agree(row.get(gives), first):
+            return same
+        return f"{same}, with another answer: {as_shown(first)} there, {as_shown(row.get(gives))} here"
     if len(key) > LONGEST:
         return f"the question has {len(key):,} characters; at most {LONGEST:,} are taken"
-    if gives and not right_answers(row.get(gives)):
-        return f"column {gives!r} has no value that can be read: {as_shown(row.get(gives))}"
+    if not gives or nothing is None:
+        return None
+    gold = row.get(gives)
+    if is_placeholder(gold, nothing):
+        return f"column {gives!r} has no answer: {as_shown(gold)}"
+    if not right_answers(gold):
+        return f"column {gives!r} has no value that can be read: {as_shown(gold)}"
     return None
+
+
+def _agree(one, other) -> bool:
+    return one == other or is_right(str(one), other)
 
 
 def _answer(gold, lists: bool):

@@ -18,12 +18,12 @@ def problem(rows: Iterable[Mapping]) -> str | None:
     """Why rows cannot be trained on, and what to change; None if they can.
 
     >>> problem([{"prompt": "1 + 1?", "answer": 2}, {"prompt": "2 + 2?", "answer": "x = 4"}])
-    "Column 'answer' mixes kinds: row 0 has a number (2), row 1 has text ('x = 4'). Make all of it text: str(value)."
+    "Column 'answer' mixes kinds: row 1 has a number (2), row 2 has text ('x = 4'). Make all of it text: str(value)."
     >>> problem([{"question": "1 + 1?", "answer": 2}])
-    "Row 0 has no column 'prompt'; it has 'answer', 'question'. Name the column that asks 'prompt'."
+    "Row 1 has no column 'prompt'; it has 'answer', 'question'. Name the column that asks 'prompt'."
     """
     kinds: dict[str, tuple[str, int, object]] = {}
-    for at, row in enumerate(rows):
+    for at, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             return (
                 f"Row {at} is {_shown(row)}: expected a dict with a 'prompt' and the columns that the rewards ask for."

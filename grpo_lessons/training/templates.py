@@ -108,7 +108,7 @@ def refused(tokenizer, rows: Sequence[dict]) -> str | None:
     One prompt of every order of roles is tried.
     """
     tried = set()
-    for at, row in enumerate(rows):
+    for at, row in enumerate(rows, 1):
         prompt = row["prompt"]
         if isinstance(prompt, str) or (roles := tuple(message["role"] for message in prompt)) in tried:
             continue
