@@ -94,8 +94,8 @@ def _(opened, source):
 
 
 @app.cell(hide_code=True)
-def _(columns, data, menu):
-    made = own.made_prompts(data, columns.value)
+def _(columns, data, menu, opened):
+    made = own.made_prompts(opened, data, columns.value)
     own.show_data(data, made, own.chosen_model(menu.value), columns.value)
     return (made,)
 
@@ -297,13 +297,13 @@ def _(opened):
     mo.md(f"""
     ## What you now know
 
-    Data are worth what their questions can teach; a reward is worth what it pays for nothing; and whether a training can learn is known before it starts, from the spread within a few groups. Without a browser, all of it in one line:
+    Data are worth what their questions can teach; a reward is worth what it pays for nothing; and whether a training can learn is known before it starts, from the spread within a few groups. Without a browser, one line trains on your data by your reward, says which rows it cannot use, and keeps the record and the adapter:
 
     ```bash
     python notebooks/grpo_own.py -- --data rows.csv --question q --answer a --reward my_rewards.py:score --model smollm2-135m
     ```
 
-    And one training is one draw: with `--seeds 5` at its end the same line trains five times, draws how far apart they come, and says whether five are enough to believe the change.
+    `-- --help` lists all that it takes. And one training is one draw: with `--seeds 5` at its end the same line trains five times, draws how far apart they come, and says whether five are enough to believe the change.
 
     Before this notebook stand {opened.link("length")}, {opened.link("format")} and {opened.link("math")}.
 
@@ -348,8 +348,9 @@ def _(columns, data, known, made, opened, weights):
 def _():
     opened = lesson.Opened.now("own")
     _runs = {"in figures": "own_learns", "in words": "own_words"}
-    station = lesson.Station(own.without_words(opened), DEFAULT, _runs, watch=WATCHED, tags=TAGS)
+    station = lesson.Station(opened, DEFAULT, _runs, watch=WATCHED, tags=TAGS)
     station.settings.longest = 512  # replies of yours may need more room than ours
+    station.settings.words = own.WORDS
     get_asked, set_asked = mo.state(None, allow_self_loops=True)  # the button's cell shows what comes of it
     keeping = station.keep_menu()
     return get_asked, keeping, opened, set_asked, station

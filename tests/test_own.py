@@ -69,6 +69,19 @@ def test_in_one_line_it_trains_on_rows_and_a_reward_of_ones_own_with_two_seeds(m
     }
 
 
+def test_in_one_line_it_says_which_rows_it_cannot_use_and_keeps_the_adapter(mine):
+    (mine / "rows.csv").write_text(ROWS.replace(",23,", ",n/a,", 1))
+    given = ["--data", "rows.csv", "--question", "q", "--answer", "a", "--reward", "my_rewards.py:score"]
+    done = run(mine, *given, "--model", "pocket", "--steps", "1", "--batch-size", "16")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (
+        "rows.csv: 50 rows." in done.stdout and "1 row cannot be used. row 1: column 'a' has no answer" in done.stdout
+    )
+    adapter = Path(os.environ["GRPO_LESSONS_RUNS"]) / "own/adapter"
+    assert f"adapter: {adapter}" in done.stdout and Run.load(adapter / "run.json").rewards == ["score"]
+    assert (adapter / "adapter_model.safetensors").is_file()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -232,7 +245,7 @@ def test_hostile_rows_are_shown_and_never_run(tmp_path):
     (tmp_path / "a.csv").write_text(f"{nasty},answer\n{nasty} 1 + 1?,2\n{nasty} 1 + 2?,{nasty}\n")
     data = own.opened_data(opened(), {"file": (), "where": str(tmp_path / "a.csv")})
     menu = {"asks": nasty, "gives": "answer", "instruction": nasty, "question": nasty, "reply": nasty}
-    made = own.made_prompts(data, menu)
+    made = own.made_prompts(opened(), data, menu)
     text = own.show_data(data, made, "pocket", menu).text + own.show_tries([answer_reward], made, nasty).text
     assert "<script" not in text and "script" in text
 

@@ -45,6 +45,7 @@ def test_it_trains_with_a_bar_and_writes_the_record(trained, name):
     assert "held-out" in done.stdout and str(record) in done.stdout
     written = Run.load(record)
     assert written.steps_done == 2 and written.settings["seed"] == 3 and written.choices and written.after
+    assert (record.parent / "adapter/adapter_model.safetensors").is_file() and "adapter: " in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,24 @@ def test_a_program_says_what_is_wrong_in_words_and_not_by_a_traceback():
     assert done.returncode == 1 and "--stepps: no such setting" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", [*LESSONS, "own"])
+def test_help_lists_all_that_can_be_said_with_what_each_expects_and_is_no_error(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"notebooks/grpo_{name}.py", "--", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / f"notebooks/grpo_{name}.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and f"grpo_{name}.py" in said
+    listed = dict(re.findall(r"^  --([a-z-]+) +(\S.*)$", said, re.MULTILINE))
+    assert {"model", "steps", "batch-size", "seeds"} < {*listed} and "whole number" in listed["steps"]
+    own = {
+        "length": {"target", "shape", "second", "mask"},
+        "format": {"format", "reward", "warm-start"},
+        "math": {"difficulty", "reward", "tolerance", "format-weight"},
+        "own": {"data", "question", "answer", "reward"},
+    }
+    assert own[name] < {*listed}
+
+
 def answered(right: int, of: int = 10) -> Evaluation:
     return Evaluation(["?"] * of, [Completion("", 1, {"score": float(i < right), "far": -0.5 * i}) for i in range(of)])
 
@@ -90,7 +109,7 @@ def several(tmp_path, monkeypatch):
         metrics = [{"step": step, "reward": 0.1 * step + 0.02 * seed} for step in (1, 2, 3)]
         run = Run(vars(plan.settings), metrics=metrics, before=answered(1), after=answered(9 - seed), state="finished")
         checkpoints.mkdir(parents=True, exist_ok=True)
-        return SimpleNamespace(run=run)
+        return SimpleNamespace(run=run, model=None)
 
     def ask(seeds: str, reward: str = "return [0.0 for _ in completions]", **settings) -> list[int]:
         (tmp_path / "mine.py").write_text(f"def score(completions, **kwargs):\n    {reward}\n", encoding="utf-8")

@@ -10,8 +10,9 @@ import marimo as mo
 
 from grpo_lessons import cards
 from grpo_lessons.lesson.lexicon import helped, settings_explained
-from grpo_lessons.lesson.opened import Opened
+from grpo_lessons.lesson.opened import MODELS, Opened
 from grpo_lessons.lesson.words import fold, warn
+from grpo_lessons.luck import MOST
 from grpo_lessons.training import SMOLLM2, Plan, Settings, is_pocket, templates
 from grpo_lessons.training.machine import gpu, no_gpu
 from grpo_lessons.training.sources import is_here
@@ -112,6 +113,7 @@ class Controls:
 
     def __init__(self, opened: Opened, defaults: dict[str, Settings], batch_in_browser: int | None = None):
         self.opened, self.defaults, self.batch_in_browser = opened, defaults, batch_in_browser
+        self.words: dict[str, str] = {}  # of a lesson's own on the command line, and what each expects
 
     def usual(self, model: str) -> Settings:
         """A lesson's settings for a model; in a browser fewer completions a step where the lesson says so: better to watch."""
@@ -126,8 +128,14 @@ class Controls:
         return replace(settings, **given)
 
     def show(self, settings: Settings, **own) -> mo.ui.dictionary:
-        """The controls behind a lesson's own. Raises: SystemExit for a word on the command line that is no setting."""
-        known = {*_CHOICES, *own, "model", "batch_size", *(["seeds"] if self.opened.is_script else [])}
+        """The controls behind a lesson's own.
+
+        Raises: SystemExit for a word on the command line that is no setting; with all of them, and no error, for `--help`.
+        """
+        known = self.expected(settings)
+        if self.opened.is_script and "help" in self.opened.options:
+            print(_help(self.opened.lesson, known))
+            raise SystemExit(0)
         if unknown := [name for name in self.opened.options if name not in known]:
             word = unknown[0].replace("_", "-")
             raise SystemExit(f"--{word}: no such setting. There are: {', '.join(sorted(known))}.")
@@ -140,6 +148,15 @@ class Controls:
             length = "max_completion_length"
             shared[length] = _slider(helped(length), 8, self.longest, settings.max_completion_length)
         return mo.ui.dictionary(own | shared)
+
+    def expected(self, settings: Settings) -> dict[str, str]:
+        """By name, all that the command line may say, and what each expects."""
+        models = f"{', '.join(MODELS)}, another of the Hub, or a folder (default: {self.opened.model})"
+        firsts = {name: getattr(settings, name) for name in ["batch_size", *_CHOICES]}
+        known = self.words | {"model": models} | {name: _expects(_kind(each), each) for name, each in firsts.items()}
+        if self.opened.is_script:
+            known["seeds"] = f"a whole number from 2 to {MOST}: so many trainings, and how far apart they come"
+        return known
 
     def batch(self, settings: Settings, group_size: int, on_change: Callable[[int], None]) -> mo.ui.slider:
         """How many completions a step has, in whole groups: another slider for every group size."""
@@ -163,15 +180,18 @@ class Controls:
 
     def choice(self, name: str, options: Sequence, default, label: str = "") -> mo.ui.dropdown:
         """A choice of a lesson's own, as the command line has it, else its default."""
+        self.words[name] = _expects(f"one of {', '.join(map(repr, options))}", default)
         return Dropdown(options, value=self.given(default, name, options), label=label or name)
 
     def number(self, name: str, low: int, high: int, default: int, label: str) -> mo.ui.slider:
         """A whole number of a lesson's own, as `choice`."""
+        self.words[name] = _expects(f"a whole number from {low} to {high}", default)
         value = self.given(default, name, range(low, high + 1))
         return Slider(low, high, value=value, show_value=True, label=label)
 
     def box(self, name: str, default: bool, label: str) -> mo.ui.checkbox:
         """A yes or no of a lesson's own, as `choice`."""
+        self.words[name] = _expects(_kind(default), default)
         return Checkbox(value=self.given(default, name), label=label)
 
     def example_box(self, model: str) -> dict[str, mo.ui.checkbox]:
@@ -193,11 +213,29 @@ class Controls:
         try:
             value = {"true": True, "false": False}[text.lower()] if isinstance(default, bool) else type(default)(text)
         except (ValueError, KeyError):
-            kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
-            raise SystemExit(f"{option}: expected {kind}.") from None
+            raise SystemExit(f"{option}: expected {_kind(default)}.") from None
         if options is not None and value not in options:
             raise SystemExit(f"{option}: expected one of {', '.join(map(repr, options))}.")
         return value
+
+
+def _kind(value: bool | int | float) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
+
+
+def _expects(kind: str, default) -> str:
+    first = (
+        str(default).lower() if isinstance(default, bool) else f"{default:g}" if isinstance(default, float) else default
+    )
+    return f"{kind} (default: {first})"
+
+
+def _help(lesson: str, known: dict[str, str]) -> str:
+    """What `--help` prints."""
+    longest = max(map(len, known))
+    lines = [f"  --{name.replace('_', '-'):{longest}}  {expects}" for name, expects in known.items()]
+    head = f"python notebooks/grpo_{lesson}.py -- [--NAME VALUE] …: trains in this terminal. The settings:"
+    return "\n".join([head, "", *lines])
 
 
 def _slider(label: str, low: int, high: int, value: int) -> mo.ui.slider:

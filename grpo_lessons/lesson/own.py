@@ -30,12 +30,14 @@ from grpo_lessons.training.templates import as_given
 
 MOST_BYTES = 100_000_000
 WEIGHTS = {f"{quarters / 4:g}" for quarters in range(9)}  # as they are kept
-WORDS = ("data", "question", "answer", "reward")  # of the command line, beside a training's settings
-
-
-def without_words(opened: Opened) -> Opened:
-    """The same opening for a training station, which knows settings only."""
-    return replace(opened, options={name: each for name, each in opened.options.items() if name not in WORDS})
+MOST_PRINTED = 5  # rows that cannot be used, in a terminal
+# Of the command line, beside a training's settings, and what each expects.
+WORDS = {
+    "data": "a file (.csv, .jsonl, .json, .parquet), a folder, or a data set of the Hub",
+    "question": "the name of the column that asks",
+    "answer": "the name of the column of right answers",
+    "reward": "a function of a file, such as my_rewards.py:score",
+}
 
 
 # Data ----------------------------------------------------------------------------------------------------------------
@@ -99,12 +101,24 @@ def columns_menu(opened: Opened, data: Data | str) -> mo.ui.dictionary:
     )
 
 
-def made_prompts(data: Data | str, menu: Mapping) -> Prompts:
-    """The prompts that the menus ask for; none where there are no data."""
+def made_prompts(opened: Opened, data: Data | str, menu: Mapping) -> Prompts:
+    """The prompts that the menus ask for; none where there are no data. A program prints what came of the rows."""
     if isinstance(data, str) or not menu["asks"]:
         return Prompts([], [])
     example = (menu["question"], menu["reply"])
-    return prompts(data, menu["asks"], menu["gives"] or "", menu["instruction"].strip(), example)
+    made = prompts(data, menu["asks"], menu["gives"] or "", menu["instruction"].strip(), example)
+    if opened.is_script and "help" not in opened.options:
+        print(_counts(data, made).replace("`", ""))
+        if made.left_out:
+            few = "; ".join(f"row {at:,}: {why}" for at, why in made.left_out[:MOST_PRINTED])
+            more = f"; and {len(made.left_out) - MOST_PRINTED:,} more" if len(made.left_out) > MOST_PRINTED else ""
+            print(f"{counted(len(made.left_out), 'row')} cannot be used. {few}{more}")
+    return made
+
+
+def _counts(data: Data, made: Prompts) -> str:
+    few = "" if made.held_out else " None is held out: there are too few to put some aside."
+    return f"{data} {len(made.train):,} to train on, {len(made.held_out):,} held out by a hash of the question.{few}"
 
 
 def show_data(data: Data | str, made: Prompts, model: str, menu: Mapping) -> mo.Html:
@@ -115,10 +129,8 @@ def show_data(data: Data | str, made: Prompts, model: str, menu: Mapping) -> mo.
         return show(warn(f"{data} None of them can be used."), _left_out(made))
     columns = [name for name in (menu["asks"], menu["gives"]) if name]
     rows = [(f"row {at}", [str(each.get(name))[:300] for name in columns]) for at, each in data.rows[:3]]
-    few = "" if made.held_out else " None is held out: there are too few to put some aside."
-    counts = f"{data} {len(made.train):,} to train on, {len(made.held_out):,} held out by a hash of the question.{few}"
     return show(
-        counts,
+        _counts(data, made),
         cards.text_table(["", *columns], rows),
         _left_out(made) if made.left_out else good("Every row can be used."),
         _half_an_example(menu),

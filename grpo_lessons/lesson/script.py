@@ -16,11 +16,11 @@ from grpo_lessons.luck import MOST, Judged
 from grpo_lessons.rewards import Reward, describe
 from grpo_lessons.runs import Run
 from grpo_lessons.text import counted
-from grpo_lessons.training import Plan, Settings, Unfinished, Watch, explain, train, unfinished
+from grpo_lessons.training import Plan, Settings, Trained, Unfinished, Watch, explain, keep, train, unfinished
 
 
 def as_script(opened: Opened, plan: Plan) -> None:
-    """Train with a progress bar and write the run's record, if the lesson was opened as a program; else nothing."""
+    """Train with a progress bar, write the run's record and save the adapter, if the lesson was opened as a program; else nothing."""
     if not opened.is_script:
         return
     # A program of marimo runs in asyncio, where the first Ctrl+C would wait for the end of this cell.
@@ -31,18 +31,24 @@ def as_script(opened: Opened, plan: Plan) -> None:
     left = left_over(opened)
     resume = left is not None and (settings_of(left.run), left.run.choices) == (plan.settings, plan.choices)
     try:
-        run = _trained(plan, opened.lesson, opened.folder / "unfinished", left if resume else None)
+        trained = _trained(plan, opened.lesson, opened.folder / "unfinished", left if resume else None)
     except KeyboardInterrupt:
         raise SystemExit("Stopped. The same command goes on from its last checkpoint, if it had come to one.") from None
+    run = trained.run
     if lost := keep_record(run, opened):
         raise SystemExit(f"The training has ended{lost}.")
     print(run.label)
     for name in run.after.completions[0].rewards if run.after else ():
         print(f"held-out {name}: {run.before.mean(name):.3f} before, {run.after.mean(name):.3f} after")
     print(f"record: {record_of(opened)}")
+    if trained.model:
+        try:
+            print(f"adapter: {keep.save(trained, opened.folder)}")
+        except OSError as error:
+            raise SystemExit(f"The adapter could not be saved: {error}") from None
 
 
-def _trained(plan: Plan, name: str, checkpoints: Path, left: Unfinished | None) -> Run:
+def _trained(plan: Plan, name: str, checkpoints: Path, left: Unfinished | None) -> Trained:
     """One training with a bar, gone on with where one is `left`. Raises: SystemExit with what went wrong, in words."""
     from tqdm import tqdm
 
@@ -55,7 +61,7 @@ def _trained(plan: Plan, name: str, checkpoints: Path, left: Unfinished | None) 
             bar.set_postfix_str(f"reward {run.metrics[-1]['reward']:.2f}, {phase}" if run.metrics else phase)
 
         try:
-            return train(plan, Watch(update=update), checkpoints, bool(left)).run
+            return train(plan, Watch(update=update), checkpoints, bool(left))
         except Exception as error:
             raise SystemExit(explain(error)) from error
 
@@ -103,7 +109,7 @@ def _of_seed(plan: Plan, lesson: str, folder: Path) -> Run:
         return run
     left = unfinished(checkpoints)
     left = left if left and settings_of(left.run) == plan.settings else None
-    run = _trained(plan, f"{lesson}, {name}", checkpoints, left)
+    run = _trained(plan, f"{lesson}, {name}", checkpoints, left).run
     run.save(record)
     return run
 
