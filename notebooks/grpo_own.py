@@ -108,7 +108,7 @@ def _(columns, opened):
         """
     ## 2 · Your reward
 
-    How much does each count? 0 leaves it out. `my_reward` is yours: write it in the cell below. TRL calls it with lists, an entry for each reply: `completions`, `answer`, and every column of text or numbers in your data, by its name.
+    How much does each count? 0 leaves it out. `my_reward` is yours: write it in the cell below, where it keeps its name. TRL calls it with lists, an entry for each reply: `completions`, `answer`, and every column of text or numbers in your data, by its name.
     """,
         lesson.row(*weights.elements.values()),
         lesson.shown_code(opened, my_reward),
@@ -300,7 +300,7 @@ def _(opened):
     Data are worth what their questions can teach; a reward is worth what it pays for nothing; and whether a training can learn is known before it starts, from the spread within a few groups. Without a browser, one line trains on your data by your reward, says which rows it cannot use, and keeps the record and the adapter:
 
     ```bash
-    python notebooks/grpo_own.py -- --data rows.csv --question q --answer a --reward my_rewards.py:score --model smollm2-135m
+    python notebooks/grpo_own.py -- --data rows.csv --question q --answer a --reward my_rewards.py:my_reward --model smollm2-135m
     ```
 
     `-- --help` lists all that it takes. And one training is one draw: with `--seeds 5` at its end the same line trains five times, draws how far apart they come, and says whether five are enough to believe the change.
