@@ -43,10 +43,11 @@ def test_another_column_needs_another_verdict(page):
 
 
 def test_a_file_and_a_weight_of_ones_own_are_trained_with(page, tmp_path):
-    rows = "".join(f"What is {a} + {b}?,{a + b}\n" for a in range(10, 30) for b in (11, 12, 13))
-    (tmp_path / "mine.csv").write_text(f"asked,right\n{rows}What is 1 + 1?,\n")
+    rows = "".join(f"What is {a} + {b}?;{a + b}\r\n" for a in range(10, 30) for b in (11, 12, 13))
+    (tmp_path / "mine.csv").write_bytes(f"\ufeffasked;right\r\n{rows}What is 1 + 1?;\r\n".encode())
     page.locator("marimo-file input[type=file]").first.set_input_files(tmp_path / "mine.csv")
     shown(page, "61 rows.").wait_for()
+    shown(page, "which you dropped").wait_for()
     page.locator("marimo-dropdown", has_text="column of right answers").locator("select").select_option("right")
     shown(page, "1 row cannot be used").wait_for()
     page.get_by_text("A little higher", exact=True).click()
