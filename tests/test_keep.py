@@ -251,7 +251,7 @@ def test_what_could_not_run_is_refused_and_nothing_is_written(tmp_path, monkeypa
 def test_the_folder_tells_what_right_answers_have_no_value(tmp_path):
     rows = [row | {"answer": None} if at == 3 else row for at, row in enumerate(sums(64))]
     keep.hand_over(Plan(Settings(batch_size=16), [answer_reward], rows), tmp_path, "runs/math")
-    assert "row 3, answer=None" in (tmp_path / "runs/math/README.md").read_text()
+    assert "row 4, answer=None" in (tmp_path / "runs/math/README.md").read_text()
     with pytest.raises(ValueError, match="No right answer can be read"):
         keep.hand_over(
             Plan(Settings(batch_size=16), [answer_reward], [row | {"answer": ""} for row in rows]), tmp_path, "runs/no"
