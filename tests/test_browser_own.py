@@ -1,6 +1,7 @@
 """Your own, as a newcomer walks it in a real browser: a verdict first, a file and a reward of one's own, a run, a paste."""
 
 import os
+import re
 
 import pytest
 
@@ -52,6 +53,7 @@ def test_a_file_and_a_weight_of_ones_own_are_trained_with(page, tmp_path):
     shown(page, "1 row cannot be used").wait_for()
     page.get_by_text("A little higher", exact=True).click()
     slide(page, "steps", 5)
+    shown(page, re.compile(r": 5 steps of")).first.wait_for()
     assert page.get_by_role("radio", name="A little higher").is_checked()  # the settings do not take a choice away
     page.get_by_role("button", name="Train", exact=True).click()
     at_step(page, 2).first.wait_for(timeout=120_000)

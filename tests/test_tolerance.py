@@ -133,11 +133,11 @@ def test_advantages_of_two_rewards_with_gaps_are_those_of_trl(aggregation, tmp_p
     assert [each for group in ours for each in group] == pytest.approx(list(trainer._logs["advantages"]), abs=1e-3)
 
 
-def test_a_reward_of_the_wrong_length_is_told_in_trls_words():
+def test_a_reward_of_the_wrong_length_is_told_by_its_name():
     def short(completions, **kwargs):
         return [0.0]
 
-    with pytest.raises(ValueError, match="'short' returned 1 rewards, but 16 were expected"):
+    with pytest.raises(ValueError, match=r"`short` failed\. It returned 1 score for 16 replies"):
         train(Plan(SMALL, [short], sums(16)))
 
 
