@@ -185,7 +185,7 @@ def test_a_paste_is_read_and_a_damaged_one_told():
 def test_half_an_example_is_told_and_a_whole_one_stands_in_the_prompt(question, reply, said):
     menu = {"asks": "question", "gives": "answer", "instruction": "", "question": question, "reply": reply}
     data = open_data(ROOT / "notebooks/public/word_problems.csv")
-    made = own.made_prompts(data, menu)
+    made = own.made_prompts(opened(), data, menu)
     text = own.show_data(data, made, "pocket", menu).text
     assert ("The example is not in the prompt yet" in text) == bool(said) and said in text
     assert len(made.train[0]["prompt"]) == (3 if question and reply.strip() else 1)
