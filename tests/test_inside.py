@@ -60,3 +60,17 @@ def test_what_marimo_calls_after_every_cell_is_there_before_matplotlib_is():
     code = f"{start}; {shown}; print(marimo._output.mpl.__file__)"  # then its own, real backend
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.stdout.strip().endswith("mpl.py"), ran.stderr
+
+
+def test_threads_parse_at_once_and_none_fails():
+    code = (
+        "import ast, gc, inspect, threading, time; from grpo_lessons.lesson.marimo_inside import parse_one_at_a_time\n"
+        "parse_one_at_a_time(); gc.set_threshold(50); gc.callbacks.append(lambda *_: time.sleep(0)); failed = []; text = inspect.getsource(inspect)[:40000].rpartition('\\ndef ')[0]\n"
+        "def parse():\n"
+        "    try:\n        [ast.parse(text) for _ in range(3)]\n"
+        "    except SystemError as error:\n        failed.append(error)\n"
+        "threads = [threading.Thread(target=parse) for _ in range(4)]\n"
+        "[each.start() for each in threads]; [each.join() for each in threads]; print(failed)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

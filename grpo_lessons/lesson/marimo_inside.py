@@ -1,9 +1,16 @@
 """What we use of marimo that it does not promise to keep; read in marimo 0.25.2. `tests/test_inside.py` says what has moved."""
 
+import __future__
+
+import ast
 import asyncio
+import builtins
 import json
+import sys
+import threading
 from collections.abc import Awaitable, Callable
-from functools import cache
+from contextlib import nullcontext
+from functools import cache, wraps
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +74,27 @@ def let_sessions_start_together() -> None:
     if not hasattr(output, "mpl"):  # nothing is open that could be closed; the import itself puts the module here
         output.mpl = SimpleNamespace(close_figures=lambda: None)
     THIRD_PARTY_FACTORIES.pop("transformers", None)  # it would show streams of tokens, which no lesson has
+    parse_one_at_a_time()
+
+
+def parse_one_at_a_time() -> None:
+    """Have threads make syntax trees one after the other.
+
+    CPython 3.11 counts how deep it is in a tree for all threads together, and where two of them parse, one fails with
+    "AST constructor recursion depth mismatch": a page that is asked for while somebody's lesson opens.
+    """
+    if hasattr(builtins.compile, "__wrapped__"):
+        return
+    theirs, lock = builtins.compile, threading.RLock()
+
+    @wraps(theirs)
+    def compile(source, filename, mode, flags=0, dont_inherit=False, optimize=-1, **more):
+        if not dont_inherit:  # the futures of whoever calls, as without us between
+            flags |= sys._getframe(1).f_code.co_flags & __future__.annotations.compiler_flag
+        with lock if flags & ast.PyCF_ONLY_AST else nullcontext():
+            return theirs(source, filename, mode, flags, True, optimize, **more)
+
+    builtins.compile = compile
 
 
 def resume_with_all_outputs() -> None:
