@@ -166,8 +166,33 @@ def test_a_weight_stays_as_it_was_chosen_whatever_is_run_anew(tmp_path):
     menu.elements["answer_reward"]._update(0)
     menu.elements["format_reward"]._update(1.25)
     assert own.reward_menu(here, known, answer_reward).value == {"answer_reward": 0.0, "format_reward": 1.25}
+    program = opened(lesson="own", folder=tmp_path, is_script=True)  # its line says all that it does
+    assert own.reward_menu(program, known, answer_reward).value == {"answer_reward": 1.0, "format_reward": 0.0}
     (tmp_path / "predictions.json").write_text('{"weight of answer_reward": "9", "weight of format_reward": []}')
-    assert own.reward_menu(here, known, answer_reward).value == {"answer_reward": 1.0, "format_reward": 0.0}
+    anew = opened(lesson="own", folder=tmp_path)
+    assert own.reward_menu(anew, known, answer_reward).value == {"answer_reward": 1.0, "format_reward": 0.0}
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_what_is_chosen_of_the_data_stays_as_it_was_chosen_and_where_it_may_write_after_a_reload(tmp_path, writes):
+    """`marimo run` writes nowhere: there, too, a column is not chosen for the reader a second time."""
+    here = opened(lesson="own", folder=tmp_path / "runs" if writes else None)
+    (tmp_path / "mine.csv").write_text("a,b,c\n1,2,3\n")
+    own.data_source(here, "word_problems.csv").elements["where"]._update(str(tmp_path / "mine.csv"))
+    chosen = {"asks": "b", "gives": "c", "instruction": "Be brief.", "question": "1?", "reply": "2"}
+    source = own.data_source(here, "word_problems.csv").value
+    menu = own.columns_menu(here, own.opened_data(here, source))
+    for name, said in chosen.items():
+        menu.elements[name]._update([said] if name in ("asks", "gives") else said)
+    again = [here, *([opened(lesson="own", folder=tmp_path / "runs")] if writes else [])]
+    for each in again:
+        data = own.opened_data(each, own.data_source(each, "word_problems.csv").value)
+        assert data.source == "mine.csv" and own.columns_menu(each, data).value == chosen
+        given = opened(lesson="own", folder=each.folder, said=each.said, options={"question": "c", "data": "x"})
+        assert own.columns_menu(given, data).value["asks"] == "c"
+        assert own.data_source(given, "word_problems.csv").value["where"] == "x"
+    (tmp_path / "mine.csv").write_text("a,b,d\n1,2,3\n")  # a column that is no more
+    assert own.columns_menu(here, own.opened_data(here, source)).value["gives"] == ""
 
 
 def test_a_paste_is_read_and_a_damaged_one_told():

@@ -1,4 +1,4 @@
-"""What a reader has chosen and written: there again when the lesson is opened anew, where it may write."""
+"""What a reader has chosen and written: there again when a cell is run anew, and, where it may write, when the lesson is opened anew."""
 
 import json
 from contextlib import suppress
@@ -9,14 +9,17 @@ from grpo_lessons.lesson.opened import Opened
 
 def recall(opened: Opened, name: str) -> str | None:
     """What was kept under a name; None for nothing."""
-    said = _read(opened).get(name)
+    said = (_read(opened) | opened.said).get(name)
     return said if isinstance(said, str) else None
 
 
 def keep(opened: Opened, name: str, said: str | None) -> None:
-    """Keep it, in a page by its browser; where there is no room, silently not."""
+    """Keep it: as long as this lesson is open, and in a file, in a page by its browser, where there is room."""
+    if said == recall(opened, name):
+        return
+    opened.said[name] = said
     path = opened.memory
-    if path is None or said == recall(opened, name):
+    if path is None:
         return
     with suppress(OSError):  # a full disk takes no prediction away from the page
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -47,6 +47,7 @@ class Opened:
         seat: the learner's, in a class.
         most_steps: how many steps a training may have.
         home: how the other lessons are reached: a pattern for a link, or for a name where there is none.
+        said: what its reader has chosen and written in it, see `lesson.memory`.
     """
 
     lesson: str
@@ -68,6 +69,7 @@ class Opened:
     seat: Seat | None
     most_steps: int
     home: str
+    said: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def now(cls, lesson: str) -> "Opened":
@@ -131,7 +133,9 @@ class Opened:
 
     @property
     def memory(self) -> Path | None:
-        """The file of what a reader has chosen and written; None for none."""
+        """The file of what a reader has chosen and written; None for none: a program does what its line says, and no more."""
+        if self.is_script:
+            return None
         if not self.has_disk:
             return PAGE_FOLDER / f"grpo_{self.lesson}.json"
         return self.folder / "predictions.json" if self.folder else None

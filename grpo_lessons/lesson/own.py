@@ -45,11 +45,9 @@ WORDS = {
 
 def data_source(opened: Opened, example: str) -> mo.ui.dictionary:
     """Where the data are: a path or a name of the Hub, or a file to drop. In marimo it must be a variable of the notebook."""
-    where = mo.ui.text(
-        value=opened.options.get("data", example),
-        label="A file (.csv, .jsonl, .json, .parquet), a folder, or a data set of the Hub",
-        full_width=True,
-    )
+    label = "A file (.csv, .jsonl, .json, .parquet), a folder, or a data set of the Hub"
+    # A name that is half typed is not asked of the Hub: it is read when the reader leaves the box.
+    where = _text(opened, "data", label, opened.options.get("data", recall(opened, "data") or example), debounce=True)
     kinds = [".csv", ".jsonl", ".json", ".parquet"]
     return mo.ui.dictionary(
         {"where": where, "file": mo.ui.file(filetypes=kinds, max_size=MOST_BYTES, label="or drop a file here")}
@@ -80,7 +78,7 @@ def in_use(source: Mapping) -> mo.Html | None:
 
 
 def columns_menu(opened: Opened, data: Data | str) -> mo.ui.dictionary:
-    """Which column asks, which has the right answer, and what stands before every prompt.
+    """Which column asks, which has the right answer, and what stands before every prompt: as it was chosen last, for these data.
 
     Raises: SystemExit for a column on the command line that is not there.
     """
@@ -90,14 +88,38 @@ def columns_menu(opened: Opened, data: Data | str) -> mo.ui.dictionary:
     for word, name in given.items():
         if name and name not in names and names:
             raise SystemExit(f"--{word} {name!r}: expected one of {', '.join(map(repr, names))}.")
+    source = getattr(data, "source", "")
+
+    def menu(label: str, word: str, offered: Sequence[str]) -> mo.ui.dropdown:
+        name = f"{label} of {source}"
+        chosen = None if word in opened.options else recall(opened, name)
+        value = chosen if chosen in offered else given[word]
+        return mo.ui.dropdown(
+            offered,
+            value=value if value in offered else None,
+            label=label,
+            on_change=lambda column: keep(opened, name, column),
+        )
+
     return mo.ui.dictionary(
         {
-            "asks": mo.ui.dropdown(names, value=given["question"] or None, label="column that asks"),
-            "gives": mo.ui.dropdown(["", *names], value=given["answer"], label="column of right answers"),
-            "instruction": mo.ui.text(label="instruction before every prompt", full_width=True, debounce=400),
-            "question": mo.ui.text(label="one example in the prompt: its question", full_width=True, debounce=400),
-            "reply": mo.ui.text(label="… and the reply you would like", full_width=True, debounce=400),
+            "asks": menu("column that asks", "question", names),
+            "gives": menu("column of right answers", "answer", ["", *names]),
+            "instruction": _text(opened, "instruction", "instruction before every prompt"),
+            "question": _text(opened, "example", "one example in the prompt: its question"),
+            "reply": _text(opened, "example's reply", "… and the reply you would like"),
         }
+    )
+
+
+def _text(opened: Opened, name: str, label: str, value: str | None = None, debounce: bool | int = 400) -> mo.ui.text:
+    """A line of text, with what was written there last, or another value."""
+    return mo.ui.text(
+        value=(recall(opened, name) or "") if value is None else value,
+        label=label,
+        full_width=True,
+        debounce=debounce,
+        on_change=lambda text: keep(opened, name, text),
     )
 
 

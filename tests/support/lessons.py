@@ -35,7 +35,7 @@ OWN = Opened(
 
 def opened(**other) -> Opened:
     """A lesson as it stands on somebody's own machine, where nothing is written; or otherwise."""
-    return replace(OWN, **other)
+    return replace(OWN, **{"said": {}} | other)
 
 
 def load(name: str):
