@@ -9,6 +9,7 @@ names all are recorded. A run of `ADAPTERS` also leaves its adapter, for a visit
 import asyncio
 import json
 import math
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -428,9 +429,10 @@ def record_run(name: str) -> None:
 
 
 def record_outputs() -> None:
-    """What each notebook shows as it opens, in `__marimo__/session`."""
+    """What each notebook shows as it opens, to somebody who has chosen and trained nothing yet, in `__marimo__/session`."""
     command = [sys.executable, "-m", "marimo", "export", "session", FOLDER.parent, "--no-sandbox", "--force-overwrite"]
-    subprocess.run(command, check=True)
+    with TemporaryDirectory() as folder:
+        subprocess.run(command, check=True, env=os.environ | {"GRPO_LESSONS_RUNS": f"{folder}/runs"})
 
 
 def main() -> None:

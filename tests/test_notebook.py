@@ -5,8 +5,10 @@ import math
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +20,9 @@ from grpo_lessons.problems import save_prompts, sums
 from grpo_lessons.rewards import describe
 from grpo_lessons.runs import Completion, Run
 from grpo_lessons.text import question
+from grpo_lessons.web import site
 from grpo_lessons.web.site import PIECES
+from notebooks import record
 from notebooks.record import RUNS
 from tests.support.lessons import load, verdicts
 
@@ -28,6 +32,23 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module", params=LESSONS)
 def lesson(request):
     return load(request.param)
+
+
+def test_what_is_published_shows_nobodys_own_choices_and_runs(monkeypatch, tmp_path):
+    """Neither a site nor the recorded outputs: a path of somebody's data, a prediction, the curves of a last training."""
+    asked = []
+
+    def export(command, env, **_):
+        asked.append(Path(env["GRPO_LESSONS_RUNS"]))
+        return SimpleNamespace(returncode=1, stdout="", stderr="")
+
+    for module in (site, record):
+        monkeypatch.setattr(module.subprocess, "run", export)
+    monkeypatch.setattr(site, "find_uv", lambda: "uv")
+    with suppress(site.CannotBuild):
+        site._export("format", tmp_path / "site/format.html", "")
+    record.record_outputs()
+    assert len(asked) == 2 and not any(each.exists() for each in asked)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -169,7 +169,10 @@ def _export(lesson: str, page: Path, base: str) -> None:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"UV": find_uv(), "MARIMO_PYODIDE_LOCK_FILE": str(page.parents[1] / "pyodide-lock.json")},
+        # What the one who builds has chosen, opened and trained is not for the site's visitors.
+        env=os.environ
+        | {"UV": find_uv(), "MARIMO_PYODIDE_LOCK_FILE": str(page.parents[1] / "pyodide-lock.json")}
+        | {"GRPO_LESSONS_RUNS": str(page.parents[1] / "runs")},
     )
     if done.returncode or not page.exists():
         raise CannotBuild(f"{notebook}: marimo could not export it:\n{done.stdout[-500:]}{done.stderr[-1500:]}")
