@@ -102,8 +102,9 @@ def _(columns, data, menu, opened):
 
 @app.cell(hide_code=True)
 def _(columns, opened):
-    known = [answer_reward, format_reward, tag_reward, length_reward, my_reward]
-    weights = own.reward_menu(opened, known, answer_reward if columns.value["gives"] else my_reward)
+    _yours = own.there(lambda: my_reward)
+    known = [answer_reward, format_reward, tag_reward, length_reward, *_yours]
+    weights = own.reward_menu(opened, known, [answer_reward] if columns.value["gives"] else _yours)
     lesson.show(
         """
     ## 2 · Your reward
@@ -111,7 +112,7 @@ def _(columns, opened):
     How much does each count? 0 leaves it out. `my_reward` is yours: write it in the cell below, where it keeps its name. TRL calls it with lists, an entry for each reply: `completions`, `answer`, and every column of text or numbers in your data, by its name.
     """,
         lesson.row(*weights.elements.values()),
-        lesson.shown_code(opened, my_reward),
+        lesson.shown_code(opened, *_yours) if _yours else own.missing("my_reward"),
         """
     It needs no model to be tried. **Which reply earns something that should earn nothing?** Give `my_reward` a weight, and look again.
     """,

@@ -161,16 +161,36 @@ def test_what_is_chosen_is_what_is_planned():
 
 def test_a_weight_stays_as_it_was_chosen_whatever_is_run_anew(tmp_path):
     here, known = opened(lesson="own", folder=tmp_path), [answer_reward, format_reward]
-    menu = own.reward_menu(here, known, answer_reward)
+    menu = own.reward_menu(here, known, [answer_reward])
     assert menu.value == {"answer_reward": 1.0, "format_reward": 0.0}
     menu.elements["answer_reward"]._update(0)
     menu.elements["format_reward"]._update(1.25)
-    assert own.reward_menu(here, known, answer_reward).value == {"answer_reward": 0.0, "format_reward": 1.25}
+    assert own.reward_menu(here, known, [answer_reward]).value == {"answer_reward": 0.0, "format_reward": 1.25}
     program = opened(lesson="own", folder=tmp_path, is_script=True)  # its line says all that it does
-    assert own.reward_menu(program, known, answer_reward).value == {"answer_reward": 1.0, "format_reward": 0.0}
+    assert own.reward_menu(program, known, [answer_reward]).value == {"answer_reward": 1.0, "format_reward": 0.0}
     (tmp_path / "predictions.json").write_text('{"weight of answer_reward": "9", "weight of format_reward": []}')
     anew = opened(lesson="own", folder=tmp_path)
-    assert own.reward_menu(anew, known, answer_reward).value == {"answer_reward": 1.0, "format_reward": 0.0}
+    assert own.reward_menu(anew, known, [answer_reward]).value == {"answer_reward": 1.0, "format_reward": 0.0}
+
+
+@pytest.mark.parametrize(
+    "written", ["def score(completions, answer, **kwargs):", "def my_reward(completions, answer, **kwargs)"]
+)
+def test_a_reward_that_is_renamed_or_has_a_slip_leaves_the_rest_of_the_notebook_alone(tmp_path, written):
+    """Thirteen cells said that an ancestor of theirs had raised something."""
+    text = Path(load("own").__file__).read_text(encoding="utf-8")
+    stands = "def my_reward(completions, answer, **kwargs):"
+    assert text.count(stands) == 1
+    if written.endswith(":"):
+        (tmp_path / "mine.py").write_text(text.replace(stands, written), encoding="utf-8")
+    else:  # marimo keeps a cell that it cannot read out of the notebook
+        function = text[text.index("@app.function\n" + stands) : text.index("@app.cell", text.index(stands))]
+        (tmp_path / "mine.py").write_text(text.replace(function, ""), encoding="utf-8")
+    outputs, defs = runpy.run_path(str(tmp_path / "mine.py"))["app"].run()
+    text = "".join(output.text for output in outputs if hasattr(output, "text"))
+    assert "Until it is back" in text and "asks for the answer" in text
+    assert [*defs["weights"].value] == ["answer_reward", "format_reward", "tag_reward", "length_reward"]
+    assert "Until it is back" not in shown()
 
 
 @pytest.mark.parametrize("writes", [True, False])

@@ -189,8 +189,27 @@ def _preview(model: str, prompt: list[dict]) -> list[str]:
 # Reward --------------------------------------------------------------------------------------------------------------
 
 
-def reward_menu(opened: Opened, known: Sequence[Reward], first: Reward) -> mo.ui.dictionary:
-    """How much each reward counts, 0 for not at all; the one of the command line alone, if there is one.
+def there(written: Callable[[], Reward]) -> list[Reward]:
+    """The reward that a cell of the reader's makes, alone in a list; [] while that has a slip, or gives it another name.
+
+    >>> there(lambda: len), there(lambda: renamed)
+    ([<built-in function len>], [])
+    """
+    try:
+        return [written()]
+    except NameError:  # the cells below would say no more than that an ancestor of theirs raised it
+        return []
+
+
+def missing(name: str) -> mo.Html:
+    """What is said in its place."""
+    return failed(
+        f"There is no `{name}`: its cell below has a slip, or the function another name. Until it is back, the others count without it."
+    )
+
+
+def reward_menu(opened: Opened, known: Sequence[Reward], first: Sequence[Reward]) -> mo.ui.dictionary:
+    """How much each reward counts, 0 for not at all, the first at first; that of the command line alone, if there is one.
 
     What was chosen stays so: the menu is made anew with every change of the data or of a reward's code.
     """
@@ -203,7 +222,7 @@ def reward_menu(opened: Opened, known: Sequence[Reward], first: Reward) -> mo.ui
             0,
             2,
             0.25,
-            value=float(chosen) if chosen in WEIGHTS else float(reward is first and not alone),
+            value=float(chosen) if chosen in WEIGHTS else float(reward in first and not alone),
             show_value=True,
             label=f"`{reward_name(reward)}`",
             on_change=lambda weight: keep(opened, name, f"{weight:g}"),
