@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,20 @@ def test_a_prediction_is_held_against_the_readers_own_run(run, end, numbers):
     assert "Yes." in asked.answer(*found).text and numbers in asked.answer(*found).text
     asked._update(next(each for each in own.ENDS if each != end))
     assert "Not quite." in asked.answer(*found).text and f"{end}." in asked.answer(*found).text
+
+
+@pytest.mark.parametrize("lesson", ["length", "format", "math", "own"])
+def test_a_recording_says_what_it_was_made_with_that_is_not_what_the_reader_has_chosen(lesson, mine):
+    defs = load(lesson).app.run()[1]
+    station, plan = defs["station"], defs["asked"]
+    assert "no two runs are quite alike" in station._or_recorded(None, plan).phase
+    chosen = {name: f"not {value}" for name, value in station.recorded.choices.items()}
+    said = station._or_recorded(None, replace(plan, choices=plan.choices | chosen)).phase
+    assert all(f"{name}: {value}" in said for name, value in station.recorded.choices.items())
+    if lesson == "own":
+        own_reward = replace(plan, rewards=[load_reward(str(mine / "my_rewards.py:score"))])
+        assert "(reward: answer_reward)" in station._or_recorded(None, own_reward).phase
+        assert "(model: pocket)" in station._or_recorded(None, plan.with_settings(model="no/such")).phase
 
 
 @pytest.mark.parametrize("lesson", ["length", "format", "math", "own"])

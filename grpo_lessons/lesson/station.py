@@ -29,7 +29,7 @@ from grpo_lessons.lesson.script import as_script, left_over, settings_of
 from grpo_lessons.lesson.session import Report, Session, kept
 from grpo_lessons.lesson.tryout import Tryout, plain_widget
 from grpo_lessons.lesson.words import failed, fold, row, show
-from grpo_lessons.rewards import Reward
+from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Group, Run
 from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Settings, is_pocket
@@ -262,7 +262,7 @@ class Station:
             words = "<b>Predict, then press Train.</b> A recorded run stands here as soon as you have chosen."
             waits = f'<div class="status"><p>{words}</p></div>'
             return show(*self._above(cost, plan), *self._row(buttons, scrub, waits), curves_explained())
-        report = self._or_recorded(report, plan.settings.model)
+        report = self._or_recorded(report, plan)
         run = report.run
         watch = self._watched(run if run.metrics else report.before or run)
         status = f'<div class="status">{curves.status(report.phase, run, report.speed)}</div>'
@@ -302,9 +302,11 @@ class Station:
             below.insert(0, mo.callout(offer, kind="info"))
         return below
 
-    def _or_recorded(self, report: Report | None, model: str) -> Report:
-        """A recorded run, until a session has something of its own to show."""
-        recorded = self.recorded if is_pocket(model) else self.runs.get(REAL, self.recorded)
+    def _or_recorded(self, report: Report | None, plan: Plan) -> Report:
+        """A recorded run, until a session has something of its own to show; with the choices that are others than the reader's."""
+        recorded = self.recorded if is_pocket(plan.settings.model) else self.runs.get(REAL, self.recorded)
+        if report is None and (others := _others(recorded, plan)):
+            return Report(f"A recording, of other choices than yours ({others}). Press Train for your own.", recorded)
         if report is None:
             return Report("A recording; no two runs are quite alike. Press Train to see it happen live.", recorded)
         if report.run.metrics or report.before:
@@ -345,7 +347,8 @@ class Station:
         texts, colourless = [cards.group_panel(group, self.tags)], COLOURLESS if self.session.engine else ""
         if coloured is not None:
             texts, colourless = [cards.group_head(group), coloured, MOVED], ""
-        note = f'<p class="note">{escape(run.label)}{colourless}</p>'
+        recording = "A recording · " if run is self.recorded else ""
+        note = f'<p class="note">{recording}{escape(run.label)}{colourless}</p>'
         return show(
             step,
             curves.curves({"this run": run}, at=group.step, only=only, watch=self._watched(run)),
@@ -424,6 +427,18 @@ class Station:
     def kept(self, menu: mo.ui.dictionary, plan: Plan) -> mo.Html | None:
         """What came of it, in a cell of its own: some of it takes seconds."""
         return keeping.kept(self.opened, menu, lambda: self.session.trained, plan)
+
+
+def _others(recorded: Run, plan: Plan) -> str:
+    """What a recorded run was made with that a plan is not: its model, the lesson's choices, its rewards; "" for nothing."""
+    made, now = (
+        {"model": recorded.provenance.get("model")} | recorded.choices,
+        {"model": plan.settings.model} | plan.choices,
+    )
+    if "reward" not in now:
+        made["reward"] = ", ".join(recorded.groups[-1].completions[0].rewards)
+        now["reward"] = ", ".join(map(reward_name, plan.rewards))
+    return ", ".join(f"{name}: {made[name]}" for name in made if str(made[name]) != str(now.get(name, made[name])))
 
 
 @cache
