@@ -127,15 +127,8 @@ def my_reward(completions, answer, **kwargs):
 
 
 @app.cell(hide_code=True)
-def _():
-    attempt = mo.ui.text_area(
-        value="It is 187, or 188, or 189.",
-        rows=2,
-        debounce=400,
-        max_length=20_000,
-        full_width=True,
-        label="A reply of yours",
-    )
+def _(opened):
+    attempt = own.reply_box(opened)
     attempt
     return (attempt,)
 
@@ -175,7 +168,12 @@ def _(ask, asked, get_asked, get_drawing):
         ask,
         own.show_verdict(get_asked(), asked, get_drawing()),
         """
-    With our rows: choose `problem` as the column that asks, and ask again. The same sums, told in words; the pocket model has never read a story. What helps is what the verdict names: easier questions, an example in the prompt, a reward that pays for parts, more room for the reply, a few worked examples by SFT before. More steps of the same are not among them.
+    Choose `problem` as the column that asks, and ask again. The same sums, told in words; the pocket model has never read a story.
+    """
+        if asked.choices["data"] == EXAMPLE.name
+        else None,
+        """
+    What helps is what the verdict names: easier questions, an example in the prompt, a reward that pays for parts, more room for the reply, a few worked examples by SFT before. More steps of the same are not among them.
     """,
     )
     return

@@ -224,6 +224,15 @@ def test_a_paste_is_read_and_a_damaged_one_told():
     assert "Learning" in own.show_diagnosis({"file": (), "text": " "}, run).text
 
 
+def test_with_rows_of_ones_own_nothing_speaks_of_ours(mine):
+    """It asked for `problem`, a column of ours, tried a sum of ours, and promised half a minute to a minute."""
+    ours = ("Choose <code>problem</code>", "187")
+    assert ours[0] in shown() and "half a minute to a minute" not in shown()
+    data = open_data(mine / "rows.csv")
+    text = shown(data=data, columns=own.columns_menu(opened(), data))
+    assert "What is 10 + 13?" in text and not any(each in text for each in ours)
+
+
 @pytest.mark.parametrize(
     ("question", "reply", "said"),
     [("1 + 1?", " ", "its reply is missing"), ("", "2", "its question is missing"), ("1 + 1?", "2", ""), ("", "", "")],

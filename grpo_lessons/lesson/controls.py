@@ -71,6 +71,8 @@ def about_model(opened: Opened, name: str) -> str:
         limited = opened.most_steps < sys.maxsize
         most = f" In this class a training has at most {opened.most_steps} steps." if limited else ""
         takes = "half a minute to a minute" if opened.engines[0] == "TRL" else "less than half a minute"
+        # With rows of the reader's own it takes what those take: measured, that stands over the button.
+        takes = "it trains" if opened.lesson == "own" else takes
         return f"The tiny model that ships with this course: {takes} on any laptop.{most}"
     kind = "A real model of 135 million parameters: minutes on a laptop." if name == SMOLLM2 else "Wants a GPU."
     if not opened.trains:

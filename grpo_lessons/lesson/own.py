@@ -248,6 +248,20 @@ def chosen_rewards(
     return rewards, weights if len(set(weights)) > 1 else None
 
 
+def reply_box(opened: Opened) -> mo.ui.text_area:
+    """A reply of the reader's to the first prompt. In marimo it must be a variable of the notebook."""
+    return mo.ui.text_area(
+        value=recall(opened, "reply") or "",
+        placeholder="What would you try on it? Two answers at once, the question said again, a right answer with wrong reasons …",
+        rows=2,
+        debounce=400,
+        max_length=20_000,
+        full_width=True,
+        label="A reply of yours",
+        on_change=lambda text: keep(opened, "reply", text),
+    )
+
+
 def show_tries(rewards: Sequence[Reward], made: Prompts, yours: str, replies: Sequence[str] = ()) -> mo.Html:
     """A table of tries: what each reply to the first prompt is paid by each reward, and how long it took."""
     if not rewards or not made.train:
