@@ -296,7 +296,7 @@ def _(opened):
     mo.md(f"""
     ## What you now know
 
-    Data are worth what their questions can teach; a reward is worth what it pays for nothing; and whether a training can learn is known before it starts, from the spread within a few groups. Without a browser, one line trains on your data by your reward, says which rows it cannot use, and keeps the record and the adapter:
+    Data are worth what their questions can teach; a reward is worth what it pays for nothing; and whether a training can learn is known before it starts, from the spread within a few groups. Without a browser, one line says which rows it cannot use, which tests your reward fails and whether it will teach, then trains, and keeps the record and the adapter:
 
     ```bash
     python notebooks/grpo_own.py -- --data rows.csv --question q --answer a --reward my_rewards.py:my_reward --model smollm2-135m
@@ -349,7 +349,7 @@ def _():
     _runs = {"in figures": "own_learns", "in words": "own_words"}
     station = lesson.Station(opened, DEFAULT, _runs, watch=WATCHED, tags=TAGS)
     station.settings.longest = 512  # replies of yours may need more room than ours
-    station.settings.words = own.WORDS
+    station.settings.words, station.ask_first = own.WORDS, own.say_first
     get_asked, set_asked = mo.state(None, allow_self_loops=True)  # the button's cell shows what comes of it
     keeping = station.keep_menu()
     return get_asked, keeping, opened, set_asked, station

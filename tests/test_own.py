@@ -43,7 +43,9 @@ def shown(**defs) -> str:
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "notebooks/grpo_own.py"), "--", *options]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=env)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300, env=env, encoding=env.get("PYTHONIOENCODING")
+    )
 
 
 @pytest.fixture
@@ -70,16 +72,26 @@ def test_in_one_line_it_trains_on_rows_and_a_reward_of_ones_own_with_two_seeds(m
     }
 
 
-def test_in_one_line_it_says_which_rows_it_cannot_use_and_keeps_the_adapter(mine):
-    (mine / "rows.csv").write_text(ROWS.replace(",23,", ",n/a,", 1))
+def test_in_one_line_it_says_what_the_notebook_says_before_it_trains_and_keeps_the_adapter(mine, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # of a file in Windows: a row may hold what it lacks
+    (mine / "rows.csv").write_text(ROWS.replace(",23,", ",n/a,", 1) + "What is 11 + 14?,二,x\n", encoding="utf-8")
+    reward = REWARD.replace("numbers[-1] == right", "numbers[-1] != '0'")
+    (mine / "my_rewards.py").write_text(reward)
     given = ["--data", "rows.csv", "--question", "q", "--answer", "a", "--reward", "my_rewards.py:score"]
     done = run(mine, *given, "--model", "pocket", "--steps", "1", "--batch-size", "16")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (
-        "rows.csv: 50 rows." in done.stdout and "1 row cannot be used. row 1: column 'a' has no answer" in done.stdout
-    )
+    said = done.stdout.splitlines()
+    for words in (
+        "rows.csv: 51 rows.",
+        "2 rows cannot be used. row 1: column 'a' has no answer: n/a; row 51: the same question as in row 2",
+        "score fails “asks for the answer”:",
+        "Will it teach? ",
+        "pocket · 1 step",
+    ):
+        assert words in said[0], (words, said)
+        said.pop(0)
     adapter = Path(os.environ["GRPO_LESSONS_RUNS"]) / "own/adapter"
-    assert f"adapter: {adapter}" in done.stdout and Run.load(adapter / "run.json").rewards == ["score"]
+    assert f"adapter: {adapter}" in said and Run.load(adapter / "run.json").rewards == ["score"]
     assert (adapter / "adapter_model.safetensors").is_file()
 
 

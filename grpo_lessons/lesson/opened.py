@@ -79,6 +79,8 @@ class Opened:
         if not here.IN_PAGE:
             let_sessions_start_together()
         is_script = mode == "script" and Path(sys.argv[0]).name.startswith(f"grpo_{lesson}")
+        if is_script and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")  # rows of the reader's are quoted, and a Windows file takes cp1252
         options = {}
         if mode != "script" or is_script:  # a notebook run by another program, which has words of its own, has none
             given = mo.cli_args().to_dict()

@@ -358,6 +358,24 @@ def ask_first(opened: Opened, plan: Plan, publish: Callable[[Asked], None]) -> N
     mo.Thread(target=work, daemon=True).start()
 
 
+def say_first(plan: Plan) -> None:
+    """The same in a terminal, before a training is paid for: which tests the rewards fail, and whether they will teach.
+
+    Raises: SystemExit if it is stopped, or in words for what goes wrong.
+    """
+    try:
+        found = pilot(plan)
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped.") from None
+    except Exception as error:  # a reward of the reader's own, or a library, may raise anything
+        raise SystemExit(explain(error)) from None
+    for name, said in found.checks.items():
+        for each in said:
+            if each.is_good is False:
+                print(f"{name} fails “{each.test}”: {each.words}")
+    print(f"Will it teach? {found.verdict}".replace("*", ""))
+
+
 def found_of(asked: Asked | None, plan: Plan) -> Pilot | None:
     """What the model was asked, if it was asked what the plan now asks."""
     return asked.found if asked and asked.found and _same(asked.plan, plan) else None

@@ -5,6 +5,7 @@ import inspect
 import json
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,13 +20,18 @@ from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Settings, Trained, Unfinished, Watch, explain, keep, train, unfinished
 
 
-def as_script(opened: Opened, plan: Plan) -> None:
-    """Train with a progress bar, write the run's record and save the adapter, if the lesson was opened as a program; else nothing."""
+def as_script(opened: Opened, plan: Plan, ask_first: Callable[[Plan], None] = lambda plan: None) -> None:
+    """Train with a progress bar, write the run's record and save the adapter, if the lesson was opened as a program; else nothing.
+
+    `ask_first`: what is asked of a plan that can be trained, before it is.
+    """
     if not opened.is_script:
         return
     # A program of marimo runs in asyncio, where the first Ctrl+C would wait for the end of this cell.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not plan.problem:
+        ask_first(plan)
     if "seeds" in opened.options:
         return with_seeds(opened, plan, how_many(opened.options["seeds"]))
     left = left_over(opened)

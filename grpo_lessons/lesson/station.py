@@ -67,6 +67,7 @@ class Station:
     ):
         self.opened, self.runs, self.watch, self.tags = opened, opened.recordings(runs), watch, tags
         self.plan: Callable[..., Plan] | None = None
+        self.ask_first: Callable[[Plan], None] = lambda plan: None  # what a program does before it trains
         self.settings = Controls(opened, defaults, batch_in_browser)
         last = kept(opened)
 
@@ -131,7 +132,7 @@ class Station:
         self.plan = plan
         settings = self.settings.chosen(chosen_model(menu), values, batch_size)
         asked = plan(settings, **self.settings.own(values))
-        as_script(self.opened, asked)
+        as_script(self.opened, asked, self.ask_first)
         return asked
 
     def configuration(
