@@ -83,7 +83,7 @@ def test_in_one_line_it_says_what_the_notebook_says_before_it_trains_and_keeps_t
     said = done.stdout.splitlines()
     for words in (
         "rows.csv: 51 rows.",
-        "2 rows cannot be used. row 1: column 'a' has no answer: n/a; row 51: the same question as in row 2",
+        "2 rows cannot be used. row 1: column 'a' has no answer: 'n/a'; row 51: the same question as in row 2",
         "score fails “asks for the answer”:",
         "Will it teach? ",
         "pocket · 1 step",
