@@ -252,7 +252,7 @@ def reply_box(opened: Opened) -> mo.ui.text_area:
     """A reply of the reader's to the first prompt. In marimo it must be a variable of the notebook."""
     return mo.ui.text_area(
         value=recall(opened, "reply") or "",
-        placeholder="What would you try on it? Two answers at once, the question said again, a right answer with wrong reasons …",
+        placeholder="Such as two answers at once",
         rows=2,
         debounce=400,
         max_length=20_000,
