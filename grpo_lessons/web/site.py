@@ -319,6 +319,7 @@ def _send_ahead(page: Path, read: list[str]) -> None:
     html = STARTED.sub("", PRELOADED.sub("", html))
     (worker,) = here.glob("assets/worker-*.js")
     begun = {"start": started[0], "worker": f"./assets/{worker.name}", "version": version("marimo")}
+    begun["core"] = [f"./pyodide/{name}" for name in CORE[1:]]
     html = html.replace("</head>", f"{render('ahead.html', files=sizes, scripts=scripts, **begun)}</head>", 1)
     page.write_text(html, encoding="utf-8")
 
