@@ -1,8 +1,10 @@
 """What the tests share: a room of their own on this computer, and one real, short training on the pocket model."""
 
 import atexit
+import gc
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -12,8 +14,18 @@ from filelock import FileLock
 os.environ["TMPDIR"] = os.environ["TEMP"] = tempfile.mkdtemp(prefix="grpo-")
 atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
 tempfile.tempdir = None
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # two tests at a time: threads that wait must leave the cores to the other
+os.environ["OMP_NUM_THREADS"] = "1"  # as many tests at a time as cores: two threads each cost a quarter more of both
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # some seventy processes would each compile the course anew
+sys.dont_write_bytecode = False
 os.environ["GRPO_LESSONS_RUNS"] = tempfile.mkdtemp() + "/runs"  # a learner's own runs stay as they are
+
+gc.disable()  # what is imported stays: to look through it for garbage, again and again, takes a fifth of the time it takes to come
+
+
+def pytest_collection_finish():
+    """All test modules are there, with torch and TRL: they are looked through no more."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

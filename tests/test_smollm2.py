@@ -28,14 +28,14 @@ def source():
 
 @pytest.fixture(scope="module")
 def trained(source):
-    """The format lesson on it, two steps of a quarter of the size: half a minute on two cores. What it learns, recordings show."""
-    return train(two_steps())
+    """The format lesson on it, a step of a quarter of the size: what it learns, recordings show."""
+    return train(one_step())
 
 
-def two_steps():
+def one_step():
     lesson = load("format")
     settings = controls.settings_for(SMOLLM2, lesson.DEFAULT)
-    plan = lesson.plan(replace(settings, steps=2, batch_size=8, accumulation=4), example=True)
+    plan = lesson.plan(replace(settings, steps=1, batch_size=8, accumulation=4), example=True)
     return replace(plan, held_out=plan.held_out[:2])
 
 
@@ -65,7 +65,7 @@ def test_its_adapter_says_the_same_in_a_new_process_and_merged(trained, tmp_path
 
 
 def test_its_cost_is_known_before_it_runs(trained, source):
-    plan = two_steps()
+    plan = one_step()
     probe = measure(plan)
     cost = estimate(plan, probe)
     real = trained.run.seconds
