@@ -239,8 +239,8 @@ def covered_at(frame, width: int) -> list[str]:
             f"(app => {{ if (app) app.scrollTop = {part} * app.scrollHeight; }})(document.getElementById('App'))"
         )
         frame.wait_for_timeout(150)
-        frame.wait_for_function(f"({COVERED})()[0] > 20")  # a slow machine lays it out later
-        found += frame.evaluate(COVERED)[1]
+        laid_out = f"() => {{ const [texts, found] = ({COVERED})(); return texts > 20 && {{ found }}; }}"
+        found += frame.wait_for_function(laid_out).evaluate("seen => seen.found")  # a slow machine does it later
     return found
 
 

@@ -113,6 +113,7 @@ _FRAMES = """(() => {
 @pytest.mark.parametrize(("width", "query", "heading"), [(420, "", "h1"), (1280, "?step=3", "h2")])
 def test_the_first_text_stays_where_it_is_when_marimo_takes_over(address, width, query, heading):
     with visit("about:blank", width=width) as (page, _):
+        keep_asleep(page.context)
         page.add_init_script(_FRAMES.replace("h1", heading))
         page.goto(f"{address}/length.html{query}", wait_until="commit")
         page.locator("#first").wait_for(state="attached")
@@ -130,7 +131,7 @@ def test_a_slow_line_is_counted_and_is_no_failure(root):
         page.clock.install()
         page.goto(f"{server}/course/grpo/length.html", wait_until="commit")
         come, counts = page.locator("#come"), {0.0}
-        for _ in range(60):  # marimo's own files go first
+        for _ in range(60):
             page.clock.run_for(500)
             page.wait_for_timeout(500)
             if said := re.search(
@@ -252,15 +253,19 @@ def test_firefox_wakes_a_lesson_and_trains_in_it(address, tmp_path):
 def offline(root, distribution, tmp_path_factory):
     """The format lesson of an offline site, alive on a phone whose browser has no WebAssembly SIMD; and what it asked of other hosts.
 
-    Without matplotlib in the distribution, for there is none to be had here; with it, its files are copied alike.
+    Of matplotlib and what it needs two packages can be had here: these are what it has to bring.
     """
     index, site = (tmp_path_factory.mktemp("offline") / name for name in ("index", "site"))
-    shutil.copytree(distribution, index, copy_function=os.link)
-    lock = json.loads((index / "pyodide-lock.json").read_text())
-    del lock["packages"]["matplotlib"]
-    rewrite(index / "pyodide-lock.json", json.dumps(lock))
-    shutil.copytree(root / "course" / "grpo", site, copy_function=os.link, ignore=lambda *_: {"pyodide"})
-    builder.add_python(site, offline=True, index=str(index))
+    shutil.copytree(root / "course" / "grpo", site, copy_function=os.link)
+    listed = site / "pyodide/lessons.json"
+    lock = json.loads(listed.read_text(encoding="utf-8"))
+    far = {name: each for name, each in lock["packages"].items() if "://" in each["file_name"]}
+    here = {name: far.pop(name)["version"] for name in ("cycler", "six")}
+    lock["packages"] = {name: each for name, each in lock["packages"].items() if name not in far}
+    rewrite(listed, json.dumps(lock))
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", index]
+    subprocess.run([*fetch, *(f"{name}=={version}" for name, version in here.items())], check=True)
+    builder.bring_near(site, str(index))
     for file in (site / "public/pocket" / name for name in ("engine.js", "ask.js")):
         no_simd = "WebAssembly.validate = () => false; const KERN"
         rewrite(file, file.read_text(encoding="utf-8").replace("const KERN", no_simd, 1))
@@ -287,6 +292,12 @@ def test_an_offline_site_asks_nobody_else_and_fits_a_phone(offline):
     assert asked == [] and failures(page) == []
     assert page.locator(".gl .card").count() >= 16
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    packages = page.evaluate("fetch('pyodide/lessons.json').then(answer => answer.json())")["packages"]
+    near = [packages[name]["file_name"] for name in ("cycler", "six")]
+    assert (
+        page.evaluate("names => Promise.all(names.map(async name => (await fetch(`pyodide/${name}`)).ok))", near)
+        == [True] * 2
+    )
 
 
 def test_what_was_written_and_predicted_is_there_again_and_code_that_never_ends_runs_no_second_time(too_old):
@@ -550,9 +561,10 @@ def test_a_lesson_on_paper_is_whole(lesson, tmp_path):
 
 
 def test_an_offline_site_is_not_built_without_a_file_it_needs(root, distribution, tmp_path):
-    shutil.copytree(root / "course" / "grpo", tmp_path / "site", ignore=shutil.ignore_patterns("pyodide", "assets"))
+    (tmp_path / "pyodide").mkdir()
+    shutil.copy(root / "course/grpo/pyodide/lessons.json", tmp_path / "pyodide")
     with pytest.raises(builder.CannotBuild, match=r"\.whl: could not be read"):
-        builder.add_python(tmp_path / "site", offline=True, index=str(distribution))
+        builder.bring_near(tmp_path, str(distribution))
 
 
 def test_npms_pyodide_is_found_if_it_is_the_one_that_marimo_wants(distribution, tmp_path, monkeypatch):

@@ -132,7 +132,9 @@ def _build(out: Path, base_url: str, offline: bool, index: str) -> None:
     _pack(out / "grpo-lessons.zip")
     (out / "CLAUDE.md").unlink(missing_ok=True)  # marimo's, for its own developers
     shutil.copytree(NOTEBOOKS / "cases", out / "cases")
-    lessons, read = [*out.glob("*.html")], add_python(out, offline, index)
+    lessons, read = [*out.glob("*.html")], add_python(out, index)
+    if offline:
+        bring_near(out, index)
     far = "" if offline else urlsplit(index if "://" in index else INDEX)
     write_pages(out, base, f"; connect-src 'self' {far.scheme}://{far.netloc}" if far else "")
     for page in lessons:
@@ -244,7 +246,7 @@ def _pack(path: Path) -> None:
 # Python and its packages ---------------------------------------------------------------------------------------------
 
 
-def add_python(out: Path, offline: bool, index: str) -> dict[str, list[str]]:
+def add_python(out: Path, index: str) -> dict[str, list[str]]:
     """Pyodide's core, the wheels, and the lock file that lists them, each package by its name.
 
     Returns the files that each lesson reads as it opens; without Node nobody knows.
@@ -265,7 +267,7 @@ def add_python(out: Path, offline: bool, index: str) -> dict[str, list[str]]:
         packages[name] = each = dict(theirs["packages"][name])
         if name in COMPILED and "://" not in index and not Path(index, each["file_name"]).exists():
             packages[name] = entry(_pure_yaml(here))
-        elif offline or name in COMPILED:
+        elif name in COMPILED:
             (here / each["file_name"]).write_bytes(_read(index + each["file_name"]))
         else:  # a page cannot ask a folder of ours
             each["file_name"] = (index if "://" in index else INDEX) + each["file_name"]
@@ -273,6 +275,17 @@ def add_python(out: Path, offline: bool, index: str) -> dict[str, list[str]]:
     lock = {"info": theirs["info"], "packages": packages}
     (here / "lessons.json").write_text(json.dumps(lock), encoding="utf-8")
     return _thin(out) if NODE else {}
+
+
+def bring_near(out: Path, index: str) -> None:
+    """Put into a site what its pages would ask of Pyodide's host, from the distribution that it was built from."""
+    listed = out / "pyodide" / "lessons.json"
+    lock = json.loads(listed.read_text(encoding="utf-8"))
+    for each in lock["packages"].values():
+        if "://" in each["file_name"]:
+            each["file_name"] = name = each["file_name"].rpartition("/")[2]
+            (out / "pyodide" / name).write_bytes(_read(index.rstrip("/") + "/" + name))
+    listed.write_text(json.dumps(lock), encoding="utf-8")
 
 
 def _thin(out: Path) -> dict[str, list[str]]:

@@ -110,7 +110,7 @@ def build_plotly_page(out: Path, site: Path, index: Path) -> None:
     subprocess.run([*command, "--no-sandbox"], check=True, capture_output=True)
     shutil.copytree(site / "public", out / "public")
     with mock.patch.object(builder, "NODE", None):
-        builder.add_python(out, offline=False, index=str(index))
+        builder.add_python(out, index=str(index))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", out / "pyodide", "plotly"]
     subprocess.run(command, check=True, capture_output=True)
     lock = json.loads((out / "pyodide" / "lessons.json").read_text())
