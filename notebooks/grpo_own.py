@@ -109,7 +109,7 @@ def _(columns, opened):
         """
     ## 2 · Your reward
 
-    How much does each count? 0 leaves it out. `my_reward` is yours: write it in the cell below, where it keeps its name. TRL calls it with lists, an entry for each reply: `completions`, `answer`, and every column of text or numbers in your data, by its name.
+    How much does each count? 0 leaves it out. `my_reward` is yours: write it in the cell below, where it keeps its name. TRL calls it with lists, an entry for each reply: `completions` (each a list of one message, its text is `completion[0]["content"]`), `answer`, and every column of text or numbers in your data, by its name.
     """,
         lesson.row(*weights.elements.values()),
         lesson.shown_code(opened, *_yours) if _yours else own.missing("my_reward"),

@@ -201,7 +201,7 @@ def test_the_exercises_can_be_written_in(page):
 
 def cost(page, steps: int):
     """The line that says what a training of so many steps will cost."""
-    return shown(page, re.compile(rf"At most .*: {steps} steps of .* GB that are free")).first
+    return shown(page, re.compile(rf"About .*: {steps} steps of .* GB that are free")).first
 
 
 def test_what_a_training_costs_is_said_before_it_runs(page):

@@ -113,7 +113,13 @@ def test_a_damaged_file_is_told_so(name, content, said, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"), [("", "No data"), ("not_here.csv", "no such file"), ("a\0b.csv", "null|no such file")]
+    ("source", "said"),
+    [
+        ("", "No data"),
+        ("not_here.csv", "no such file in `.*`"),
+        ("/not/here.csv", "no such file[.]"),
+        ("a\0b.csv", "null|no such file"),
+    ],
 )
 def test_what_is_not_there_is_told_so(source, said):
     with pytest.raises(ValueError, match=said):

@@ -67,7 +67,7 @@ def test_a_reader_is_told_what_to_lower(monkeypatch):
     assert "This does not fit" in tight and "4 parts" in tight
     monkeypatch.setitem(pace.PACE.probes, "m", replace(PROBE, memory=32 * 10**9))
     fits = pace.show_cost(None, plan).text
-    assert "At most" in fits and "GB that are free" in fits and "does not fit" not in fits
+    assert "less where replies end early" in fits and "GB that are free" in fits and "does not fit" not in fits
 
 
 def test_what_is_known_of_one_model_is_not_said_of_another():

@@ -17,7 +17,7 @@ from grpo_lessons.lesson import own
 from grpo_lessons.rewards import answer_reward, format_reward
 from grpo_lessons.runs import Run
 from grpo_lessons.training import Plan, Settings
-from grpo_lessons.training.data import guess, open_data, prompts
+from grpo_lessons.training.data import Data, Prompts, guess, open_data, prompts
 from grpo_lessons.training.keep import hand_over
 from tests.support.lessons import load, opened
 
@@ -131,6 +131,15 @@ def test_the_folder_for_trl_has_the_source_of_a_reward_of_ones_own(mine):
     exec(text, names)
     said = [[{"role": "assistant", "content": text}] for text in ("It is 5.", "6")]
     assert names["score"](said, a=["5", "5"], note=["x", "x"]) == [1.0, 0.0]
+
+
+def test_what_cannot_be_used_is_counted_by_its_reason_and_many_of_one_kind_hide_no_other():
+    made = Prompts(
+        [], [], [*((at, f"the same question as in row {at - 1}") for at in range(2, 42)), (77, "column 'q' is empty")]
+    )
+    text = own.show_data(Data("x.csv", ["q"], [], 0), made, "pocket", {}).text
+    assert "41 rows cannot be used: 1 × column &#x27;q&#x27; is empty; 40 × the same question as in another row" in text
+    assert "row 77: column" in text and "and 35 more like it" in text
 
 
 def test_the_example_is_two_hundred_rows_whose_answers_are_right_in_both_columns():

@@ -1,5 +1,6 @@
 """One's own data, reward and run: what is chosen, and what is told of it before, and after, a training."""
 
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from grpo_lessons.training.templates import as_given
 
 MOST_BYTES = 100_000_000
 WEIGHTS = {f"{quarters / 4:g}" for quarters in range(9)}  # as they are kept
-MOST_PRINTED = 5  # rows that cannot be used, in a terminal
+MOST_PRINTED = 5  # rows that cannot be used: in a terminal, and of one kind in a page
 # Of the command line, beside a training's settings, and what each expects.
 WORDS = {
     "data": "a file (.csv, .jsonl, .json, .parquet), a folder, or a data set of the Hub",
@@ -170,9 +171,18 @@ def _half_an_example(menu: Mapping) -> mo.Html | None:
 
 
 def _left_out(made: Prompts) -> mo.Html:
-    listed = "\n".join(f"- row {at:,}: {why.replace('<', '&lt;')}" for at, why in made.left_out[:20])
-    more = f"\n- and {len(made.left_out) - 20:,} more" if len(made.left_out) > 20 else ""
-    return fold(f"{counted(len(made.left_out), 'row')} cannot be used: which, and why", listed + more)
+    """How many rows cannot be used for which reason, and some of each: the rarest first, for many of one kind hide it."""
+    kinds: dict[str, list] = {}
+    for at, why in made.left_out:
+        kinds.setdefault(re.sub(r"row [\d,]*\d", "another row", why.partition(":")[0]), []).append((at, why))
+    kinds = dict(sorted(kinds.items(), key=lambda kind: len(kind[1])))
+    listed = "".join(
+        "".join(f"\n- row {at:,}: {why.replace('<', '&lt;')}" for at, why in rows[:MOST_PRINTED])
+        + (f"\n- and {len(rows) - MOST_PRINTED:,} more like it" if len(rows) > MOST_PRINTED else "")
+        for rows in kinds.values()
+    )
+    counts = "; ".join(f"{len(rows):,} × {kind}" for kind, rows in kinds.items())
+    return fold(f"{counted(len(made.left_out), 'row')} cannot be used: {counts}", listed.strip())
 
 
 def _preview(model: str, prompt: list[dict]) -> list[str]:
@@ -301,7 +311,7 @@ def _plain(cell: object) -> str:
 
 
 def _took(seconds) -> str:
-    return f"{1000 * sum(seconds):.2g} ms"
+    return f"{1000 * sum(seconds):.2g}\u00a0ms"  # on one line
 
 
 def show_checks(rewards: Sequence[Reward], made: Prompts, asked: Pilot | None) -> mo.Html | None:

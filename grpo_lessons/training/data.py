@@ -98,7 +98,8 @@ def open_data(source: str | Path, split: str = "train", most: int = MOST_ROWS) -
             with path.open("rb") as file:
                 data = _of_file(path.name, file, most)
         elif path.suffix.lower() in KINDS:
-            raise ValueError(f"`{name}`: there is no such file in `{Path.cwd()}`.")
+            where = "" if path.is_absolute() else f" in `{Path.cwd()}`"
+            raise ValueError(f"`{name}`: there is no such file{where}.")
         else:
             data = _of_hub(name, split, most)
     except OSError as error:

@@ -67,9 +67,9 @@ class Estimate:
     def __str__(self) -> str:
         first = f"{in_words(self.copying)} of SFT, " if self.copying else ""
         return (
-            f"At most **{in_words(self.seconds)}**: {first}{self.steps} steps of {in_words(self.sampling)} sampling and "
+            f"About **{in_words(self.seconds)}**, less where replies end early: {first}{self.steps} steps of {in_words(self.sampling)} sampling and "
             f"{in_words(self.learning)} learning, and {in_words(self.answering)} for the held-out prompts. "
-            f"Memory: **{self.memory / 1e9:.1f} GB** of {self.free / 1e9:.0f} GB that are free."
+            f"Memory: about **{self.memory / 1e9:.1f} GB** of {self.free / 1e9:.0f} GB that are free."
         )
 
 
