@@ -14,8 +14,9 @@ from statistics import correlation, fmean, median, pstdev
 from grpo_lessons.logs import Log, read_log
 from grpo_lessons.rewards import FormatReward
 from grpo_lessons.runs import Run
+from grpo_lessons.tracebacks import LAUNCHERS, raised
 
-__all__ = ["Finding", "Log", "change", "diagnose", "diagnose_text", "read_log"]
+__all__ = ["Finding", "Log", "change", "diagnose", "diagnose_error", "diagnose_text", "read_log"]
 
 # Shares from which on most replies are cut off, and a run has too few groups to live off, or none that it needs.
 CUT, DEAD, TOO_EASY = 0.5, 0.8, 0.6
@@ -50,6 +51,15 @@ def diagnose_text(text: str) -> list[Finding]:
     return diagnose(read_log(text))
 
 
+def diagnose_error(words: str) -> list[Finding]:
+    """What the error says that a training has ended with: at least that we do not know it.
+
+    >>> [each.name for each in diagnose_error("The device ran out of memory.")], diagnose_error("It rains.")[0].name
+    (['out of memory'], 'error')
+    """
+    return [*_errors(words)] or [*_raised(words)] or [Finding("error", f"“{words}”", "The training ended with it.", "")]
+
+
 def diagnose(log: Log | Run) -> list[Finding]:
     """What a run shows: first what explains the rest, last what is no fault. Never empty.
 
@@ -59,10 +69,10 @@ def diagnose(log: Log | Run) -> list[Finding]:
         ['learning', 'loss 0']
 
     Raises:
-        ValueError: for a log with neither a step of GRPO nor an error that is known.
+        ValueError: for a log with neither a step of GRPO nor an error.
     """
     log = Log.of_run(log) if isinstance(log, Run) else log
-    said = list(_errors(log.text))
+    said = list(_errors(log.text)) or list(_raised(log.text, alone=not log.rows))
     if not log.rows and not said:
         raise ValueError(
             "There is no log here: expected lines such as {'loss': 0.0, 'reward': 0.5, …}, a trainer_state.json, a table "
@@ -291,7 +301,7 @@ def _too_small(log: Log) -> Finding | None:
             "It is pushed to and fro: the differences within a group are mostly luck.",
             "More completions a step, a reward with less chance in it, or more steps.",
         )
-    about = [f"a learning rate of {rate:g}"] * known + [f"`kl` at {_n(_ends(kl or [0.0])[1])}"] * bool(kl)
+    about = ([f"a learning rate of {rate:g}"] if known else []) + [f"`kl` at {_n(_ends(kl or [0.0])[1])}"] * bool(kl)
     return Finding(
         "steps too small",
         f"The reward stays at {_of_last(log)} over {len(reward)} logs, with {' and '.join(['groups that are alive', *about])}.",
@@ -450,15 +460,6 @@ _ERRORS = (
         ),
     ),
     (
-        r"The reward `[^`\n]{1,100}` failed\. ",
-        Finding(
-            "reward failed",
-            "A reward raised an error, or returned what is no number.",
-            "The line names the reward, and what came of it.",
-            "Try that reply on the reward alone, as in station 2: a training ends at the first reply that it cannot pay.",
-        ),
-    ),
-    (
         r"signal only works in main thread",
         Finding(
             "graded in a thread",
@@ -480,6 +481,65 @@ def _errors(text: str) -> Iterator[Finding]:
                 continue
             seen.add(finding.name)
             yield finding
+    if not seen and (ours := _OURS.search(text)):
+        yield _reward_failed(f"“{ours[0].strip()}”")
+
+
+# What `calling.named` says of it.
+_OURS = re.compile(r"The reward `[^`\n]{1,100}` failed\. [^\n]{0,400}")
+
+# What a reward raises most often, by the error's words.
+_IN_REWARDS = (
+    (
+        r"'list' object has no attribute|expected string or bytes-like object, got 'list'|list indices must be integers",
+        'In a conversation a completion is no text but a list of messages: its text is `completion[0]["content"]`.',
+    ),
+    (
+        r"'NoneType' object (?:has no attribute|is not subscriptable)",
+        "A search that finds nothing gives None, such as `re.search` on a reply without the pattern: ask for that first.",
+    ),
+    (r"list index out of range", "A list is empty for some replies, such as the numbers of a reply without any: ask for that first."),
+    (r"KeyError", "The columns of the data set come by their own names: compare that name with those of your data."),
+)  # fmt: skip
+
+
+def _reward_failed(seen: str) -> Finding:
+    """The reward's own error, and its mend where that is known."""
+    known = next((mend for pattern, mend in _IN_REWARDS if re.search(pattern, seen)), "")
+    alone = (
+        "Try that reply on the reward alone, as in station 2: a training ends at the first reply that it cannot pay."
+    )
+    return Finding(
+        "reward failed", seen, "Neither TRL nor the model is at fault: the reward itself.", f"{known} {alone}".strip()
+    )
+
+
+def _raised(text: str, alone: bool = True) -> Iterator[Finding]:
+    """What the last error of a text is, though it is none of those that we know.
+
+    `alone`: whether nothing else was pasted; in a log a word that looks like an error is one only under a traceback.
+    """
+    errors = [each for each in raised(text) if alone or (each.frames and each.name != "KeyboardInterrupt")]
+    if not errors:
+        return
+    real = [each for each in errors if each.name not in LAUNCHERS]
+    if not real:
+        yield Finding(
+            "launcher",
+            f"`{errors[-1].line}`",
+            "The launcher only reports that a process of the training has failed. The real error stands above it, at the end of another traceback.",
+            "Look further up, and paste those lines, too.",
+        )
+    elif where := real[-1].in_reward:
+        yield _reward_failed(f"This error is your reward's: {where}. `{real[-1].line}`.")
+    else:
+        *_, last = (None, *real[-1].frames)
+        yield Finding(
+            "unknown error",
+            f"`{real[-1].line}`" + (f", in {last}." if last else ""),
+            "An error that we do not know.",
+            "Read its last line, and the line of your own code that stands closest above it; or search TRL's issues for its words.",
+        )
 
 
 # Numbers ---------------------------------------------------------------------------------------------------------------

@@ -131,6 +131,80 @@ def test_our_own_words_of_a_reward_that_failed_are_known():
     assert [each.name for each in diagnose_text(said)] == ["reward failed"]
 
 
+def of_trl(error: Exception) -> str:
+    """What a terminal shows of an error in a reward that TRL has called."""
+    from trl import GRPOTrainer
+
+    def scores(completions, **columns):
+        raise error
+
+    class Bare:  # of a trainer only what its `_calculate_rewards` looks at
+        accelerator = type("Accelerator", (), {"device": "cpu", "is_main_process": False})
+        reward_funcs, reward_processing_classes, reward_func_names = [scores], [None], ["scores"]
+        state = type("State", (), {"global_step": 0})
+        environments = _log_completion_extra = _log_metric = None
+        args = type("Arguments", (), {"report_to": []})
+
+    with pytest.raises(type(error)) as raised:
+        GRPOTrainer._calculate_rewards(Bare(), [{"prompt": "?"}] * 2, ["?"] * 2, ["a", "b"], [[1], [2]])
+    return "".join(traceback.format_exception(raised.value))
+
+
+LAUNCHED = """Traceback (most recent call last):
+  File "/venv/bin/trl", line 8, in <module>
+    sys.exit(main())
+             ^^^^^^
+  File "/venv/lib/python3.11/site-packages/accelerate/commands/launch.py", line 999, in simple_launcher
+    raise subprocess.CalledProcessError(returncode=process.returncode, cmd=cmd)
+subprocess.CalledProcessError: Command '['python3', 'grpo.py', '--config', 'config.yaml']' returned non-zero exit status 1.
+"""
+
+
+@pytest.mark.parametrize("after", ["", LAUNCHED])
+@pytest.mark.parametrize("log", ["", "{'loss': 0.0, 'reward': 0.5}\n" * 12])
+def test_an_error_that_went_through_a_reward_is_the_rewards_and_its_line_is_told(log, after):
+    """ "There is no log here: expected … an error with its last line", it said."""
+    error = AttributeError("'list' object has no attribute 'split'")
+    first = diagnose_text(log + of_trl(error) + after)[0]
+    assert first.name == "reward failed" and "`test_diagnosis.py` line " in first.seen and "raise error" in first.seen
+    assert "AttributeError: 'list' object has no attribute 'split'" in first.seen
+    assert 'completion[0]["content"]' in first.mend
+    ranked = "\n".join(f"[rank0]: {line}" for line in of_trl(error).splitlines())
+    assert [each.name for each in diagnose_text(ranked)] == ["reward failed"]
+
+
+def test_where_a_launcher_reports_the_real_error_is_looked_for_above_it():
+    (alone,) = diagnose_text(LAUNCHED)
+    assert alone.name == "launcher" and "above" in alone.cause and "returned non-zero exit status 1." in alone.seen
+    memory = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
+    assert [each.name for each in diagnose_text(memory + LAUNCHED)] == ["out of memory"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "KeyError: 'gold'",
+        "lib.errors.OddTimeout: 3 `s`",
+        '  File "/a/mine.py", line 3, in start\n    go()\nlib.Odd: a | b',
+        'Traceback (most recent call last):\n  File "C:\\\\a\\\\mine.py", line 3, in start\nAssertionError',
+    ],
+)
+def test_an_error_that_is_none_of_ours_is_quoted_and_called_unknown(text):
+    (finding,) = diagnose_text(text)
+    last = text.splitlines()[-1].removeprefix("lib.errors.").removeprefix("lib.").replace("`", "'")
+    assert finding.name == "unknown error" and last in finding.seen and "do not know" in finding.cause
+    assert ("`mine.py` line 3" in finding.seen) == ("File" in text)
+
+
+def test_a_word_that_ends_in_error_makes_no_healthy_log_sick():
+    log = "".join(f"{{'loss': 0.0, 'reward': {0.1 * i:.1f}}}\n" for i in range(9))
+    for word in (
+        "UserError: seen in a reply\n",
+        'Traceback (most recent call last):\n  File "a", line 1\nKeyboardInterrupt\n',
+    ):
+        assert diagnose_text(log + word)[0].name == "learning"
+
+
 @pytest.mark.parametrize(
     ("rows", "name", "number"),
     [
@@ -158,6 +232,7 @@ def test_our_own_words_of_a_reward_that_failed_are_known():
             "steps too small",
             "groups that are alive and a learning rate of 1e-06 and `kl` at 0.001.",
         ),
+        ([{"reward": 0.19, "loss": 0.0}] * 12, "steps too small", "alive."),  # no rate is told
         ([{"train_runtime": 0.4, "train_loss": 0.0}], "no steps", ""),
         ([{"reward": 0.4}] * 3, "too early to tell", "0.4"),
     ],
