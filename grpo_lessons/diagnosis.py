@@ -16,7 +16,7 @@ from grpo_lessons.rewards import FormatReward
 from grpo_lessons.runs import Run
 from grpo_lessons.tracebacks import LAUNCHERS, raised
 
-__all__ = ["Finding", "Log", "change", "diagnose", "diagnose_error", "diagnose_text", "read_log"]
+__all__ = ["Finding", "Log", "change", "diagnose", "diagnose_error", "diagnose_text", "means_of", "read_log"]
 
 # Shares from which on most replies are cut off, and a run has too few groups to live off, or none that it needs.
 CUT, DEAD, TOO_EASY = 0.5, 0.8, 0.6
@@ -119,7 +119,7 @@ def _fooled(log: Log) -> Finding | None:
     for name, before, after in (*_worsened(log), *_flat(log)):
         return Finding(
             "fooled",
-            f"The reward goes from {_of_first(log)} to {_of_last(log)}, and held-out `{name}` from {_n(before)} to {_n(after)}.",
+            f"The reward goes {_course(log)}, and held-out `{name}` from {_n(before)} to {_n(after)}.",
             "The reward does not see what you want, and whatever it does not see may go.",
             mend,
         )
@@ -254,7 +254,7 @@ def _too_large(log: Log) -> Finding | None:
         if len(values) > 5 and max(values) > 10 * max(median(values), 1e-4):
             return Finding(
                 "steps too large",
-                f"`{name}` leaps to {_n(max(values))} (its middle is {_n(median(values))}), and the reward falls from {_of_first(log)} to {_of_last(log)}.",
+                f"`{name}` leaps to {_n(max(values))} (its middle is {_n(median(values))}), and the reward falls {_course(log)}.",
                 "One update went so far that the model forgot what it could.",
                 "A lower learning rate, a smaller `max_grad_norm`, or more `beta`.",
             )
@@ -281,7 +281,7 @@ def _falling(log: Log) -> Finding | None:
         return None
     return Finding(
         "steps too large",
-        f"The reward falls, from {_of_first(log)} to {_of_last(log)}.",
+        f"The reward falls {_course(log)}.",
         "Every update goes further than what it was made for.",
         "A lower learning rate, more completions a step, or more `beta`.",
     )
@@ -339,7 +339,7 @@ def _learning(log: Log) -> Finding:
     if change(reward) > 0:
         dead = log.series("frac_reward_zero_std")
         alive = f" {1 - fmean(dead):.0%} of the groups had something to teach." if dead else ""
-        words = f"The reward rises from {_of_first(log)} to {_of_last(log)} over {len(reward)} logs.{alive}"
+        words = f"The reward rises {_course(log)} over {len(reward)} logs.{alive}"
         return Finding(
             "learning",
             words,
@@ -624,6 +624,21 @@ def _worse(before: Sequence[float], after: Sequence[float]) -> bool:
 def _rate(log: Log) -> float | None:
     rates = log.series("learning_rate") or [log.settings[name] for name in ("learning_rate",) if name in log.settings]
     return max(rates) if rates else None
+
+
+def _course(log: Log) -> str:
+    """Where the reward comes from and leads to; its curve beside it begins and ends at single steps, which are luck."""
+    reward = log.series("reward")
+    return f"from {_of_first(log)} to {_of_last(log)}{means_of(len(reward), 'log')}"
+
+
+def means_of(count: int, step: str) -> str:
+    """Of how many steps, or logs, the ends of so many are the means, in words to stand behind them.
+
+    >>> means_of(30, "step"), means_of(5, "step")
+    (' (the means of its first and its last 10 steps)', '')
+    """
+    return f" (the means of its first and its last {count // 3} {step}s)" if count >= 6 else ""
 
 
 def _of_first(log: Log) -> str:

@@ -196,6 +196,12 @@ def test_an_error_that_is_none_of_ours_is_quoted_and_called_unknown(text):
     assert ("`mine.py` line 3" in finding.seen) == ("File" in text)
 
 
+def test_what_a_reward_came_from_and_to_are_called_the_means_that_they_are():
+    rises = diagnose(Log([{"reward": 0.1 * i} for i in range(9)]))[0].seen
+    assert "from 0.1 to 0.7 (the means of its first and its last 3 logs)" in rises
+    assert "means" not in diagnose(Log([{"reward": 0.1 * i} for i in range(3)]))[0].seen
+
+
 def test_a_word_that_ends_in_error_makes_no_healthy_log_sick():
     log = "".join(f"{{'loss': 0.0, 'reward': {0.1 * i:.1f}}}\n" for i in range(9))
     for word in (

@@ -288,11 +288,15 @@ def in_steps(first: float, last: float, spread: float = 0.4) -> Run:
     [
         ("own_learns", "Far higher", "the recorded run it went from 0.5"),
         ("own_words", "Where it was, or lower", "from 0"),
-        (in_steps(0.19, 0.19), "Where it was, or lower", "your run it went from 0.19 to 0.19:"),
-        (in_steps(0.6, 0.4), "Where it was, or lower", "from 0.57 to 0.43:"),
-        (in_steps(0.4, 0.5), "A little higher", "from 0.41 to 0.49:"),
-        (in_steps(0.2, 0.9), "Far higher", "from 0.3 to 0.8:"),
-        (in_steps(-20.0, -5.0, 12.0), "Far higher", "from -18 to -7:"),
+        (
+            in_steps(0.19, 0.19),
+            "Where it was, or lower",
+            "your run it went from 0.19 to 0.19 (the means of its first and its last 4 steps):",
+        ),
+        (in_steps(0.6, 0.4), "Where it was, or lower", "from 0.57 to 0.43 ("),
+        (in_steps(0.4, 0.5), "A little higher", "from 0.41 to 0.49 ("),
+        (in_steps(0.2, 0.9), "Far higher", "from 0.3 to 0.8 ("),
+        (in_steps(-20.0, -5.0, 12.0), "Far higher", "from -18 to -7 ("),
     ],
 )
 def test_a_prediction_is_held_against_the_readers_own_run(run, end, numbers):

@@ -12,7 +12,7 @@ import marimo as mo
 
 from grpo_lessons import cards, here, plots, tries
 from grpo_lessons.calling import in_words, load_reward
-from grpo_lessons.diagnosis import Finding, change, diagnose, diagnose_text
+from grpo_lessons.diagnosis import Finding, change, diagnose, diagnose_error, diagnose_text, means_of
 from grpo_lessons.lesson.controls import chosen_model as chosen_model
 from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.memory import keep, recall
@@ -442,7 +442,10 @@ def where_it_ends(run: Run, is_readers: bool) -> tuple[str, str]:
     # Far is by half of what replies differ by at first: from 0.5 to 0.75 for a reward of 0 and 1.
     apart = fmean([each for _, each in run.series("reward_std")][:some] or [0.0])
     end = ENDS[0] if change(reward) <= 0 else ENDS[2] if last - first > apart / 2 else ENDS[1]
-    return end, f"In {'your' if is_readers else 'the recorded'} run it went from {first:.2g} to {last:.2g}:"
+    return (
+        end,
+        f"In {'your' if is_readers else 'the recorded'} run it went from {first:.2g} to {last:.2g}{means_of(len(reward), 'step')}:",
+    )
 
 
 # Why does it not learn? ----------------------------------------------------------------------------------------------
