@@ -117,6 +117,7 @@ class Run:
     after: Evaluation | None = None
     state: str = "running"  # then "finished" or "stopped"
     sft: Supervised | None = None  # before the first step, if the training had a warm start
+    code: list[str] = field(default_factory=list)  # of each reward function that the reader has written, else ""
 
     @property
     def steps_done(self) -> int:
@@ -175,7 +176,8 @@ class Run:
             data = json.loads(text)
             if data.pop("format", None) != FORMAT:
                 raise ValueError(f"expected a record of format {FORMAT}")
-            data = {"choices": {}, "sft": None} | data  # records made before these were kept
+            data = {"choices": {}, "sft": None, "code": []} | data  # records made before these were kept
+            data["code"] = [str(each) for each in data["code"]]
             for name in ("settings", "choices", "provenance"):
                 data[name] = dict(data[name])
             data["metrics"] = [dict(row) | {"step": int(row["step"])} for row in data["metrics"]]

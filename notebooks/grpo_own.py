@@ -184,7 +184,7 @@ def _(opened):
     # In a cell of its own: what is chosen stays chosen while the settings below it are moved.
     rising = lesson.Question(
         opened,
-        "You have seen what the untrained model earns. Where will the reward be after the last step?",
+        "Station 3 asks what the untrained model earns. Where will the reward be after the last step?",
         {
             "Where it was, or lower": "So it is where nearly every group is dead, or differs in a bonus alone. What did the verdict say?",
             "A little higher": "Often, where few groups are alive, or the steps are few or small.",
@@ -216,23 +216,41 @@ def _(asked, buttons, get_cost, get_report, rising, scrub, station):
 
 
 @app.cell(hide_code=True)
-async def _(get_drawing, get_ended, rising, station, step):
-    _run, _last = station.answered(get_ended()), station.inspected(get_ended())
-    _names = [*_run.after.completions[0].rewards]
-    _means = [(_name, [f"{_each.mean(_name):.3g}" for _each in (_run.before, _run.after)]) for _name in _names]
+async def _(get_ended, rising, station, step):
+    _inside = await station.look_inside(step, get_ended(), ("reward", "completions/mean_length", "entropy"))
     lesson.show(
         """
     ## 5 · Look inside
 
     **Read the replies.** A curve says that something was learnt; only the texts say what.
     """,
-        await station.look_inside(step, get_ended(), ("reward", "completions/mean_length", "entropy")),
+        station.after_choice(get_ended(), rising, _inside),
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(asked, get_ended, station):
+    lesson.show(station.whose(get_ended(), asked))
+    return
+
+
+@app.cell(hide_code=True)
+def _(get_drawing, get_ended, rising, station):
+    _run, _last = station.answered(get_ended()), station.inspected(get_ended())
+    _names = [*_run.after.completions[0].rewards]
+    _means = [(_name, [f"{_each.mean(_name):.3g}" for _each in (_run.before, _run.after)]) for _name in _names]
+    _answers = [
         f"**Before and after**, on {len(_run.before.prompts)} {word('held-out')} prompts. Few prompts, wide intervals: hold out more where you can.",
+        None if _run is _last else f'<p class="note">{station.named(_run)}</p>',
         cards.text_table(["mean on held-out prompts", "before", "after"], _means),
         lesson.figure(get_drawing(), plots.before_after, _run, RIGHT) if "answer_reward" in _names else None,
         cards.text_table(["prompt", "before", "after"], _run.before.texts(_run.after)[:4], TAGS),
+    ]
+    lesson.show(
+        station.after_choice(get_ended(), rising, *_answers),
         "**And your prediction?**",
-        rising.answer(*own.where_it_ends(_last, is_readers=_last is not station.recorded)),
+        rising.answer(*own.where_it_ends(_last, station.is_readers(get_ended()))),
     )
     return
 
@@ -273,7 +291,7 @@ def _(station):
 
 @app.cell(hide_code=True)
 def _(get_ended, pasted, station):
-    own.show_diagnosis(pasted.value, station.inspected(get_ended()))
+    own.show_diagnosis(pasted.value, *station.explained(get_ended()))
     return
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from marimo._plugins.ui._core.ui_element import UIElement
 
+from grpo_lessons import lesson
 from grpo_lessons.calling import load_reward
 from grpo_lessons.lesson import own
+from grpo_lessons.lesson.session import Report
 from grpo_lessons.rewards import answer_reward, format_reward
 from grpo_lessons.runs import Run
 from grpo_lessons.training import Plan, Settings
@@ -332,6 +334,18 @@ def test_no_setting_makes_a_question_anew_and_takes_a_choice_away(lesson):
     moved = {name for name, value in defs.items() if isinstance(value, UIElement | Plan)}
     asking = [cell._cell.refs for cell in app._cell_manager.cells() if cell and "lesson.Question(" in cell._cell.code]
     assert moved and asking and not any(refs & moved for refs in asking)
+
+
+def test_before_a_choice_a_recording_gives_no_prediction_away_and_nothing_says_that_the_model_was_asked():
+    defs = load("own").app.run()[1]
+    station, asked = defs["station"], defs["rising"]
+    question = lesson.Question(opened(), asked.asked, asked.answers, right=own.ENDS[2])
+    assert "You have seen" not in question.text
+    assert "Look without a choice" in station.after_choice(None, question, "The end.").text
+    mine = Report("Finished", replace(station.recorded))
+    assert "<details" not in station.after_choice(mine, question, "The end.").text
+    question._update(own.ENDS[0])
+    assert "<details" not in station.after_choice(None, question, "The end.").text
 
 
 def test_hostile_rows_are_shown_and_never_run(tmp_path):

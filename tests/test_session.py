@@ -3,12 +3,17 @@
 import gc
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from grpo_lessons import curves
-from grpo_lessons.lesson import Question, Station
+from grpo_lessons.calling import load_reward
+from grpo_lessons.lesson import Question, Station, own
+from grpo_lessons.lesson.replay import replayed
 from grpo_lessons.lesson.seat import Seat
-from grpo_lessons.lesson.session import Session, ending, kept
+from grpo_lessons.lesson.session import Report, Session, ending, kept
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
 from grpo_lessons.runs import Run
@@ -92,6 +97,71 @@ def test_an_error_is_told_and_not_thrown():
     listener.start(steps=2, batch_size=20)
     listener.wait(lambda: listener.endings)
     assert "cannot be cut into groups of 8" in listener.endings[0].error and listener.endings[0].run.state == "failed"
+
+
+def broken(completions, **kwargs):
+    return [each.split() for each in completions]
+
+
+def test_after_a_crash_the_readers_own_run_stands_again_and_the_crash_is_told(tmp_path):
+    """The course's recording came back as "the run above", and station 7 called it the reader's and well."""
+    first = Listener(folder=tmp_path)
+    first.start(2)
+    first.wait(lambda: first.endings)
+    mine = first.endings[0].run.series("reward")
+    station = Station(opened(folder=tmp_path), {"pocket": Settings()}, {"ours": "format_learns"})  # after a restart
+    said = []
+    station.session.publish, station.session.ended, station.session.busy = said.append, said.append, said.append
+    failing, deadline = replace(plan(2), rewards=[broken]), time.monotonic() + 60
+    for _ in range(2):  # a second crash takes it away no more than the first
+        said.clear()
+        station.session.start(failing)
+        while said[-1:] != [False] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        crash = said[-2]
+        assert "The reward `broken` failed" in crash.error and crash.before.series("reward") == mine
+        assert station.inspected(crash) == crash.before and station.inspected(crash).series("reward") == mine
+    assert station.is_readers(crash) and "which came to no step" in station.whose(crash, failing)
+    run, called, error = station.explained(crash)
+    assert run is crash.run and called == "Your last training ended with an error" and error == crash.error
+    shown = own.show_diagnosis({"file": (), "text": ""}, run, called, error).text
+    assert "Reward failed" in shown and "The reward" in shown and "Learning" not in shown
+    assert Run.load(tmp_path / "run.json").series("reward") == mine
+
+
+def test_after_a_crash_without_a_run_before_it_a_recording_is_called_one_and_its_choices_are_told():
+    station = Station(opened(), {"pocket": Settings()}, {"ours": "format_learns"})
+    failing = replace(plan(2), rewards=[broken])
+    crash = Report("The session ended with an error", replace(failing.new_run(), state="failed"), error="It failed.")
+    assert station._or_recorded(crash, failing).names[1].startswith("a recording, of other choices than yours (")
+    assert station._or_recorded(crash, failing).error and not station.is_readers(crash)
+    assert station.whose(crash, failing).startswith("*A recording, of other choices than yours now (")
+    assert "none of yours" in station.explained(None)[1]
+    replay = replayed(station.recorded, 3)
+    assert not station.is_readers(replay) and "none of yours" in station.explained(replay)[1]
+
+
+@pytest.mark.parametrize("error", [None, "The reward `mine` failed."])
+def test_once_the_rewards_code_is_changed_the_run_and_the_error_before_are_said_to_be_of_the_code_before(
+    tmp_path, error
+):
+    def planned(value):
+        (tmp_path / "mine.py").write_text(f"def mine(completions, **kwargs):\n    return [{value}]\n")
+        return replace(plan(2), rewards=[load_reward(str(tmp_path / "mine.py:mine"))])
+
+    station = Station(opened(), {"pocket": Settings()}, {"ours": "format_learns"})
+    before = planned("0.5")
+    run = Run.from_json(before.new_run().to_json())
+    assert run.code == ["def mine(completions, **kwargs):\n    return [0.5]"]
+    run.state, run.metrics = "finished", [{"step": 1, "reward": 0.5}]
+    report = Report("Your last training: 1 step in 2 s", run, error=error)
+    assert station._or_recorded(report, before) == report
+    changed = station._or_recorded(report, planned("0.25"))
+    assert changed.error is None and "mine: its code before you changed it" in changed.phase
+    assert changed.phase.startswith("Your last training: 1 step in 2 s. But that was with other choices")
+    running = replace(report, run=replace(run, state="running"))
+    assert station._or_recorded(running, planned("0.25")) == running
+    assert plan(2).new_run().code == [""]  # a reward of the course's is told whole by its words
 
 
 def test_a_model_that_is_nowhere_is_told_before_the_line_and_not_after_it(tmp_path):

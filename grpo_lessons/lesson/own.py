@@ -463,22 +463,28 @@ def paste_box() -> mo.ui.dictionary:
     )
 
 
-def show_diagnosis(pasted: Mapping, run: Run) -> mo.Html:
-    """Symptom, cause and mend of what was pasted; until something is, of a run of this notebook."""
+def show_diagnosis(
+    pasted: Mapping, run: Run, called: str = "The recorded run above", error: str | None = None
+) -> mo.Html:
+    """Symptom, cause and mend of what was pasted; until something is, of a run of this notebook, or of the error it ended with."""
     file = pasted["file"]
     text = file[0].contents.decode("utf-8", "replace") if file else pasted["text"]
     try:
-        findings = diagnose_text(text) if text.strip() else diagnose(run)
+        if text.strip():
+            called, findings = "What you pasted", diagnose_text(text)
+        else:
+            findings = diagnose(run) if run.metrics or not error else []
+            if error:
+                findings = [*diagnose_error(error), *(each for each in findings if each.is_fault)]
     except ValueError as error:
         return failed(str(error))
-    of = "What you pasted" if text.strip() else f"The run above ({run.label})"
     rows = "\n".join(
         f"| **{each.name}** | {' | '.join(map(_cell, (each.seen, each.cause, each.mend)))} |" for each in findings
     )
     first = findings[0]
     say = warn if first.is_fault else good
     return show(
-        f"<p>{escape(of)}:</p>",
+        f"<p>{escape(called)}:</p>",
         say(_in_short(first)),
         f"| | what is seen | what it says | what to do |\n|:---|:---|:---|:---|\n{rows}",
     )

@@ -124,7 +124,7 @@ def replayed(run: Run, step: int, against: Run | None = None, speed: float = 0) 
         after=run.after if step >= run.steps_done else None,
         state="running" if speed and step < run.steps_done else "stopped",
     )
-    return Report(f"A recording: step {step} of {run.steps_done}", then, against, speed=speed or 1)
+    return Report(f"A recording: step {step} of {run.steps_done}", then, against, speed=speed or 1, is_recording=True)
 
 
 NO_TORCH = """**It trains here, in your browser.** *Train* teaches the pocket model, with the same method, by your own computer; nothing is sent anywhere. A web page has no torch: of real models you replay recordings.

@@ -34,6 +34,7 @@ class Report:
     Args:
         names: of the two runs, where they have any.
         speed: how many times as fast as its record says a run goes, if it is replayed.
+        is_recording: whether the run is one of ours, and no training of the reader's.
     """
 
     phase: str
@@ -42,6 +43,7 @@ class Report:
     error: str | None = None
     names: tuple[str, str] = ("", "")
     speed: float = 1.0
+    is_recording: bool = False
 
 
 class Session:
@@ -59,6 +61,7 @@ class Session:
         publish: Callable[[Report], None],
         ended: Callable[[Report], None],
         busy: Callable[[bool], None] = lambda on: None,
+        earlier: Run | None = None,
     ):
         self.opened, self.publish, self.ended, self.busy = opened, publish, ended, busy
         self.halt = threading.Event()
@@ -67,6 +70,7 @@ class Session:
             self.engine = Beside() if not opened.has_disk else Across() if opened.is_watched else None
         self.is_on = False
         self.last: Report | None = None
+        self.earlier = earlier  # the reader's last run that did not end with an error
         self._left: tuple[Run, bytes] | Trained | None = None  # by the last training that has left what it learnt
 
     @property
@@ -103,11 +107,11 @@ class Session:
         if self.is_on:
             return
         if not in_browser and self.opened.seat and not self.opened.seat.device.acquire(blocking=False):
-            return self.publish(Report(ELSEWHERE, plan.new_run(), self.last.run if self.last else None))
+            return self.publish(Report(ELSEWHERE, plan.new_run(), self.earlier))
         self.is_on, self.halt = True, threading.Event()
         if self.opened.seat:
             self.opened.seat.begun(self)
-        before = self.last.run if self.last and self.last.run.metrics else None
+        before = self.earlier
         self.busy(True)
         self._say(Report("Starting", plan.new_run(), before))
         me, notebook = weakref.ref(self), threading.current_thread()
@@ -128,6 +132,8 @@ class Session:
         if is_last:
             self.is_on = False
             self._left = left or self._left
+            if report.run.metrics and not report.error:
+                self.earlier = self.last.run
         self.publish(self.last)
         if is_last:
             self.ended(self.last)

@@ -29,7 +29,7 @@ from grpo_lessons.lesson.script import as_script, left_over, settings_of
 from grpo_lessons.lesson.session import Report, Session, kept
 from grpo_lessons.lesson.tryout import Tryout, plain_widget
 from grpo_lessons.lesson.words import failed, fold, row, show
-from grpo_lessons.rewards import Reward, reward_name
+from grpo_lessons.rewards import Reward, code_of, reward_name
 from grpo_lessons.runs import Group, Run
 from grpo_lessons.text import counted
 from grpo_lessons.training import Plan, Settings, is_pocket
@@ -81,7 +81,7 @@ class Station:
         self.suited, self._suit = state({})
         self.at, at = state(None)
         self.drawing, drawing = state("ready" if opened.has_disk else "loading")
-        self.session = Session(opened, publish, ended, busy)
+        self.session = Session(opened, publish, ended, busy, earlier=last.run if last else None)
         self.measurer = Measurer(opened, cost)
         self.replay = Replay(self.runs, publish, ended, at, busy)
         self.left, self.own, self._publish, self._ended = left_over(opened), None, publish, ended
@@ -270,7 +270,8 @@ class Station:
         groups = run.groups or (report.before.groups if report.before and not run.metrics else [])
         shown = curves.warm_start(run) + curves.panel(run, report.before, watch, report.names)
         if groups and not run.groups:
-            whose = report.names[1] or "your run before, until this one begins"
+            until = ", until this one begins" if run.state == "running" else ""
+            whose = report.names[1] or f"your run before{until}"
             shown += f'<p class="note">From {escape(whose)}:</p>'
         shown += cards.group_panel(groups[-1], self.tags) if groups else ""
         failure = failed(report.error) if report.error else None
@@ -304,15 +305,26 @@ class Station:
         return below
 
     def _or_recorded(self, report: Report | None, plan: Plan) -> Report:
-        """A recorded run, until a session has something of its own to show; with the choices that are others than the reader's."""
+        """A recorded run, until a session has something of its own to show; with the choices that are others than the reader's.
+
+        A training that has ended, too, was of the choices before once they have changed, and so was its error.
+        """
         recorded = self.recorded if is_pocket(plan.settings.model) else self.runs.get(REAL, self.recorded)
-        if report is None and (others := _others(recorded, plan)):
-            return Report(f"A recording, of other choices than yours ({others}). Press Train for your own.", recorded)
+        others = _others(recorded, plan)
         if report is None:
-            return Report("A recording; no two runs are quite alike. Press Train to see it happen live.", recorded)
+            words = f", of other choices than yours ({others}). Press Train for your own."
+            alike = "; no two runs are quite alike. Press Train to see it happen live."
+            return Report(f"A recording{words if others else alike}", recorded, is_recording=True)
+        if report.run.state != "running" and not report.is_recording and (changed := _others(report.run, plan)):
+            words = (
+                f"{report.phase}. But that was with other choices than yours now ({changed}). Press Train for these."
+            )
+            report = replace(report, phase=words, error=None)
         if report.run.metrics or report.before:
             return report
-        return replace(report, before=recorded, names=("", "a recording, until yours begins"))
+        until = ", until yours begins" if report.run.state == "running" else ""
+        of = f", of other choices than yours ({others})" if others else ""
+        return replace(report, before=recorded, names=("", f"a recording{of}{until}"))
 
     # Look inside -------------------------------------------------------------------------------------------------
 
@@ -322,8 +334,47 @@ class Station:
         return next(iter(self.runs.values()))
 
     def inspected(self, ended: Report | None) -> Run:
-        """The reader's last run, or the recorded one, whichever can be looked into."""
-        return ended.run if ended and ended.run.groups else self.recorded
+        """The reader's last run that can be looked into, or the recorded one."""
+        return self._found(ended, lambda run: run.groups)[0]
+
+    def is_readers(self, ended: Report | None) -> bool:
+        """Whether the inspected run is a training of the reader's own."""
+        return self._found(ended, lambda run: run.groups)[1]
+
+    def _found(self, ended: Report | None, has: Callable[[Run], object]) -> tuple[Run, bool]:
+        """The last run of the reader's that has something, else the recorded one; and whether it is the reader's.
+
+        What ended before its first step has nothing: then that before it stands again.
+        """
+        found = next((run for run in (ended.run, ended.before) if run and has(run)), None) if ended else None
+        return (found, not ended.is_recording) if found else (self.recorded, False)
+
+    def whose(self, ended: Report | None, plan: Plan) -> str | None:
+        """A word on the inspected run, where it is not what the reader would now expect it to be: a paragraph of Markdown."""
+        run, is_readers = self._found(ended, lambda run: run.groups)
+        others, kind = _others(run, plan), "A recording"
+        if is_readers:
+            kind = "Your last run" if run is ended.run else "Your run before the last training, which came to no step"
+        if is_readers and run is not ended.run and not others:
+            return f"*{kind}.*"
+        return f"*{kind}, of other choices than yours now ({others}).*" if others else None
+
+    def named(self, run: Run) -> str:
+        """The line that stands under what is made of a run, as HTML."""
+        return f"{'A recording · ' if run is self.recorded else ''}{escape(run.label)}"
+
+    def after_choice(self, ended: Report | None, question: Question, *parts: str | mo.Html | None) -> mo.Html:
+        """What would give the answer to a question away: folded before a choice, while no run of the reader's own is there."""
+        if question.value or self.is_readers(ended):
+            return show(*parts)
+        return fold("A recording has the answer to the prediction in station 4. Look without a choice", *parts)
+
+    def explained(self, ended: Report | None) -> tuple[Run, str, str | None]:
+        """The run whose diagnosis a reader wants: what to call it, and the error that the reader's last training has ended with."""
+        if ended and ended.error:
+            return ended.run, "Your last training ended with an error", ended.error
+        run, is_readers = self._found(ended, lambda run: run.groups)
+        return run, f"{'Your last training' if is_readers else 'A recording, and none of yours'} ({run.label})", None
 
     def steps(self, ended: Report | None) -> mo.ui.slider:
         """The steps of which the inspected run keeps a group. In marimo it must be a variable of the notebook."""
@@ -348,8 +399,8 @@ class Station:
         texts, colourless = [cards.group_panel(group, self.tags)], COLOURLESS if self.session.engine else ""
         if coloured is not None:
             texts, colourless = [cards.group_head(group), coloured, MOVED], ""
-        recording = "A recording · " if run is self.recorded else ""
-        note = f'<p class="note">{recording}{escape(run.label)}{colourless}</p>'
+        named = self.named(run) if self.is_readers(ended) else f"A recording · {escape(run.label)}"
+        note = f'<p class="note">{named}{colourless}</p>'
         return show(
             step,
             curves.curves({"this run": run}, at=group.step, only=only, watch=self._watched(run)),
@@ -391,9 +442,8 @@ class Station:
         return chase, chase.progress, chase.controls(), chase.question()
 
     def answered(self, ended: Report | None) -> Run:
-        """The inspected run, if it answered the held-out prompts in the end, else the recorded one."""
-        run = self.inspected(ended)
-        return run if run.after else self.recorded
+        """The reader's last run that answered the held-out prompts in the end, or the recorded one."""
+        return self._found(ended, lambda run: run.after)[0]
 
     def tryout(self, question: str, adapter: str) -> Tryout:
         """Ask the pocket model in the page; see `Tryout`."""
@@ -430,16 +480,21 @@ class Station:
         return keeping.kept(self.opened, menu, lambda: self.session.trained, plan)
 
 
-def _others(recorded: Run, plan: Plan) -> str:
-    """What a recorded run was made with that a plan is not: its model, the lesson's choices, its rewards; "" for nothing."""
+def _others(run: Run, plan: Plan) -> str:
+    """What a run was made with that a plan is not: its model, the lesson's choices, its rewards and their code; "" for nothing."""
     made, now = (
-        {"model": recorded.provenance.get("model")} | recorded.choices,
+        {"model": run.settings.get("model")} | run.choices,
         {"model": plan.settings.model} | plan.choices,
     )
+    names = [reward_name(reward) for reward in plan.rewards]
     if "reward" not in now:
-        made["reward"] = ", ".join(recorded.groups[-1].completions[0].rewards)
-        now["reward"] = ", ".join(map(reward_name, plan.rewards))
-    return ", ".join(f"{name}: {made[name]}" for name in made if str(made[name]) != str(now.get(name, made[name])))
+        made["reward"] = ", ".join(run.groups[-1].completions[0].rewards if run.groups else names)
+        now["reward"] = ", ".join(names)
+    apart = [f"{name}: {made[name]}" for name in made if str(made[name]) != str(now.get(name, made[name]))]
+    if len(run.code) == len(names) and made.get("reward") == now.get("reward"):
+        codes = zip(names, run.code, map(code_of, plan.rewards), strict=True)
+        apart += [f"{name}: its code before you changed it" for name, was, code in codes if was != code]
+    return ", ".join(apart)
 
 
 @cache

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from grpo_lessons.answers import CheckedAnswers, answer_column, check_answers
 from grpo_lessons.calling import complaint
-from grpo_lessons.rewards import AnswerReward, Reward, describe, reward_name
+from grpo_lessons.rewards import AnswerReward, Reward, code_of, describe, reward_name
 from grpo_lessons.runs import Run
 from grpo_lessons.training import rows
 from grpo_lessons.training.models import ReferenceLogProb
@@ -123,4 +123,5 @@ class Plan:
     def new_run(self) -> Run:
         """The record of a training of this plan, with nothing done yet."""
         rewards = [describe(reward) for reward in self.rewards]
-        return Run(settings=dict(vars(self.settings)), rewards=rewards, choices=self.choices)
+        code = [code_of(reward) for reward in self.rewards]
+        return Run(settings=dict(vars(self.settings)), rewards=rewards, choices=self.choices, code=code)
