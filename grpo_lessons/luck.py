@@ -4,7 +4,7 @@ Shares are of held-out questions answered rightly, from 0 to 1.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from statistics import NormalDist, fmean, stdev
@@ -203,43 +203,85 @@ class Judged:
 def best_checkpoint(run: Run, judge: str = "answer_reward") -> str | None:
     """Which checkpoint answered the held-out questions best, and how far to believe it: a paragraph of Markdown.
 
-    None for a run whose questions were not answered on the way, or where `judge` gave other scores than 0 and 1.
+    It is judged by what was trained on: by right answers where they are the reward, else by the reward, with them beside it.
+    None for a run whose questions were not answered on the way, or where there is no reward for it and `judge` gave other
+    scores than 0 and 1.
 
-    The best of m looks at n questions lies above the truth even if all steps are alike: by about E(m) √(p (1 - p) / n), where
-    E(m) is the expected largest of m standard normal values, Φ⁻¹((m - 3/8) / (m + 1/4)) (Blom, 1958).
+    The best of m looks at n questions lies above the truth even if all steps are alike: by about E(m) s / √n, where s is the
+    spread of one question's scores, of a share √(p (1 - p)), and E(m) is the expected largest of m standard normal values,
+    Φ⁻¹((m - 3/8) / (m + 1/4)) (Blom, 1958).
     """
+    right = dict(run.series(f"held-out/{judge}/mean"))
     scores = next((answers.scores(judge) for _, answers in run.stages if judge in answers.completions[0].rewards), [])
-    looks = run.series(f"held-out/{judge}/mean")
-    if len(looks) < 2 or not scores or {*scores} - {0, 1}:
+    is_share = bool(scores) and not {*scores} - {0, 1}
+    if earned := _earned(run, judge):
+        looks, scores = earned
+        half = 1.96 * stdev(scores) / math.sqrt(len(scores))
+    else:
+        looks = [*right.items()]
+    if len(looks) < 2 or not (earned or is_share):
         return None
 
-    def told(share: float) -> str:
-        low, high = interval(share * len(scores), len(scores))
-        return f"{share:.0%} right (95 % interval {low:.0%} to {high:.0%})"
+    def around(score: float) -> tuple[float, float]:
+        return (score - half, score + half) if earned else interval(score * len(scores), len(scores))
+
+    def told(step: int, score: float) -> str:
+        low, high = around(score)
+        if not earned:
+            return f"{score:.0%} right (95 % interval {low:.0%} to {high:.0%})"
+        beside = f", with {right[step]:.0%} right" if is_share and step in right else ""
+        return f"a reward of {score:.3g} (95 % interval {low:.3g} to {high:.3g}){beside}"
 
     step, best = max(looks, key=lambda look: look[1])
     last, ends = looks[-1]
-    middle = fmean(share for _, share in looks[-3:])
+    middle = fmean(score for _, score in looks[-3:])
     largest = NormalDist().inv_cdf((len(looks) - 3 / 8) / (len(looks) + 1 / 4))
-    flattered = 100 * largest * math.sqrt(middle * (1 - middle) / len(scores))
-    if {share for _, share in looks} == {ends}:
+    if earned:
+        flattered = f"{largest * half / 1.96:.2g}"
+    else:
+        points = 100 * largest * math.sqrt(middle * (1 - middle) / len(scores))
+        flattered = counted(max(1, round(points)), "point")
+    if {score for _, score in looks} == {ends}:
         return (
-            f"**Which checkpoint is best?** None: each of {len(looks)}, asked the same {len(scores)} held-out questions, has answered {told(ends)}. "
+            f"**Which checkpoint is best?** None: each of {len(looks)}, asked the same {len(scores)} held-out questions, has come to {told(last, ends)}. "
             "The last is the one that is saved."
         )
     if best == ends:
-        alone = sum(share == best for _, share in looks) == 1
+        alone = sum(score == best for _, score in looks) == 1
         word = "the last was the best" if alone else "none was better than the last"
-        found = f"{word}, after step {last}: {told(ends)}. It is the one that is saved"
+        found = f"{word}, after step {last}: {told(last, ends)}. It is the one that is saved"
     else:
-        apart = interval(best * len(scores), len(scores))[0] > interval(ends * len(scores), len(scores))[1]
-        word = "A shorter training would have been better" if apart else "They cannot be told apart"
-        found = f"the best was that after step {step}: {told(best)}. The last, after step {last}, is the one that is saved: {told(ends)}. {word}"
+        word = "A shorter training would have been better"
+        if around(best)[0] <= around(ends)[1]:
+            word = "They cannot be told apart"
+        found = (
+            f"the best was that after step {step}: {told(step, best)}. "
+            f"The last, after step {last}, is the one that is saved: {told(last, ends)}. {word}"
+        )
     return (
         f"**Which checkpoint is best?** Of {len(looks)}, each asked the same {len(scores)} held-out questions, {found}. But the best of several "
-        f"flatters itself: were all {len(looks)} equally good, it would still come out up to {counted(max(1, round(flattered)), 'point')} "
+        f"flatters itself: were all {len(looks)} equally good, it would still come out up to {flattered} "
         "too high. Choose a checkpoint by some held-out questions, and report what it does on others."
     )
+
+
+def _earned(run: Run, judge: str) -> tuple[list[tuple[int, float]], list[float]] | None:
+    """The held-out mean of the reward that was trained on, by steps, and what each question has earned in the end.
+
+    None where it is `judge` alone, or was not asked of the held-out questions.
+    """
+    names = [*run.groups[-1].completions[0].rewards] if run.groups else [judge]
+    answers = run.after.completions if run.after else []
+    if names == [judge] or len(answers) < 2 or not {*names} <= {*answers[0].rewards}:
+        return None
+    weights = dict(zip(names, run.settings.get("reward_weights") or [1.0] * len(names), strict=True))
+
+    def paid(of: Callable[[str], float | None]) -> float:
+        return sum(weight * (of(name) or 0.0) for name, weight in weights.items())
+
+    asked = [row for row in run.metrics if all(f"held-out/{name}/mean" in row for name in names)]
+    looks = [(row["step"], paid(lambda name, row=row: row[f"held-out/{name}/mean"])) for row in asked]
+    return looks, [paid(each.rewards.get) for each in answers]
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -13,7 +13,7 @@ from grpo_lessons.curves import band
 from grpo_lessons.lesson.luck import CHANCES, FEW, STEPS, seeds
 from grpo_lessons.luck import Outcome, over_seeds, seeds_needed
 from grpo_lessons.rewards import AnswerReward, ErringReward, answer_reward, describe
-from grpo_lessons.runs import Completion, Evaluation, Run
+from grpo_lessons.runs import Completion, Evaluation, Group, Run
 from tests.support.lessons import load
 
 RECORDED = {
@@ -108,6 +108,27 @@ def test_the_best_checkpoint_is_told_with_its_interval_and_a_warning():
     scored = looked(0.5, 0.6)
     scored.before.completions[0].rewards["answer_reward"] = 0.5  # no verdict: Wilson says nothing of it
     assert luck.best_checkpoint(scored) is None
+
+
+def test_the_best_checkpoint_is_judged_by_what_was_trained_on_with_right_answers_beside_it():
+    """A reward of the reader's rose, and "None: … 0% right" was said of it."""
+    run = looked(0.0, 0.0, 0.0)
+    for at, row in enumerate(run.metrics):
+        row |= {"held-out/mine/mean": 0.2 * at, "held-out/mine_too/mean": 0.5}
+    for each, score in zip(run.after.completions, [0.0, 1.0] * 5, strict=True):
+        each.rewards |= {"mine": score, "mine_too": 0.5}
+    run.groups = [Group(3, "?", [Completion("", 1, {"mine": 1.0, "mine_too": 0.5})] * 2)]
+    said = luck.best_checkpoint(run)
+    assert "the last was the best, after step 3: a reward of 0.9 (95 % interval 0.573 to 1.23), with 0% right." in said
+    run.settings["reward_weights"] = [1.0, 0.0]
+    assert "a reward of 0.4 " in luck.best_checkpoint(run)
+    run.metrics[1]["held-out/mine/mean"] = 0.5
+    said = luck.best_checkpoint(run)
+    assert "after step 2: a reward of 0.5 " in said and "cannot be told apart" in said and "up to 0.14 too high" in said
+    run.groups[0].completions[0].rewards = {"answer_reward": 1.0}
+    assert "None: each of 3" in luck.best_checkpoint(run)
+    run.groups[0].completions[0].rewards = {"not_asked": 1.0}
+    assert "None: each of 3" in luck.best_checkpoint(run)
 
 
 def test_the_best_of_several_alike_flatters_itself_by_as_much_as_is_said():
