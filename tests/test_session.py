@@ -10,14 +10,14 @@ import pytest
 
 from grpo_lessons import curves
 from grpo_lessons.calling import load_reward
-from grpo_lessons.lesson import Question, Station, own
+from grpo_lessons.lesson import Question, Station, keeping, own
 from grpo_lessons.lesson.replay import replayed
 from grpo_lessons.lesson.seat import Seat
-from grpo_lessons.lesson.session import Report, Session, ending, kept
+from grpo_lessons.lesson.session import Report, Session, ending, keep_learnt, kept, kept_learnt
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import format_reward
 from grpo_lessons.runs import Run
-from grpo_lessons.training import Plan, Settings, line
+from grpo_lessons.training import Plan, Settings, keep, line
 from tests.support.lessons import opened
 
 
@@ -271,6 +271,42 @@ def test_a_finished_run_is_there_again_when_the_lesson_is_opened_anew(tmp_path):
     assert kept(listener.session.opened).phase.startswith("Your last training: 2 steps")
     (tmp_path / "run.json").write_text("{damaged")
     assert kept(listener.session.opened) is None
+
+
+def test_what_the_pocket_model_has_learnt_is_there_again_after_a_restart_and_is_saved(tmp_path):
+    """ "There is nothing to save yet: press Train", it said under "Your last training: 30 steps"."""
+    listener, here = Listener(folder=tmp_path), opened(folder=tmp_path)
+    assert kept_learnt(here) is None
+    listener.start(2)
+    listener.wait(lambda: listener.endings)
+    learnt = listener.session.learnt
+    station = Station(here, {"pocket": Settings()}, {"ours": "format_learns"})
+    assert station.session.learnt == learnt and station.session.earlier.steps_done == 2
+    said = keeping._do([keep.save], "", here, lambda: station.session.trained, plan(2), station.session.earlier)
+    assert "Saved" in said.text and "2 steps" in said.text
+    assert Run.load(tmp_path / "adapter/run.json") == Run.load(tmp_path / "run.json")
+    assert keeping._another(here, station.session.earlier) is None
+    run = Run.load(tmp_path / "run.json")
+    assert keep_learnt(run, (run, b"of a page"), here) == "" and kept_learnt(here) == (run, b"of a page")
+    (tmp_path / "learnt/adapter.safetensors").unlink()
+    assert kept_learnt(here) is None
+    assert kept_learnt(replace(here, is_own=False)) is kept_learnt(opened()) is None
+    real = replace(run, settings=run.settings | {"model": "you/yours"})
+    assert keep_learnt(real, (run, b"x"), opened(folder=tmp_path / "real")) == ""
+    assert not (tmp_path / "real").exists()
+
+
+def test_no_adapter_answers_for_another_training_without_saying_so(tmp_path):
+    here, last = opened(folder=tmp_path), Run({"seed": 3}, metrics=[{"step": 1, "seconds": 2.5}])
+    gone = keeping._do([keep.save], "", here, lambda: None, plan(2), last).text
+    assert "has gone with the server" in gone and "seed 3" in gone
+    assert "nothing to save yet" in keeping._do([keep.save], "", here, lambda: None, plan(2), None).text
+    (tmp_path / "adapter").mkdir()
+    replace(last, settings={"seed": 7}).save(tmp_path / "adapter/run.json")
+    said = keeping._another(here, last).text
+    assert "not of your last training" in said and "seed 3" in said and "seed 7" in said
+    last.save(tmp_path / "adapter/run.json")
+    assert keeping._another(here, last) is keeping._another(here, None) is None
 
 
 def test_a_prediction_is_there_again_when_the_lesson_is_opened_anew_where_it_may_write(tmp_path):

@@ -11,6 +11,7 @@ from grpo_lessons import here
 from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.practice import source
 from grpo_lessons.lesson.words import failed, good, row, show, warn
+from grpo_lessons.runs import Run
 from grpo_lessons.training import Plan, Trained, explain, keep
 
 CHOICES = {
@@ -48,23 +49,57 @@ def show_keeping(opened: Opened, menu: mo.ui.dictionary) -> mo.Html:
     return show(*shown, row(*[menu["name"]] if keep.push in CHOICES[what] else [], menu["run"]))
 
 
-def kept(opened: Opened, menu: mo.ui.dictionary, trained: Callable[[], Trained | None], plan: Plan) -> mo.Html | None:
-    """When the button is pressed: what came of it, or why it could not be done."""
+def kept(
+    opened: Opened, menu: mo.ui.dictionary, trained: Callable[[], Trained | None], plan: Plan, last: Run | None = None
+) -> mo.Html | None:
+    """When the button is pressed: what came of it, or why it could not be done.
+
+    `last`: the reader's last training, whose weights may be gone.
+    """
     if not menu.value["run"] or not opened.is_own:
         return None
     what = CHOICES[menu.value["what"]]
-    return _do(what, menu.value["name"].strip(), opened, trained, plan)
+    done = _do(what, menu.value["name"].strip(), opened, trained, plan, last)
+    return show(_another(opened, last), done) if {keep.load, keep.merge, keep.push} & {*what} else done
 
 
-def _do(what: list, name: str, opened: Opened, trained: Callable[[], Trained | None], plan: Plan) -> mo.Html:
+def _another(opened: Opened, last: Run | None) -> mo.Html | None:
+    """Which training the saved adapter is of, where that is not the reader's last one."""
+    try:
+        saved = Run.load(opened.folder / "adapter/run.json")
+    except (OSError, ValueError):
+        return None
+    if last is None or _same(saved, last):
+        return None
+    return warn(
+        f"The adapter that is saved is not of your last training ({last.label}), but of one before it: {saved.label}. "
+        "*Save the adapter* puts the last one in its place."
+    )
+
+
+def _same(a: Run, b: Run) -> bool:
+    """Whether two records are of one training: no two take the same seconds."""
+    one, other = (Run(each.settings, metrics=each.metrics).to_json() for each in (a, b))
+    return one == other
+
+
+def _do(
+    what: list, name: str, opened: Opened, trained: Callable[[], Trained | None], plan: Plan, last: Run | None
+) -> mo.Html:
     folder = opened.folder
     try:
         if keep.hand_over in what:
             return good(_handed_over(plan, opened))
         if keep.save in what:
-            if (last := trained()) is None:
+            if (model := trained()) is None and last:
+                return warn(
+                    f"What your last training learnt ({last.label}) has gone with the server that trained it: it was not saved. "
+                    "Press Train, then save."
+                )
+            if model is None:
                 return warn("There is nothing to save yet: press Train, and wait until it has finished.")
-            return good(f"Saved: `{keep.save(last, folder)}`, with tokenizer, card and the run's record.")
+            saved = keep.save(model, folder)
+            return good(f"Saved: `{saved}`, with tokenizer, card and the run's record ({model.run.label}).")
         if not (folder / "adapter").exists():
             return warn(f"There is no adapter in `{folder}` yet: save it first.")
         if keep.push in what:

@@ -71,7 +71,8 @@ class Session:
         self.is_on = False
         self.last: Report | None = None
         self.earlier = earlier  # the reader's last run that did not end with an error
-        self._left: tuple[Run, bytes] | Trained | None = None  # by the last training that has left what it learnt
+        # What the last training that has left something has learnt; one of before a restart, if it was kept.
+        self._left: tuple[Run, bytes] | Trained | None = kept_learnt(opened)
 
     @property
     def trained(self) -> Trained | None:
@@ -169,7 +170,7 @@ def _told(
         return halt.is_set() or is_gone() or opened.is_late(latest.seconds)
 
     def done(run: Run, left: Trained | tuple[Run, bytes] | None = None) -> None:
-        lost = keep_record(run, opened)
+        lost = keep_record(run, opened) or (keep_learnt(run, left, opened) if left else "")
         say(f"{ending(run, limit, left is not None)}{lost}", run, left=left, is_last=True)
 
     try:
@@ -241,12 +242,43 @@ def keep_record(run: Run, opened: Opened) -> str:
     return ""
 
 
+def keep_learnt(run: Run, left: Trained | tuple[Run, bytes], opened: Opened) -> str:
+    """Write what the pocket model has learnt, beside the record: small, it outlives the server unasked; a word on it if it cannot."""
+    if opened.folder is None or not opened.is_own or not is_pocket(run.settings["model"]):
+        return ""
+    folder = opened.folder / "learnt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").unlink(missing_ok=True)  # without it the rest is half of something
+        (folder / "adapter.safetensors").write_bytes(left[1] if isinstance(left, tuple) else to_page(left))
+        run.save(folder / "run.json")
+    except OSError as error:
+        return f" (what it learnt could not be written: {error})"
+    return ""
+
+
+def kept_learnt(opened: Opened) -> tuple[Run, bytes] | None:
+    """What `keep_learnt` has written, if no other training has ended since."""
+    if opened.folder is None or not opened.is_own or opened.is_script:
+        return None
+    try:
+        run = Run.load(opened.folder / "learnt/run.json")
+        return (run, (opened.folder / "learnt/adapter.safetensors").read_bytes()) if run == _record(opened) else None
+    except (OSError, ValueError, TypeError):  # none yet, or a damaged one
+        return None
+
+
+def _record(opened: Opened) -> Run | None:
+    """The record of the reader's last training that did not end with an error; None for none, or a damaged one."""
+    try:
+        return Run.load(record_of(opened))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def kept(opened: Opened) -> Report | None:
     """The reader's last training of this lesson that came to its end, whatever has happened to page or server since."""
-    try:
-        run = Run.load(record_of(opened))
-    except (OSError, ValueError, TypeError):  # none yet, a damaged one, or nowhere to look
-        return None
-    if run.state != "finished" or opened.is_script:
+    run = _record(opened)
+    if run is None or run.state != "finished" or opened.is_script:
         return None
     return Report(f"Your last training: {counted(run.steps_done, 'step')} in {run.seconds:.0f} s", run)

@@ -477,7 +477,7 @@ class Station:
 
     def kept(self, menu: mo.ui.dictionary, plan: Plan) -> mo.Html | None:
         """What came of it, in a cell of its own: some of it takes seconds."""
-        return keeping.kept(self.opened, menu, lambda: self.session.trained, plan)
+        return keeping.kept(self.opened, menu, lambda: self.session.trained, plan, self.session.earlier)
 
 
 def _others(run: Run, plan: Plan) -> str:
