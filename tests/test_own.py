@@ -328,6 +328,17 @@ def test_a_recording_says_what_it_was_made_with_that_is_not_what_the_reader_has_
 
 
 @pytest.mark.parametrize("lesson", ["length", "format", "math", "own"])
+def test_a_run_of_ones_own_is_said_to_be_of_other_choices_once_they_are_and_not_before(lesson):
+    defs = load(lesson).app.run()[1]
+    station, plan = defs["station"], defs["asked"]
+    run = replace(Run.from_json(plan.new_run().to_json()), state="finished", metrics=[{"step": 1, "reward": 0.5}])
+    report = Report("Your last training: 1 step in 2 s", run)
+    assert station._or_recorded(report, plan) == report
+    other = station._or_recorded(report, replace(plan, choices={name: "another" for name in plan.choices}))
+    assert ("But that was with other choices" in other.phase) == bool(plan.choices)
+
+
+@pytest.mark.parametrize("lesson", ["length", "format", "math", "own"])
 def test_no_setting_makes_a_question_anew_and_takes_a_choice_away(lesson):
     app = load(lesson).app
     _, defs = app.run()
