@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnected
 
 from grpo_lessons.here import NOTEBOOKS
 from grpo_lessons.lesson.marimo_inside import has_file
@@ -215,7 +216,8 @@ class Seats:
                 serving = asyncio.create_task(page())
                 with suppress(TimeoutError):
                     await asyncio.wait_for(opened.wait(), 15)
-            await serving
+            with suppress(WebSocketDisconnected):  # it left in the moment before marimo would hear it
+                await serving
         finally:
             del self.pages[page]
             seat.go(is_closed)
