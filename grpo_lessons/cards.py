@@ -169,7 +169,7 @@ def _reached(text: str) -> str:
 
 
 def _reward(name: str, score: float | None) -> str:
-    return f'<span><span class="name">{escape(name)}</span> <b class="reward">{short(score)}</b></span>'
+    return f'<span><span class="name">{escape(name)}</span> <b class="reward">{"None" if score is None else short(score)}</b></span>'
 
 
 def short(value: float | None) -> str:
@@ -436,8 +436,11 @@ def group_head(group: Group, verdict: bool = True) -> str:
 
 
 def _dead(completions: Sequence[Completion]) -> str:
-    dead = len(completions) > 1 and is_dead([summed(c) for c in completions])
-    return "<p><b class='dead'>A dead group:</b> all rewards are equal, so every advantage is 0.</p>" if dead else ""
+    rewards = [summed(c) for c in completions]
+    if len(rewards) < 2 or not is_dead(rewards):
+        return ""
+    alike = "no two rewards differ, None has no say" if None in rewards else "all rewards are equal"
+    return f"<p><b class='dead'>A dead group:</b> {alike}, so every advantage is 0.</p>"
 
 
 def progress(phase: str, done: int = 0, total: int = 1, seconds: float = 0.0) -> str:

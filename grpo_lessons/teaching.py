@@ -12,6 +12,7 @@ SIZES = (4, 8, 16)  # of groups that are reckoned with
 FEW = 0.1  # a chance of a group with something to teach below which nothing is learnt in a usual run
 SOME = 0.35  # … and above which all is well
 CUT = 0.5
+NUMBER = "Return a number, such as 0, where the reward says `None` of one reply and not of its siblings."
 ROOM = 0.15  # of what varies: a part that is earned but for less has hardly anything to teach
 
 
@@ -65,18 +66,22 @@ class Elsewhere:
 
 
 def chance_dead(rewards: Sequence[float | None], size: int) -> float:
-    """The chance that `size` replies drawn from those of one prompt all earn the same: without bias, for any kind of reward.
+    """The chance that `size` replies drawn from those of one prompt are a dead group: without bias, for any kind of reward.
 
-    A group of 16 of which 4 earn 1 and the rest 0, cut into groups of 4:
-    >>> round(chance_dead([1] * 4 + [0] * 12, 4), 3)
-    0.273
+    A group of 16 of which 4 earn 1 and the rest 0, cut into groups of 4; and one in which None has no say, as in TRL:
+    >>> round(chance_dead([1] * 4 + [0] * 12, 4), 3), chance_dead([1] * 4 + [None] * 12, 4)
+    (0.273, 1.0)
 
     Raises: ValueError for fewer replies than `size`.
     """
     if not 2 <= size <= len(rewards):
         raise ValueError(f"size={size}: expected 2 to {len(rewards)}, the number of replies.")
-    alike = Counter(None if each is None else round(each, 6) for each in rewards)
-    return sum(math.comb(n, size) for n in alike.values()) / math.comb(len(rewards), size)
+    alike = Counter(round(each, 6) for each in rewards if each is not None)
+    silent = len(rewards) - alike.total()
+    # One value alone, with or without some that have no say; those that have none at all would be counted with each value.
+    none_at_all = math.comb(silent, size)
+    dead = none_at_all + sum(math.comb(n + silent, size) - none_at_all for n in alike.values())
+    return dead / math.comb(len(rewards), size)
 
 
 def dead_by_size(rewards_PG: Sequence[Sequence[float | None]], sizes: Sequence[int] = SIZES) -> dict[int, float]:
@@ -134,6 +139,19 @@ def verdict(
     """
     if not rewards_PG:
         raise ValueError("no groups: expected the replies to at least one prompt.")
+    found = _verdict(rewards_PG, cut_PG, size, longest, elsewhere, has_example)
+    everything = [each for group in rewards_PG for each in group]
+    silent = everything.count(None)
+    if not 0 < silent < len(everything):
+        return found
+    seen = f"{silent} of {len(everything)} replies got `None`, which has no say. Of the others: {found.seen[0].lower()}{found.seen[1:]}"
+    if not any(None in group and {*group} != {None} for group in rewards_PG):
+        return replace(found, seen=seen)
+    mend = "" if found.is_clear else f" {found.mend}"
+    return replace(found, seen=seen, mend=f"{NUMBER}{mend}", is_clear=False)
+
+
+def _verdict(rewards_PG, cut_PG, size: int, longest: int, elsewhere: Elsewhere, has_example: bool) -> Verdict:
     alive = 1 - fmean(chance_dead(group, size) for group in rewards_PG)
     known = [each for group in rewards_PG for each in group if each is not None]
     cut = fmean(each for group in cut_PG for each in group)

@@ -7,7 +7,7 @@ from statistics import correlation, fmean, median, pstdev
 
 from grpo_lessons.answers import COLUMNS, right_answers
 from grpo_lessons.calling import ask, complaint, in_words
-from grpo_lessons.groups import weighted_sum
+from grpo_lessons.groups import is_dead, weighted_sum
 from grpo_lessons.rewards import Reward
 from grpo_lessons.teaching import Elsewhere
 
@@ -154,10 +154,9 @@ def elsewhere(
             (paid,) = weighted_sum([[pay(reward, texts, row, chat=chat)] for reward in rewards], weights)
         except Exception:  # as in `tried`
             return Elsewhere()
-        paid = [score or 0.0 for score in paid]
-        everything |= {*paid}
-        if pairs:
-            best.append(max(paid[: len(pairs)]))
+        everything |= {score for score in paid if score is not None}
+        if right := [score for score in paid[: len(pairs)] if score is not None]:
+            best.append(max(right))
     return Elsewhere(median(best) if best else None, sorted(everything))
 
 
@@ -200,16 +199,7 @@ def check_reward(
 
 
 def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
-    hostile = [each for each in tried(reward, HOSTILE, rows[0], chat) if each.wrong]
-    words = (
-        f"It fails on `{hostile[0].what}`: {hostile[0].wrong}"
-        if hostile
-        else "Empty and hostile replies are paid a number."
-    )
-    yield Checked(
-        "stands hostile replies", not hostile, words + " A training would end there." * bool(hostile), bool(hostile)
-    )
-
+    yield _hostile(tried(reward, HOSTILE, rows[0], chat))
     tokens_PG = tokens_PG or [[len(text) // 4 + 1 for text in group] for group in replies_PG]
     began = time.perf_counter()
     scores_PG = [
@@ -218,8 +208,9 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
     took = time.perf_counter() - began
     known = [score for group in scores_PG for score in group if score is not None]
     pairs = _pairs(rows[0])
+    if scores_PG:
+        yield _apart(scores_PG)
     if known:
-        yield _constant(known)
         again = [pay(reward, *each, chat) for each in zip(replies_PG, rows, tokens_PG, strict=False)]
         if scores_PG != again:
             yield Checked(
@@ -231,7 +222,7 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
             yield Checked(
                 "says None only of a whole group",
                 False,
-                "Some replies of a group are paid None and others a number. TRL lets such a None count for nothing, beside siblings that count: return None for a prompt, never for a reply.",
+                f"{_silent(scores_PG)}, and others of their group a number. TRL lets such a None count for nothing, beside siblings that count: return None for a prompt, never for a reply.",
             )
         yield _length(scores_PG, replies_PG, tokens_PG)
     if pairs:
@@ -248,19 +239,53 @@ def _checked(reward, rows, replies_PG, tokens_PG, sampled, chat):
         )
 
 
-def _constant(scores: Sequence[float]) -> Checked:
-    if max(scores) - min(scores) > 1e-9:
-        words = (
-            f"{len(scores)} replies are paid {min(scores):.3g} to {max(scores):.3g}, {fmean(scores):.3g} on average."
+def _hostile(found: Sequence[Tried]) -> Checked:
+    """Whether replies that no model should write are paid without an error, and a number."""
+    test = "stands hostile replies"
+    if failed := [each for each in found if each.wrong]:
+        words = f"It fails on `{failed[0].what}`: {failed[0].wrong} A training would end there."
+        return Checked(test, False, words, ends=True)
+    silent = [f"`{each.what}`" for each in found if each.pays is None]
+    if len(silent) == len(found):
+        return Checked(test, None, "All of them are paid None: it has no say on this prompt.")
+    if silent:
+        words = f"Paid None: {', '.join(silent)}. Such a reply has no say, as if it were neither good nor bad: return a number, such as 0."
+        return Checked(test, False, words)
+    return Checked(test, True, "Empty and hostile replies are paid a number.")
+
+
+def _silent(scores_PG) -> str:
+    """How many replies are paid None."""
+    scores = [score for group in scores_PG for score in group]
+    return f"{scores.count(None)} of {len(scores)} replies are paid None"
+
+
+def _apart(scores_PG) -> Checked:
+    """Whether any group has something to compare: what TRL leaves out of it, a None, is no difference."""
+    test = "tells replies apart"
+    scores = [score for group in scores_PG for score in group if score is not None]
+    if not scores:
+        return Checked(
+            test, False, f"All {sum(map(len, scores_PG))} replies of the model are paid None: it has no say."
         )
-        return Checked("tells replies apart", True, words)
-    words = f"All {len(scores)} replies of the model are paid {scores[0]:.3g}: every group is dead, and nothing can be learnt."
+    silent = f"{_silent(scores_PG)}. " if any(None in group for group in scores_PG) else ""
+    low, high = min(scores), max(scores)
+    if not all(map(is_dead, scores_PG)):
+        words = f"{len(scores)} replies are paid {low:.3g} to {high:.3g}, {fmean(scores):.3g} on average."
+        return Checked(test, True, silent + words)
+    if high - low > 1e-9:
+        words = "The replies to each prompt are all paid the same: every group is dead, and nothing can be learnt."
+        return Checked(test, False, f"{silent}{words} Let the reward look at the reply, and not at the prompt alone.")
+    those = "others" if silent else "replies of the model"
+    words = f"All {len(scores)} {those} are paid {low:.3g}: every group is dead, and nothing can be learnt."
     mend = (
-        "If an empty one is paid that, too, the reward looks at nothing; else it asks for too little."
-        if scores[0] > 0
+        "Pay a number, such as 0, instead of None."
+        if silent
+        else "If an empty one is paid that, too, the reward looks at nothing; else it asks for too little."
+        if low > 0
         else "Pay for parts that do occur, or ask for less."
     )
-    return Checked("tells replies apart", False, f"{words} {mend}")
+    return Checked(test, False, f"{silent}{words} {mend}")
 
 
 def _length(scores_PG, replies_PG, tokens_PG) -> Checked:

@@ -24,10 +24,22 @@ def cut(rewards_PG, share=0.0):
     return [[i < share * len(group) for i, _ in enumerate(group)] for group in rewards_PG]
 
 
-@pytest.mark.parametrize("group", [[1, 0, 0, 0, 1, 0], [0.1, 0.2, 0.3, 0.1, 0.1, 0.1], [None, 1, 1, 1, 1, 0], [2] * 6])
+@pytest.mark.parametrize(
+    "group",
+    [
+        [1, 0, 0, 0, 1, 0],
+        [0.1, 0.2, 0.3, 0.1, 0.1, 0.1],
+        [None, 1, 1, 1, 1, 0],
+        [2] * 6,
+        [None, 0.3, None, 0.3, 0.3, 0.3],
+        [None] * 5 + [1],
+        [None] * 6,
+        [None, None, 1, 1, 0, 0],
+    ],
+)
 def test_the_chance_of_a_dead_group_is_the_share_of_all_choices_that_are_dead(group):
     for size in (2, 3, 4, 6):
-        chosen = [all(each == some[0] for each in some) for some in combinations(group, size)]
+        chosen = [is_dead(some) for some in combinations(group, size)]
         assert chance_dead(group, size) == pytest.approx(fmean(chosen))
 
 
@@ -138,6 +150,22 @@ def one_over_words(completions, **kwargs):
     return [1 / len(completion[0]["content"].split()) for completion in completions]
 
 
+def only_numbers(completions, **kwargs):
+    """None where there is no number: what a newcomer takes for a reward of nothing."""
+    return [0.3 if re.search(r"\d", completion[0]["content"]) else None for completion in completions]
+
+
+@pytest.mark.parametrize("others", [[0.3] * 15, [1.0, 0.0] * 7 + [0.0]])
+def test_none_beside_a_number_is_no_difference_and_is_counted(others):
+    rewards_PG = [[None, *others]] * 15 + [[*others, others[0]]]
+    found = verdict(rewards_PG, cut(rewards_PG), elsewhere=Elsewhere(1.0, (0.3, 1.0)))
+    assert found.name == ("dead groups" if len({*others}) == 1 else "it will teach") and not found.is_clear
+    assert found.seen.startswith("15 of 256 replies got `None`, which has no say. Of the others: ")
+    assert found.mend.startswith("Return a number, such as 0")
+    of_a_prompt = verdict([[None] * 16, *groups(0.3)], cut([[0] * 16] * 17))  # as TRL has it for another task
+    assert of_a_prompt.is_clear and "16 of 272 replies got `None`" in of_a_prompt.seen
+
+
 def ones(completions, **kwargs):
     return [1.0 for _ in completions]
 
@@ -156,6 +184,21 @@ def test_a_pilot_tries_the_reward_itself_too(reward, name, said):
     found = pilot(Plan(Settings(), [reward], rows))
     assert found.verdict.name == name and said in found.verdict.seen and not found.verdict.is_clear
     assert [each.test for each in found.checks[reward.__name__] if each.is_good is False]
+
+
+def test_the_tests_and_the_verdict_and_the_groups_agree_on_none():
+    rows = [
+        {"prompt": [{"role": "user", "content": f"What is {a} + {a + 1}?"}], "answer": str(2 * a + 1)}
+        for a in range(9, 60)
+    ]
+    found = pilot(Plan(Settings(temperature=1.5), [only_numbers], rows))
+    silent = sum(reward is None for group in found.rewards_PG for reward in group)
+    assert 0 < silent < 256 and all(map(is_dead, found.rewards_PG))
+    (apart,) = (each for each in found.checks["only_numbers"] if each.test == "tells replies apart")
+    assert apart.is_good is False and f"{silent} of 256 replies are paid None" in apart.words
+    assert f"All {256 - silent} others are paid 0.3: every group is dead" in apart.words
+    assert found.verdict.name == "constant reward" and f"{silent} of 256 replies got `None`" in found.verdict.seen
+    assert all(reply.advantage == 0 for group in found.groups for reply in group.completions)
 
 
 def test_successes_are_counted_by_prompt():

@@ -58,6 +58,18 @@ def parts(completions, **kwargs):
     return [1.0 if i % 2 else None for i, _ in enumerate(completions)]
 
 
+def silent(completions, **kwargs):
+    return [None for _ in completions]
+
+
+def of_numbers(completions, **kwargs):
+    return [0.3 if any(letter.isdigit() for letter in text(each)) else None for each in completions]
+
+
+def of_prompts(completions, **kwargs):
+    return [float("96" in text(completions[1])) for _ in completions]
+
+
 def form_only(completions, **kwargs):
     return [float("<answer>" in text(each)) for each in completions]
 
@@ -100,7 +112,12 @@ def anywhere(completions, answer, **kwargs):
         (longer, "is no length in disguise", "longer reply earns more"),
         (longer, "asks for the answer", "earns"),
         (constant, "tells replies apart", "paid 0.5: every group is dead"),
-        (parts, "says None only of a whole group", "never for a reply"),
+        (parts, "says None only of a whole group", "4 of 8 replies are paid None"),
+        (parts, "tells replies apart", "4 of 8 replies are paid None. All 4 others are paid 1: every group is dead"),
+        (silent, "tells replies apart", "All 8 replies of the model are paid None"),
+        (silent, "stands hostile replies", "All of them are paid None"),
+        (of_numbers, "stands hostile replies", "Paid None: `empty`, `white space`, `tags without end`."),
+        (of_prompts, "tells replies apart", "The replies to each prompt are all paid the same"),
         (form_only, "asks for the answer", "A wrong answer (in its block) earns 1"),
         (picky, "stands hostile replies", "IndexError"),
         (strict_signature, "can be called by TRL", "Add **kwargs"),

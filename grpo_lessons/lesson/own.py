@@ -13,6 +13,7 @@ import marimo as mo
 from grpo_lessons import cards, here, plots, tries
 from grpo_lessons.calling import in_words, load_reward
 from grpo_lessons.diagnosis import Finding, change, diagnose, diagnose_error, diagnose_text, means_of
+from grpo_lessons.groups import is_dead
 from grpo_lessons.lesson.controls import chosen_model as chosen_model
 from grpo_lessons.lesson.figures import figure
 from grpo_lessons.lesson.memory import keep, recall
@@ -414,8 +415,11 @@ def show_verdict(asked: Asked | None, plan: Plan, drawing: str) -> mo.Html:
     say = good if found.verdict.is_clear else warn
     sizes = sorted({4, 8, 16, plan.settings.group_size} & set(range(2, len(found.rewards_PG[0]) + 1)))
     took = f"{len(found.groups)} prompts, {len(found.rewards_PG[0])} replies each: sampled in {found.sampling:.1f} s, paid in {found.paying:.2g} s."
-    shown = sorted(range(len(found.groups)), key=lambda at: -len({*map(str, found.rewards_PG[at])}))
-    panels = [cards.group_panel(_some(found.groups[at]), ("think", "answer"), verdict=False) for at in shown[:2]]
+    shown = sorted(range(len(found.groups)), key=lambda at: -len({*found.rewards_PG[at]} - {None}))
+    panels = [
+        cards.group_panel(_some(found.groups[at]), ("think", "answer"), verdict=is_dead(found.rewards_PG[at]))
+        for at in shown[:2]
+    ]
     return show(
         say(str(found.verdict)),
         figure(drawing, plots.chances, shares_of(found.rewards_PG), dead_by_size(found.rewards_PG, sizes)),
