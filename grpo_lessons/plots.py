@@ -141,14 +141,17 @@ def seeds(runs: Sequence[Run]):
     return figure
 
 
-def chances(shares: Sequence[float], dead: dict[int, float]):
-    """How often the replies to each prompt earn the most there is, as a histogram over prompts; above it P(dead) by group size."""
+def chances(shares: Sequence[float], counted: str, dead: dict[int, float]):
+    """A share of each prompt's replies, such as p, as a histogram over prompts; above it P(dead) by group size.
+
+    `counted`: what it is a share of, in words.
+    """
     figure, axes = _figure(5.6, 2.6)
     counts = Counter(min(9, int(10 * share)) for share in shares)
     axes.bar([0.05 + i / 10 for i in range(10)], [counts[i] for i in range(10)], width=0.09, color=INK["policy"])
     told = " · ".join(f"G = {size}: {share:.0%}" for size, share in dead.items())
     axes.set_title(f"dead groups  {told}", loc="left", fontsize=10, color=INK["dead"])
-    axes.set(xlabel="chance p that a reply earns the most there is", ylabel="prompts", xlim=(-0.02, 1.1))
+    axes.set(xlabel=counted, ylabel="prompts", xlim=(-0.02, 1.1))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     axes.yaxis.get_major_locator().set_params(integer=True)
     return figure

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -97,17 +97,29 @@ def dead_by_size(rewards_PG: Sequence[Sequence[float | None]], sizes: Sequence[i
     }
 
 
-def successes(rewards_PG: Sequence[Sequence[float | None]]) -> list[float]:
-    """For each prompt, the share of its replies that earn the most that any reply has earned: p, for a 0/1 reward.
+def compared(rewards_PG: Sequence[Sequence[float | None]]) -> tuple[list[float], str]:
+    """A share for each prompt that says what its groups can compare, and in words what is counted.
 
-    >>> successes([[1, 0, 0, 0], [0, 0, 0, 0]])
-    [0.25, 0.0]
+    Of a reward that paid two values it is p, the share of replies with the higher one; of any other the chance that two
+    replies are paid differently, since several values may be spread over groups of which none earns the most.
+
+    >>> compared([[1, 0, 0, None], [0, 0, 0, 0]])
+    ([0.3333333333333333, 0.0], 'p: the share of a prompt’s replies that earn 1, the most that was paid')
+    >>> compared([[0.1, 0.2, 0.3], [0.1, 0.1, 0.1]])
+    ([1.0, 0.0], 'chance that two replies to a prompt are paid differently')
     """
-    most = max((each for group in rewards_PG for each in group if each is not None), default=0.0)
-    least = min((each for group in rewards_PG for each in group if each is not None), default=0.0)
-    if most <= 0 and least == most:
-        return [0.0] * len(rewards_PG)
-    return [fmean(float(each is not None and each >= most - 1e-9) for each in group) for group in rewards_PG]
+    known_PG = [[each for each in group if each is not None] for group in rewards_PG]
+    if len(levels := _levels(each for group in known_PG for each in group)) == 2:
+        most = levels[-1]
+        shares = [fmean(float(each >= most - 1e-6) for each in group) if group else 0.0 for group in known_PG]
+        return shares, f"p: the share of a prompt’s replies that earn {most:.3g}, the most that was paid"
+    shares = [1 - chance_dead(group, 2) if len(group) > 1 else 0.0 for group in known_PG]
+    return shares, "chance that two replies to a prompt are paid differently"
+
+
+def _levels(rewards: Iterable[float]) -> list[float]:
+    """The values that were paid."""
+    return sorted({round(each, 6) for each in rewards})
 
 
 def verdict(
@@ -199,10 +211,12 @@ def _verdict(rewards_PG, cut_PG, size: int, longest: int, elsewhere: Elsewhere, 
         mend = f"{_example(has_example)}, pay for parts that do occur, ask easier questions, or begin with a few worked examples (SFT)."
         return Verdict("dead groups", f"{paid}, and {teach}.", mend)
     another = "another example" if has_example else "an example"
+    steps = "" if len(_levels(known)) > 2 else ", or a reward with more steps"
+    larger = "Larger groups or" if not steps else "Larger groups,"
     return Verdict(
         "it can teach",
         f"{teach[0].upper()}{teach[1:]}; the mean reward is {mean:.2g}.",
-        f"Few at first, and more as it is earned more often. Larger groups, {another} in the prompt, or a reward with more steps would find more to compare.",
+        f"Few at first, and more as it is earned more often. {larger} {another} in the prompt{steps} would find more to compare.",
         True,
     )
 
@@ -236,19 +250,30 @@ def _part(rewards_PG, known: Sequence[float], size: int, elsewhere: Elsewhere, h
     reached = max((level for level in {*known} if _in_a_group(rewards_PG, level, size) >= FEW), default=least)
     if top - reached <= 0.5 * (top - mean) or reached == least:
         return None
-    beyond = sum(each > reached + 1e-9 for each in known)
+    within = [each for each in known if each <= reached + 1e-9]
     earned = fmean(min(each, reached) for each in known)
     is_room = reached - earned >= ROOM * (reached - least)
-    best = "a right answer earns" if math.isclose(top, elsewhere.right or 0.0) else "the best reply earns"
-    paid = f"none of {len(known)} replies" if not beyond else f"{beyond} of {len(known)} replies"
-    seen = (
-        f"Replies differ only between {least:.2g} and {reached:.2g}: {best} {top:.2g}, and {paid} earned more than {reached:.2g}. "
-        f"The mean of that part is {earned:.2g}{'' if is_room else ' already'}."
-    )
-    learnt = "It will be learnt, and no more." if is_room else "There is hardly anything to learn in it."
+    is_graded = len(_levels(within)) > 2
+    is_right = elsewhere.right is not None and top > most + 1e-9
+    there_is = f"; a right answer would earn {top:.3g}" if is_right else ""
+    paid = f"All {len(known)} replies earn {least:.3g} to {reached:.3g}{there_is}."
+    if len(within) < len(known):
+        paid = (
+            f"{len(within)} of {len(known)} replies earn at most {reached:.3g}, the best {most:.3g}{there_is}. "
+            f"Less than one group of {size} in ten would hold one with more than {reached:.3g}."
+        )
+    seen = f"{paid} Up to there the mean is {earned:.3g}{'' if is_room else ' already'}."
+    learnt = "There is hardly anything to learn in it."
+    if is_room:
+        learnt = (
+            "That much will be learnt, and the next steps may come into reach by it."
+            if is_graded
+            else "It will be learnt, and no more."
+        )
+    steps = "" if is_graded else "points for steps towards it, "
     mend = (
         f"{learnt} For the rest it takes replies that are paid for it: easier questions, {'another' if has_example else 'an'} example in "
-        "the prompt, points for steps towards it, or a few worked examples (SFT)."
+        f"the prompt, {steps}or a few worked examples (SFT)."
     )
     return Verdict("it teaches a part" if is_room else "only a part varies", seen, mend)
 

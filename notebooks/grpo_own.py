@@ -163,7 +163,7 @@ def _(ask, asked, get_asked, get_drawing):
         f"""
     ## 3 · Will it teach?
 
-    Before any training: the model as it is, on prompts of your data, 16 replies each, paid by your reward. Let p be the chance that a reply to a prompt earns the most there is. Where p is near 0, or near 1, all replies earn the same: such groups are {word("dead")}, and teach nothing. **Where does p stand, and for how many prompts?**
+    Before any training: the model as it is, on prompts of your data, 16 replies each, paid by your reward. Where all replies to a prompt earn the same, the group is {word("dead")}, and teaches nothing. So it is for a reward of two values where p, the chance of the higher one, is near 0 or near 1; where a reward has more values, it is where two replies are seldom paid differently. **Where do your prompts stand?**
     """,
         ask,
         own.show_verdict(get_asked(), asked, get_drawing()),
@@ -188,7 +188,7 @@ def _(opened):
         {
             "Where it was, or lower": "So it is where nearly every group is dead, or differs in a bonus alone. What did the verdict say?",
             "A little higher": "Often, where few groups are alive, or the steps are few or small.",
-            "Far higher": "So it is where p is neither near 0 nor near 1 for many prompts, as in our rows in figures.",
+            "Far higher": "So it is where the replies to many prompts are paid differently, as in our rows in figures.",
         },
         right="Far higher",
     )

@@ -7,10 +7,11 @@ from statistics import fmean
 
 import pytest
 
+from grpo_lessons import plots
 from grpo_lessons.groups import is_dead, p_dead
 from grpo_lessons.problems import sums
 from grpo_lessons.rewards import answer_reward, format_reward
-from grpo_lessons.teaching import Elsewhere, chance_dead, dead_by_size, successes, verdict
+from grpo_lessons.teaching import Elsewhere, chance_dead, compared, dead_by_size, verdict
 from grpo_lessons.training import Plan, Settings
 from grpo_lessons.training.pilot import pilot
 
@@ -97,10 +98,10 @@ RIGHT = Elsewhere(1.2, (0.0, 0.2, 1.0, 1.2))
 @pytest.mark.parametrize(
     ("rewards_PG", "elsewhere", "name", "said"),
     [
-        (bonus(0.93), RIGHT, "only a part varies", "between 0 and 0.2: a right answer earns 1.2, and none of 256 replies"),
-        (once(bonus(0.93)), RIGHT, "only a part varies", "1 of 256 replies earned more than 0.2"),
-        (once(bonus(0.93)), Elsewhere(), "only a part varies", "the best reply earns 1.2, and 1 of 256"),
-        (bonus(0.5), RIGHT, "it teaches a part", "The mean of that part is 0.1"),
+        (bonus(0.93), RIGHT, "only a part varies", "All 256 replies earn 0 to 0.2; a right answer would earn 1.2."),
+        (once(bonus(0.93)), RIGHT, "only a part varies", "255 of 256 replies earn at most 0.2, the best 1.2. Less than one group of 8 in ten"),
+        (once(bonus(0.93)), Elsewhere(), "only a part varies", "255 of 256 replies earn at most 0.2, the best 1.2."),
+        (bonus(0.5), RIGHT, "it teaches a part", "Up to there the mean is 0.1"),
         (bonus(0.5, right=0.2), RIGHT, "it will teach", "the mean reward is"),
         (bonus(0.5, right=0.03), RIGHT, "it will teach", "the mean reward is"),
         (bonus(0.93), Elsewhere(), "it will teach", "the mean reward is"),  # nobody has said that there is more
@@ -173,7 +174,7 @@ def ones(completions, **kwargs):
 @pytest.mark.parametrize(
     ("reward", "name", "said"),
     [
-        (mine, "only a part varies", "a right answer earns 1.2"),
+        (mine, "only a part varies", "a right answer would earn 1.2"),
         (one_over_words, "mend the reward first", "`one_over_words`: It fails on `empty`: ZeroDivisionError"),
         (ones, "constant reward", "and so do a right answer and a wrong one"),
     ],
@@ -201,9 +202,42 @@ def test_the_tests_and_the_verdict_and_the_groups_agree_on_none():
     assert all(reply.advantage == 0 for group in found.groups for reply in group.completions)
 
 
-def test_successes_are_counted_by_prompt():
-    assert successes([[2, 0, 0, 2], [0, 0, 0, 0]]) == [0.5, 0.0] and successes([[0, 0], [0, 0]]) == [0.0, 0.0]
-    assert successes([[None, 1], [1, 1]]) == [0.5, 1.0]
+@pytest.mark.parametrize(
+    ("rewards_PG", "shares", "counted"),
+    [
+        ([[2, 0, 0, 2], [0, 0, 0, 0]], [0.5, 0.0], "earn 2, the most that was paid"),
+        ([[0, 0.3, 0.3, 0.3], [0.3] * 4], [0.75, 1.0], "earn 0.3, the most that was paid"),
+        ([[None, 1, 1, 0], [None] * 4], [2 / 3, 0.0], "earn 1, the most"),
+        ([[0, 0], [0, 0]], [0.0, 0.0], "paid differently"),
+        ([[0.01, 0.02, 0.03], [0.9, 0.1, 0.1], [0.1] * 3], [1.0, 2 / 3, 0.0], "paid differently"),
+    ],
+)
+def test_what_is_drawn_of_each_prompt_is_near_the_edges_for_dead_groups_alone(rewards_PG, shares, counted):
+    """A graded reward stood at p = 0 for every prompt, and one of 0 and 0.3 at p = 1 of a most that was never paid."""
+    found, words = compared(rewards_PG)
+    assert found == pytest.approx(shares) and counted in words
+    figure = plots.chances(found, words, {4: 0.5})
+    assert words == figure.axes[0].get_xlabel() and words in plots.to_svg(figure)
+
+
+def nearness(beyond, rest):
+    """Graded: most replies spread over a few steps at the bottom, and a handful far above them."""
+    rows = [[rest * (i % 5) / 4 for i in range(16)] for _ in range(16)]
+    for at in range(beyond):
+        rows[at][0] = 2 * rest
+    return rows
+
+
+def test_of_a_graded_reward_it_is_said_how_many_earn_how_much_and_no_steps_are_advised():
+    """It said that replies differ only between 0 and 0.27, and that three earned more."""
+    rewards_PG = nearness(3, 0.27)
+    found = verdict(rewards_PG, cut(rewards_PG), elsewhere=Elsewhere(1.0, (0.0, 1.0)))
+    assert found.seen.startswith("253 of 256 replies earn at most 0.27, the best 0.54; a right answer would earn 1.")
+    assert (
+        sum(any(each > 0.27 for each in group) for group in rewards_PG) == 3 and "one group of 8 in ten" in found.seen
+    )
+    assert found.teaches and "no more" not in found.mend and "steps towards" not in found.mend
+    assert "steps towards" in verdict(bonus(0.5), cut(bonus(0.5)), elsewhere=RIGHT).mend
 
 
 def test_a_pilot_samples_and_pays_as_a_training_does_and_trains_nothing():

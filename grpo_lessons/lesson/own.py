@@ -21,8 +21,7 @@ from grpo_lessons.lesson.opened import Opened
 from grpo_lessons.lesson.words import failed, fold, good, show, warn
 from grpo_lessons.rewards import Reward, reward_name
 from grpo_lessons.runs import Run
-from grpo_lessons.teaching import dead_by_size
-from grpo_lessons.teaching import successes as shares_of
+from grpo_lessons.teaching import compared, dead_by_size
 from grpo_lessons.text import counted, question
 from grpo_lessons.training import Plan, Watch, explain
 from grpo_lessons.training.data import Data, Prompts, guess, of_upload, open_data, prompts
@@ -422,7 +421,7 @@ def show_verdict(asked: Asked | None, plan: Plan, drawing: str) -> mo.Html:
     ]
     return show(
         say(str(found.verdict)),
-        figure(drawing, plots.chances, shares_of(found.rewards_PG), dead_by_size(found.rewards_PG, sizes)),
+        figure(drawing, plots.chances, *compared(found.rewards_PG), dead_by_size(found.rewards_PG, sizes)),
         took,
         fold("Two of the groups", *panels),
     )
