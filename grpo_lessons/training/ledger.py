@@ -35,13 +35,13 @@ class Ledger:
 
             async def watched(**seen):
                 self.sampled()
-                with named(reward):
+                with named(reward, seen):
                     return written_down(seen, await reward(**seen))
         else:
 
             def watched(**seen):
                 self.sampled()
-                with named(reward):
+                with named(reward, seen):
                     return written_down(seen, reward(**seen))
 
         watched.__name__ = name
