@@ -45,6 +45,7 @@ def test_trl_still_has_what_we_use_of_its_inside():
     assert chunked_logprob.TOKEN_CHUNK_SIZE == trl_inside.HEAD_TOKENS, told
     assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == trl_inside.HEAD_WIDTH, told
     assert list(inspect.signature(GRPOTrainer._compute_loss).parameters) == ["self", "model", "inputs"], told
+    assert f'f"{trl_inside.NO_SAY} ' in inspect.getsource(GRPOTrainer._calculate_rewards), told
     assert "self._get_per_token_logps_and_entropies(" in inspect.getsource(GRPOTrainer._compute_loss), told
 
 

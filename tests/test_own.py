@@ -88,6 +88,7 @@ def test_in_one_line_it_says_what_the_notebook_says_before_it_trains_and_keeps_t
         "2 rows cannot be used. row 1: column 'a' has no answer: 'n/a'; row 51: the same question as in row 2",
         "score fails “asks for the answer”:",
         "Will it teach? ",
+        "It is trained all the same",
         "pocket · 1 step",
     ):
         assert words in said[0], (words, said)
@@ -95,6 +96,39 @@ def test_in_one_line_it_says_what_the_notebook_says_before_it_trains_and_keeps_t
     adapter = Path(os.environ["GRPO_LESSONS_RUNS"]) / "own/adapter"
     assert f"adapter: {adapter}" in said and Run.load(adapter / "run.json").rewards == ["score"]
     assert (adapter / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("pays", "words", "is_trained"),
+    [
+        ("float(text.split()[-1] == '95')", "Nothing was trained: mend the reward first.", False),
+        (
+            "float(text.split(maxsplit=99)[99] == '95')",
+            "failed. IndexError: list index out of range. In line 2: `return",
+            False,
+        ),
+        ("0.0", "It is trained all the same", True),
+        ("0.5 if text.strip('.0123456789 ') else None", "replies got `None`", True),
+    ],
+)
+def test_a_program_trains_no_reward_that_fails_and_says_of_one_that_cannot_teach_that_it_goes_on(
+    mine, pays, words, is_trained, monkeypatch, capfd
+):
+    code = f"def score(completions, **kwargs):\n    return [{pays} for text in (each[0]['content'] for each in completions)]\n"
+    (mine / "my_rewards.py").write_text(code)
+    monkeypatch.chdir(mine)
+    given = ["--data", "rows.csv", "--question", "q", "--answer", "a", "--reward", "my_rewards.py:score"]
+    small = ["--model", "pocket", "--steps", "2", "--batch-size", "16"]
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "notebooks/grpo_own.py"), "--", *given, *small])
+    ended = ""
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as error:
+        ended = str(error)
+    said = capfd.readouterr()
+    assert words in said.out + ended and bool(ended) != is_trained
+    assert ("held-out score" in said.out) == is_trained
+    assert said.err.count("All reward functions returned None") <= 1
 
 
 @pytest.mark.parametrize(

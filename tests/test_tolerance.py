@@ -1,6 +1,7 @@
 """A session is as tolerant as TRL itself: every reward that TRL allows, data as people have it, a disk that is full."""
 
 import functools
+import logging
 import math
 import warnings
 
@@ -95,12 +96,17 @@ def test_a_record_is_written_whatever_a_reward_returns(tmp_path):
     assert run.groups[-1].completions[0].rewards["reward_5"] is None
 
 
-def test_a_step_in_which_no_reward_has_a_say_goes_on():
+def test_a_step_in_which_no_reward_has_a_say_goes_on_and_that_is_told_once(monkeypatch):
     def silent(completions, **kwargs):
         return [None] * len(completions)
 
+    told = []
+    listener = logging.Handler()
+    listener.emit = lambda record: told.append(record.getMessage())
+    monkeypatch.setattr(logging.getLogger("trl.trainer.grpo_trainer"), "handlers", [listener])
     run = train(Plan(SMALL, [silent], sums(16))).run
     assert run.state == "finished" and [row["reward"] for row in run.metrics] == [None, None]
+    assert len(told) == 1 and told[0].startswith("All reward functions returned None") and "prompt" not in told[0]
     assert run.metrics[0]["unscored"] == 16 and all(c.advantage == 0 for c in run.groups[0].completions)
 
 

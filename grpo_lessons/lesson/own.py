@@ -371,7 +371,7 @@ def ask_first(opened: Opened, plan: Plan, publish: Callable[[Asked], None]) -> N
 def say_first(plan: Plan) -> None:
     """The same in a terminal, before a training is paid for: which tests the rewards fail, and whether they will teach.
 
-    Raises: SystemExit if it is stopped, or in words for what goes wrong.
+    Raises: SystemExit if it is stopped, in words for what goes wrong, or for a reward that would end the training.
     """
     try:
         found = pilot(plan)
@@ -384,6 +384,10 @@ def say_first(plan: Plan) -> None:
             if each.is_good is False:
                 print(f"{name} fails “{each.test}”: {each.words}")
     print(f"Will it teach? {found.verdict}".replace("*", ""))
+    if any(each.ends for said in found.checks.values() for each in said):
+        raise SystemExit("Nothing was trained: mend the reward first.")
+    if not found.verdict.teaches:
+        print("It is trained all the same, as you asked; Ctrl+C ends it.")
 
 
 def found_of(asked: Asked | None, plan: Plan) -> Pilot | None:

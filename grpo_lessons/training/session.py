@@ -25,7 +25,7 @@ from grpo_lessons.training.machine import (
 )
 from grpo_lessons.training.plan import Plan
 from grpo_lessons.training.sources import is_pocket
-from grpo_lessons.training.trl_inside import go_on_without_checkpoints, on_one_device
+from grpo_lessons.training.trl_inside import go_on_without_checkpoints, no_say_told_once, on_one_device
 from grpo_lessons.training.warm import copied
 from grpo_lessons.training.watch import NOBODY, Watch
 
@@ -120,7 +120,7 @@ def _train(plan: Plan, run: Run, watch: Watch, folder: Path | None, start: Unfin
     def answer(model, watch: Watch = NOBODY):
         return models.evaluate(model, tokenizer, held_out, plan.judges, settings.max_completion_length, watch)
 
-    with threads_for(model):
+    with threads_for(model), no_say_told_once():
         set_seed(settings.seed)
         if held_out and start is None:
             watch.update(f"Answering {len(held_out)} held-out prompts, before", run)

@@ -1,11 +1,14 @@
 """What we use of TRL that it does not promise to keep; read in TRL 1.16.0. `tests/test_inside.py` says what has moved."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # trl.kernels.chunked_logprob reckons a token's chances over the vocabulary in tiles: so many tokens at a time …
 HEAD_TOKENS = 4096
 # … and so many words of the vocabulary, the chunk_size that GRPOTrainer passes.
 HEAD_WIDTH = 32768
+NO_SAY = "All reward functions returned None for"  # what a warning of it says
 
 
 def add_fused_lm_head(model) -> None:
@@ -32,6 +35,25 @@ def go_on_without_checkpoints(trainer, lost: Callable[[Exception], None]) -> Non
             lost(error)
 
     trainer._save_checkpoint = guarded
+
+
+@contextmanager
+def no_say_told_once() -> Iterator[None]:
+    """Have TRL say but once, and in a line, that a reply got None of every reward: at every step it would print a whole row."""
+    logger, told = logging.getLogger("trl.trainer.grpo_trainer"), []
+
+    def is_new(record: logging.LogRecord) -> bool:
+        if NO_SAY not in str(record.msg):
+            return True
+        record.msg = f"{NO_SAY} a reply. Such a reply has no say: nothing is learnt from it."
+        told.append(record)
+        return len(told) == 1
+
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)
 
 
 def watch_ratios(trainer, tell: Callable[[list[float], list[float], dict], None]) -> None:
