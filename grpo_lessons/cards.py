@@ -146,9 +146,11 @@ def group_cards(
     completions: Sequence[Completion], tags: Sequence[str] = (), pushes: bool = True, verdict: bool = True
 ) -> str:
     """One card for each completion of a group: text, tokens, rewards, with `pushes` the advantage; over a dead one the `verdict`."""
+    names = {name for c in completions for name in c.rewards}
+    told = {name: iter(told_apart([c.rewards[name] for c in completions if name in c.rewards])) for name in names}
     cards = [
         f'<div class="card {direction(c.advantage) if pushes else ""}"><div class="text"{_reached(c.text)}>{marked_text(c.text, tags)}</div>'
-        f'<div class="facts">{"".join(_reward(name, score) for name, score in c.rewards.items())}'
+        f'<div class="facts">{"".join(_reward(name, next(told[name])) for name in c.rewards)}'
         + (f'<span><span class="name">advantage</span> {push(c.advantage)}</span>' if pushes else "")
         + (f'<span class="name">{counted(c.tokens, "token")}</span>' if c.tokens else "")
         + "</div></div>"
@@ -168,8 +170,8 @@ def _reached(text: str) -> str:
     return ' tabindex="0"' if len(text) > 250 or text.count("\n") > 5 else ""
 
 
-def _reward(name: str, score: float | None) -> str:
-    return f'<span><span class="name">{escape(name)}</span> <b class="reward">{"None" if score is None else short(score)}</b></span>'
+def _reward(name: str, told: str) -> str:
+    return f'<span><span class="name">{escape(name)}</span> <b class="reward">{told}</b></span>'
 
 
 def short(value: float | None) -> str:
@@ -183,6 +185,23 @@ def short(value: float | None) -> str:
     digits = 2 if value == 0 or abs(value) >= 0.005 else 5  # a hair is to be seen, too
     short = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}".rstrip("0").rstrip(".")
     return "0" if short == "-0" else minus(short)
+
+
+def told_apart(rewards: Sequence[float | None]) -> list[str]:
+    """The rewards of a group with as many digits as tell them apart, at most four; two decimals where these do.
+
+    >>> told_apart([0.5, 0, None, 0.5]), told_apart([0.1159, 0.1234, 1])
+    (['0.5', '0', 'None', '0.5'], ['0.116', '0.123', '1'])
+    """
+    known = [each for each in rewards if each is not None]
+
+    def in_digits(digits: int) -> Callable[[float], str]:
+        return lambda each: short(each) if abs(each) >= 1000 else minus(f"{each:.{digits}g}")
+
+    ways = (short, in_digits(3), in_digits(4))
+    # Rewards that even four digits show alike are shown with two decimals, as if they were.
+    best = max(ways, key=lambda way: len({*map(way, known)}))
+    return ["None" if each is None else best(each) for each in rewards]
 
 
 def signed(number: float) -> str:
@@ -218,10 +237,11 @@ def loop_picture(
         for i, name in enumerate(STAGES, 1)
     )
     rewards = [summed(c) for c in completions]
+    told = told_apart(rewards)
     mean = fmean([reward for reward in rewards if reward is not None] or [0.0])
     columns = [
         ("completion", [f'<div class="text wide">{marked_text(c.text, tags)}{_tokens(c)}</div>' for c in completions]),
-        ("reward", [f'<div><b class="reward">{short(reward)}</b></div>' for reward in rewards]),
+        ("reward", [f'<div><b class="reward">{each}</b></div>' for each in told]),
         (
             f"against the mean, {short(mean)}",
             [f"<div>{'–' if reward is None else signed(reward - mean)}</div>" for reward in rewards],
@@ -277,11 +297,11 @@ def push_bars(rewards: Sequence[float], advantages: Sequence[float]) -> str:
     rows = [
         '<span></span><span class="name">reward</span><span class="name" style="text-align:center">0</span><span class="name">advantage</span>'
     ]
-    for i, (reward, advantage) in enumerate(zip(rewards, advantages, strict=True), 1):
+    for i, (reward, advantage) in enumerate(zip(told_apart(rewards), advantages, strict=True), 1):
         way, width = direction(advantage), 50 * abs(advantage) / longest
         start = 50 if advantage >= 0 else 50 - width
         rows.append(
-            f'<span class="name">reply {i}</span><b class="reward">{short(reward)}</b>'
+            f'<span class="name">reply {i}</span><b class="reward">{reward}</b>'
             f'<span class="track"><i style="left:{start:.1f}%;width:{width:.1f}%;background:var(--gl-{way})"></i></span>'
             f"<span>{push(advantage)}</span>"
         )

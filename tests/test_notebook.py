@@ -119,6 +119,28 @@ def test_a_card_of_a_megabyte_stays_small():
     assert len(cards.group_cards([Completion("<think>" * 150_000, 9, {"r": 0.0})] * 8, ("think",))) < 100_000
 
 
+@pytest.mark.parametrize(
+    ("rewards", "told"),
+    [
+        ([0.1159, 0.1234, 0.5], ["0.116", "0.123", "0.5"]),
+        ([0.12311, 0.12341, None], ["0.1231", "0.1234", "None"]),
+        ([0.5, 1.0, 0.25], ["0.5", "1", "0.25"]),
+        ([1 / 3, 1 / 3, 1.0], ["0.33", "0.33", "1"]),
+        ([-0.1159, -0.1234], ["−0.116", "−0.123"]),
+        ([1234.2, 0.1159, 0.1234], ["1,234", "0.116", "0.123"]),
+        ([0.1 + 0.2, 0.3], ["0.3", "0.3"]),
+    ],
+)
+def test_rewards_of_a_group_are_shown_with_the_digits_that_tell_them_apart(rewards, told):
+    """0.12 was pushed up beside 0.12 that was pushed down."""
+    group = [Completion("a", 1, {"mine": each, "other": 0.123}, 0.5) for each in rewards]
+    shown = re.findall('class="reward">([^<]*)<', cards.group_cards(group))
+    assert shown[::2] == told and {*shown[1::2]} == {"0.12"}
+    if None not in rewards:
+        bars = cards.push_bars(rewards, [0.5] * len(rewards))
+        assert re.findall('class="reward">([^<]*)<', bars) == told
+
+
 def test_figures_take_the_colour_of_the_page():
     run = Run.load(ROOT / "notebooks/public/length_learns.json")
     for figure in (
