@@ -260,7 +260,7 @@ def _part(rewards_PG, known: Sequence[float], size: int, elsewhere: Elsewhere, h
     if len(within) < len(known):
         paid = (
             f"{len(within)} of {len(known)} replies earn at most {reached:.3g}, the best {most:.3g}{there_is}. "
-            f"Less than one group of {size} in ten would hold one with more than {reached:.3g}."
+            f"Fewer than one in ten groups of {size} would hold a better one."
         )
     seen = f"{paid} Up to there the mean is {earned:.3g}{'' if is_room else ' already'}."
     learnt = "There is hardly anything to learn in it."

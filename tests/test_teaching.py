@@ -99,7 +99,7 @@ RIGHT = Elsewhere(1.2, (0.0, 0.2, 1.0, 1.2))
     ("rewards_PG", "elsewhere", "name", "said"),
     [
         (bonus(0.93), RIGHT, "only a part varies", "All 256 replies earn 0 to 0.2; a right answer would earn 1.2."),
-        (once(bonus(0.93)), RIGHT, "only a part varies", "255 of 256 replies earn at most 0.2, the best 1.2. Less than one group of 8 in ten"),
+        (once(bonus(0.93)), RIGHT, "only a part varies", "255 of 256 replies earn at most 0.2, the best 1.2. Fewer than one in ten groups of 8"),
         (once(bonus(0.93)), Elsewhere(), "only a part varies", "255 of 256 replies earn at most 0.2, the best 1.2."),
         (bonus(0.5), RIGHT, "it teaches a part", "Up to there the mean is 0.1"),
         (bonus(0.5, right=0.2), RIGHT, "it will teach", "the mean reward is"),
@@ -234,7 +234,7 @@ def test_of_a_graded_reward_it_is_said_how_many_earn_how_much_and_no_steps_are_a
     found = verdict(rewards_PG, cut(rewards_PG), elsewhere=Elsewhere(1.0, (0.0, 1.0)))
     assert found.seen.startswith("253 of 256 replies earn at most 0.27, the best 0.54; a right answer would earn 1.")
     assert (
-        sum(any(each > 0.27 for each in group) for group in rewards_PG) == 3 and "one group of 8 in ten" in found.seen
+        sum(any(each > 0.27 for each in group) for group in rewards_PG) == 3 and "one in ten groups of 8" in found.seen
     )
     assert found.teaches and "no more" not in found.mend and "steps towards" not in found.mend
     assert "steps towards" in verdict(bonus(0.5), cut(bonus(0.5)), elsewhere=RIGHT).mend
