@@ -273,6 +273,23 @@ def test_what_is_chosen_of_the_data_stays_as_it_was_chosen_and_where_it_may_writ
     assert own.columns_menu(here, own.opened_data(here, source)).value["gives"] == ""
 
 
+def test_the_groups_beside_a_verdict_show_what_has_no_say():
+    """Both were of 0.3 alone, or called alive for a None."""
+    plan = load("own").app.run()[1]["asked"]
+    asks = [{"prompt": [{"role": "user", "content": f"Say it in {n} words."}], "answer": "1"} for n in range(40)]
+    plan = replace(plan, rewards=[of_numbers], judges=[of_numbers], prompts=asks, held_out=[]).with_settings(
+        temperature=1.5
+    )
+    found = own.pilot(plan)
+    text = own.show_verdict(own.Asked(plan, found=found), plan, "ready").text
+    assert any(None in group for group in found.rewards_PG)
+    assert text.count("no two rewards differ, None has no say") == 2 and ">None</b>" in text
+
+
+def of_numbers(completions, **kwargs):
+    return [0.3 if re.search(r"\d", each[0]["content"]) else None for each in completions]
+
+
 def test_a_paste_is_read_and_a_damaged_one_told():
     paste = {"file": (), "text": "ValueError: generation_batch_size (4) must be divisible by num_generations (8)."}
     run = load("own").app.run()[1]["station"].recorded

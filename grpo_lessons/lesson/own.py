@@ -418,7 +418,12 @@ def show_verdict(asked: Asked | None, plan: Plan, drawing: str) -> mo.Html:
     say = good if found.verdict.is_clear else warn
     sizes = sorted({4, 8, 16, plan.settings.group_size} & set(range(2, len(found.rewards_PG[0]) + 1)))
     took = f"{len(found.groups)} prompts, {len(found.rewards_PG[0])} replies each: sampled in {found.sampling:.1f} s, paid in {found.paying:.2g} s."
-    shown = sorted(range(len(found.groups)), key=lambda at: -len({*found.rewards_PG[at]} - {None}))
+
+    def to_see(at: int) -> tuple[int, int]:
+        paid = found.rewards_PG[at]
+        return len({*paid} - {None}), paid.count(None)
+
+    shown = sorted(range(len(found.groups)), key=to_see, reverse=True)
     panels = [
         cards.group_panel(_some(found.groups[at]), ("think", "answer"), verdict=is_dead(found.rewards_PG[at]))
         for at in shown[:2]
