@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 
@@ -259,7 +260,9 @@ def test_a_reward_that_fails_names_the_reply_and_the_line(reward, in_training):
         if not in_training:
             ask_by_name(reward, **seen)
         elif reward is waited:
-            asyncio.run(ledger(**seen))
+            # In a thread, as TRL does: another test may have left a loop running in this one.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(lambda: asyncio.run(ledger(**seen))).result()
         else:
             ledger(**seen)
     said = explain(raised.value)
