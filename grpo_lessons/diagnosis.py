@@ -486,7 +486,7 @@ def _errors(text: str) -> Iterator[Finding]:
 
 
 # What `calling.named` says of it.
-_OURS = re.compile(r"The reward `[^`\n]{1,100}` failed\. [^\n]{0,400}")
+_OURS = re.compile(r"The reward `[^`\n]{1,100}` failed(?:\.| on (?:an empty|the) reply)[^\n]{0,500}")
 
 # What a reward raises most often, by the error's words.
 _IN_REWARDS = (
@@ -505,7 +505,8 @@ _IN_REWARDS = (
 
 def _reward_failed(seen: str) -> Finding:
     """The reward's own error, and its mend where that is known."""
-    known = next((mend for pattern, mend in _IN_REWARDS if re.search(pattern, seen)), "")
+    told = 'completion[0]["content"]' in seen  # by `calling.in_words`
+    known = next((mend for pattern, mend in _IN_REWARDS if re.search(pattern, seen) and not told), "")
     alone = (
         "Try that reply on the reward alone, as in station 2: a training ends at the first reply that it cannot pay."
     )

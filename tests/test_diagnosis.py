@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from grpo_lessons.calling import RewardFailed, ask_by_name
 from grpo_lessons.diagnosis import Log, diagnose, diagnose_text, read_log
 from grpo_lessons.lesson.practice import cases
 from grpo_lessons.runs import Run
+from grpo_lessons.training import explain
 
 ROOT = Path(__file__).parents[1]
 # What people complain of, with a log for each: runs of our own (cut off, a tiny rate, abs), others made up in TRL's words.
@@ -126,8 +128,22 @@ def test_what_torch_says_of_a_wrong_return_is_known_for_what_it_is(said):
         assert [each.name for each in diagnose_text(str(raised.value))] == ["reward's scores"]
 
 
-def test_our_own_words_of_a_reward_that_failed_are_known():
-    said = "The session ended with an error: The reward `mine` failed. KeyError: 'gold'."
+@pytest.mark.parametrize(
+    ("texts", "whose"),
+    [
+        (["a", "b"], "failed. KeyError"),
+        (["42", "a"], "failed on the reply “a”."),
+        (["42", ""], "failed on an empty reply."),
+    ],
+)
+def test_our_own_words_of_a_reward_that_failed_are_known(texts, whose):
+    def mine(completions, **kwargs):
+        return [{"42": 1.0}[each] for each in completions]
+
+    with pytest.raises(RewardFailed) as raised:
+        ask_by_name(mine, completions=texts)
+    said = f"The session ended with an error: {explain(raised.value)}"
+    assert whose in said
     assert [each.name for each in diagnose_text(said)] == ["reward failed"]
 
 
