@@ -240,7 +240,7 @@ def evaluated(rewards: Sequence[Reward], rows: Sequence[Mapping], completions: S
 
 
 def load_reward(where: str) -> Reward:
-    """A reward by its place: "my_rewards.py:score" for a function of a file, or a dotted name of an installed module.
+    """A reward by its place: "my_rewards.py:my_reward" for a function of a file, or a dotted name of an installed module.
 
     >>> load_reward("grpo_lessons.rewards.format_reward").__name__
     'format_reward'
@@ -251,10 +251,10 @@ def load_reward(where: str) -> Reward:
     if file:
         path = Path(file).expanduser()
         if not path.is_file():
-            raise ValueError(f"{where!r}: there is no file `{file}`. Expected such as my_rewards.py:score.")
+            raise ValueError(f"{where!r}: there is no file `{file}`. Expected such as my_rewards.py:my_reward.")
         spec = spec_from_file_location(f"_reward_of_{path.stem}", path)
         if spec is None:
-            raise ValueError(f"{where!r}: expected a Python file, such as my_rewards.py:score.")
+            raise ValueError(f"{where!r}: expected a Python file, such as my_rewards.py:my_reward.")
         module = sys.modules[spec.name] = module_from_spec(spec)  # a data class looks for its module while it is made
         try:
             spec.loader.exec_module(module)
@@ -265,7 +265,7 @@ def load_reward(where: str) -> Reward:
         try:
             module = import_module(file)
         except (ImportError, ValueError) as error:
-            raise ValueError(f"{where!r}: {error}. Expected such as my_rewards.py:score.") from None
+            raise ValueError(f"{where!r}: {error}. Expected such as my_rewards.py:my_reward.") from None
     reward = getattr(module, name, None)
     if not callable(reward):
         there = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]

@@ -37,7 +37,7 @@ WORDS = {
     "data": "a file (.csv, .jsonl, .json, .parquet), a folder, or a data set of the Hub",
     "question": "the name of the column that asks",
     "answer": "the name of the column of right answers",
-    "reward": "a function of a file, such as my_rewards.py:score",
+    "reward": "a function of a file, such as my_rewards.py:my_reward",
 }
 
 
