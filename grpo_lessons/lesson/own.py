@@ -490,16 +490,13 @@ def show_diagnosis(
                 findings = [*diagnose_error(error), *(each for each in findings if each.is_fault)]
     except ValueError as error:
         return failed(str(error))
-    rows = "\n".join(
-        f"| **{each.name}** | {' | '.join(map(_cell, (each.seen, each.cause, each.mend)))} |" for each in findings
-    )
+    told = {"seen": "what is seen", "cause": "what it says", "mend": "what to do"}
+    told = {part: head for part, head in told.items() if any(getattr(each, part) for each in findings)}
+    rows = [f"| **{each.name}** | {' | '.join(_cell(getattr(each, part)) for part in told)} |" for each in findings]
+    table = [f"| | {' | '.join(told.values())} |", f"|{':---|' * (len(told) + 1)}", *rows]
     first = findings[0]
     say = warn if first.is_fault else good
-    return show(
-        f"<p>{escape(called)}:</p>",
-        say(_in_short(first)),
-        f"| | what is seen | what it says | what to do |\n|:---|:---|:---|:---|\n{rows}",
-    )
+    return show(f"<p>{escape(called)}:</p>", say(_in_short(first)), "\n".join(table))
 
 
 def _in_short(first: Finding) -> str:
