@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import correlation, fmean, median, pstdev
 
+from grpo_lessons.calling import MESSAGES, NO_STRING
 from grpo_lessons.logs import Log, read_log
 from grpo_lessons.rewards import FormatReward
 from grpo_lessons.runs import Run
@@ -490,10 +491,7 @@ _OURS = re.compile(r"The reward `[^`\n]{1,100}` failed(?:\.| on (?:an empty|the)
 
 # What a reward raises most often, by the error's words.
 _IN_REWARDS = (
-    (
-        r"'list' object has no attribute|expected string or bytes-like object, got 'list'|list indices must be integers",
-        'In a conversation a completion is no text but a list of messages: its text is `completion[0]["content"]`.',
-    ),
+    (NO_STRING, MESSAGES),
     (
         r"'NoneType' object (?:has no attribute|is not subscriptable)",
         "A search that finds nothing gives None, such as `re.search` on a reply without the pattern: ask for that first.",
@@ -505,7 +503,7 @@ _IN_REWARDS = (
 
 def _reward_failed(seen: str) -> Finding:
     """The reward's own error, and its mend where that is known."""
-    told = 'completion[0]["content"]' in seen  # by `calling.in_words`
+    told = MESSAGES in seen  # by `calling.in_words`
     known = next((mend for pattern, mend in _IN_REWARDS if re.search(pattern, seen) and not told), "")
     alone = (
         "Try that reply on the reward alone, as in station 2: a training ends at the first reply that it cannot pay."

@@ -103,15 +103,9 @@ def test_the_words_are_those_of_the_exercise():
         assert diagnose(Log(steps if rises else [case.arguments["log"]] * 6))[0].name == case.expected, case.why
 
 
-@pytest.mark.parametrize(
-    "said",
-    [["1.0", "0"], {"a": 1, "b": 2}, [[1.0], [0.0]], [{"s": 1}] * 2, [[1, 2], [1]], [1j, 2j], 1.0, None, [1.0] * 3],
-)
-def test_what_torch_says_of_a_wrong_return_is_known_for_what_it_is(said):
+def ask_as_trl_does(scores):
+    """Have TRL's trainer ask a reward about two replies."""
     from trl import GRPOTrainer
-
-    def scores(**columns):
-        return said
 
     class Bare:  # of a trainer only what its `_calculate_rewards` looks at
         accelerator = type("Accelerator", (), {"device": "cpu", "is_main_process": False})
@@ -120,8 +114,19 @@ def test_what_torch_says_of_a_wrong_return_is_known_for_what_it_is(said):
         environments = _log_completion_extra = _log_metric = None
         args = type("Arguments", (), {"report_to": []})
 
+    GRPOTrainer._calculate_rewards(Bare(), [{"prompt": "?"}] * 2, ["?"] * 2, ["a", "b"], [[1], [2]])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [["1.0", "0"], {"a": 1, "b": 2}, [[1.0], [0.0]], [{"s": 1}] * 2, [[1, 2], [1]], [1j, 2j], 1.0, None, [1.0] * 3],
+)
+def test_what_torch_says_of_a_wrong_return_is_known_for_what_it_is(said):
+    def scores(**columns):
+        return said
+
     with pytest.raises(Exception) as raised:
-        GRPOTrainer._calculate_rewards(Bare(), [{"prompt": "?"}] * 2, ["?"] * 2, ["a", "b"], [[1], [2]])
+        ask_as_trl_does(scores)
     lines = "".join(traceback.format_exception(raised.value))
     assert [each.name for each in diagnose_text(lines)] == ["reward's scores"]
     if "not iterable" not in str(raised.value):  # which any code may say: there the lines above tell
@@ -149,20 +154,12 @@ def test_our_own_words_of_a_reward_that_failed_are_known(texts, whose):
 
 def of_trl(error: Exception) -> str:
     """What a terminal shows of an error in a reward that TRL has called."""
-    from trl import GRPOTrainer
 
     def scores(completions, **columns):
         raise error
 
-    class Bare:  # of a trainer only what its `_calculate_rewards` looks at
-        accelerator = type("Accelerator", (), {"device": "cpu", "is_main_process": False})
-        reward_funcs, reward_processing_classes, reward_func_names = [scores], [None], ["scores"]
-        state = type("State", (), {"global_step": 0})
-        environments = _log_completion_extra = _log_metric = None
-        args = type("Arguments", (), {"report_to": []})
-
     with pytest.raises(type(error)) as raised:
-        GRPOTrainer._calculate_rewards(Bare(), [{"prompt": "?"}] * 2, ["?"] * 2, ["a", "b"], [[1], [2]])
+        ask_as_trl_does(scores)
     return "".join(traceback.format_exception(raised.value))
 
 

@@ -488,8 +488,8 @@ def show_diagnosis(
             findings = diagnose(run) if run.metrics or not error else []
             if error:
                 findings = [*diagnose_error(error), *(each for each in findings if each.is_fault)]
-    except ValueError as error:
-        return failed(str(error))
+    except ValueError as no_log:
+        return failed(str(no_log))
     told = {"seen": "what is seen", "cause": "what it says", "mend": "what to do"}
     told = {part: head for part, head in told.items() if any(getattr(each, part) for each in findings)}
     rows = [f"| **{each.name}** | {' | '.join(_cell(getattr(each, part)) for part in told)} |" for each in findings]
