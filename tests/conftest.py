@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 
 import pytest
 from filelock import FileLock
@@ -26,6 +27,18 @@ def pytest_collection_finish():
     """All test modules are there, with torch and TRL: they are looked through no more."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What the page showed, for whoever reads a failure that cannot be seen again."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.failed and hasattr(page, "locator"):
+        with suppress(Exception):
+            shown = (" ".join(area.split()) for area in page.locator(".output-area").all_inner_texts())
+            report.sections.append(("what stood there", " | ".join(filter(None, shown))))
+    return report
 
 
 @pytest.fixture(scope="session")

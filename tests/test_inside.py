@@ -35,6 +35,33 @@ def test_marimo_looks_once_into_all_packages_for_plugins(monkeypatch):
     assert [type(resolve_executor()), type(resolve_executor())] == before and len(asked) == 3, told
 
 
+def test_what_a_library_prints_as_a_cell_ends_raises_in_no_training():
+    code = """if True:
+        import sys, warnings
+        from threading import Condition
+        from types import SimpleNamespace
+        from marimo._messaging.streams import ThreadSafeStderr, ThreadSafeStdout
+        from grpo_lessons.lesson import marimo_inside
+
+        over = SimpleNamespace(cell_id=None, console_msg_queue=[], console_msg_cv=Condition())
+        sys.stdout, sys.stderr = ThreadSafeStdout(over), ThreadSafeStderr(over)
+        try:
+            print("a step")
+        except AssertionError:
+            marimo_inside.let_libraries_print()
+            print("a step")
+            warnings.warn("old")
+            over.cell_id = "a cell that runs"
+            print("into the cell")
+        sys.__stdout__.write(over.console_msg_queue[0].data)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    told = "marimo has moved: mend or take away let_libraries_print in grpo_lessons/lesson/marimo_inside.py"
+    assert done.stdout == "a step\ninto the cell" and "UserWarning: old" in done.stderr, (
+        told + done.stdout + done.stderr
+    )
+
+
 def test_trl_still_has_what_we_use_of_its_inside():
     from trl import GRPOTrainer
     from trl.kernels import chunked_logprob

@@ -22,6 +22,7 @@ __all__ = [
     "ask_once_for_plugins",
     "has_file",
     "keep_page_folder",
+    "let_libraries_print",
     "let_sessions_start_together",
     "resume_with_all_outputs",
     "run_as_a_page_does",
@@ -59,6 +60,29 @@ def ask_once_for_plugins() -> None:
 
     if not hasattr(registry.get_entry_points, "cache_info"):
         registry.get_entry_points = cache(registry.get_entry_points)
+
+
+def let_libraries_print() -> None:
+    """What a library prints in a training's thread just as a cell ends goes to the terminal.
+
+    In the edit view marimo's streams stand for those of the process while a cell runs. To a thread that has got hold of one
+    it raises when the cell is over, and a training ended with an AssertionError for a warning of TRL's, now and then.
+    """
+    from marimo._messaging.streams import ThreadSafeStderr, ThreadSafeStdout
+
+    for stream, terminal in (ThreadSafeStdout, "__stdout__"), (ThreadSafeStderr, "__stderr__"):
+        if not hasattr(stream._write_with_mimetype, "__wrapped__"):
+            stream._write_with_mimetype = _written_anyway(stream._write_with_mimetype, terminal)
+
+
+def _written_anyway(write: Callable, terminal: str) -> Callable:
+    @wraps(write)
+    def written(self, data, mimetype):
+        if self._stream.cell_id is None:
+            return getattr(sys, terminal).write(data)
+        return write(self, data, mimetype)
+
+    return written
 
 
 def let_sessions_start_together() -> None:

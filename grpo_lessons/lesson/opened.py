@@ -13,7 +13,12 @@ from typing import Literal
 import marimo as mo
 
 from grpo_lessons import here
-from grpo_lessons.lesson.marimo_inside import PAGE_FOLDER, ask_once_for_plugins, let_sessions_start_together
+from grpo_lessons.lesson.marimo_inside import (
+    PAGE_FOLDER,
+    ask_once_for_plugins,
+    let_libraries_print,
+    let_sessions_start_together,
+)
 from grpo_lessons.lesson.seat import Seat
 from grpo_lessons.runs import Run
 from grpo_lessons.training import PRESETS, SMOLLM2
@@ -77,6 +82,7 @@ class Opened:
         mode, seat = _mode(), _seat()
         ask_once_for_plugins()
         if not here.IN_PAGE:
+            let_libraries_print()
             let_sessions_start_together()
         is_script = mode == "script" and Path(sys.argv[0]).name.startswith(f"grpo_{lesson}")
         if is_script and hasattr(sys.stdout, "reconfigure"):
