@@ -166,6 +166,19 @@ def test_a_page_that_is_loaded_anew_finds_everything_where_it_was(host):
     run(reload())
 
 
+def test_all_settings_that_are_moved_while_something_else_runs_are_heard(host):
+    async def move():
+        learner = Learner(host)
+        await learner.open()
+        names = [learner.find(label) for label in ("num_generations", "max_completion_length")]
+        await learner.request("set_ui_element_value", {"objectIds": names, "values": [4, 40]})
+        for code in ("num_generations=4", "max_completion_length=40"):
+            await learner.until(lambda code=code: code + "," in re.sub("<[^>]*>", "", learner.text))
+        await learner.close()
+
+    run(move())
+
+
 def test_no_training_is_longer_than_the_class_allows_whatever_is_asked_for(host):
     async def ask():
         learner = Learner(host)

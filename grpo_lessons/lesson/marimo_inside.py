@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import cache, wraps
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ __all__ = [
     "PYODIDE_VERSION",
     "ask_once_for_plugins",
     "has_file",
+    "hear_all_that_moves_together",
     "keep_page_folder",
     "let_libraries_print",
     "let_sessions_start_together",
@@ -62,6 +63,7 @@ def ask_once_for_plugins() -> None:
         registry.get_entry_points = cache(registry.get_entry_points)
 
 
+@cache
 def let_libraries_print() -> None:
     """What a library prints in a training's thread just as a cell ends goes to the terminal.
 
@@ -71,8 +73,7 @@ def let_libraries_print() -> None:
     from marimo._messaging.streams import ThreadSafeStderr, ThreadSafeStdout
 
     for stream, terminal in (ThreadSafeStdout, "__stdout__"), (ThreadSafeStderr, "__stderr__"):
-        if not hasattr(stream._write_with_mimetype, "__wrapped__"):
-            stream._write_with_mimetype = _written_anyway(stream._write_with_mimetype, terminal)
+        stream._write_with_mimetype = _written_anyway(stream._write_with_mimetype, terminal)
 
 
 def _written_anyway(write: Callable, terminal: str) -> Callable:
@@ -83,6 +84,40 @@ def _written_anyway(write: Callable, terminal: str) -> Callable:
         return write(self, data, mimetype)
 
     return written
+
+
+@cache  # once in a process
+def hear_all_that_moves_together() -> None:
+    """Have marimo set every control of a group that a reader moves while something else runs.
+
+    It takes what has come meanwhile together, and of several controls of one `mo.ui.dictionary` it sets the last alone: the
+    page shows five steps, and twenty-five are trained.
+    """
+    from marimo._runtime.commands import UpdateUIElementCommand
+    from marimo._runtime.context import get_context
+    from marimo._runtime.runtime import Kernel
+
+    theirs = Kernel.set_ui_element_value
+
+    @wraps(theirs)
+    async def set_ui_element_value(self, request, **more):
+        of = get_context().ui_element_registry.resolve_lens
+        whole: dict = {}
+        for name, value in request.ids_and_values:
+            with suppress(KeyError, RuntimeError):  # it is gone, or another app's
+                name, value = of(name, value)
+            whole[name] = _both(whole.get(name), value)
+        together = UpdateUIElementCommand.from_ids_and_values([*whole.items()], request=request.request)
+        return await theirs(self, together, **more)
+
+    Kernel.set_ui_element_value = set_ui_element_value
+
+
+def _both(one, other):
+    """Two updates of a group of controls as one; of one control, the later."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return other
+    return one | {key: _both(one.get(key), value) for key, value in other.items()}
 
 
 def let_sessions_start_together() -> None:

@@ -16,6 +16,7 @@ from grpo_lessons import here
 from grpo_lessons.lesson.marimo_inside import (
     PAGE_FOLDER,
     ask_once_for_plugins,
+    hear_all_that_moves_together,
     let_libraries_print,
     let_sessions_start_together,
 )
@@ -81,6 +82,7 @@ class Opened:
         """As it is in the cell that asks."""
         mode, seat = _mode(), _seat()
         ask_once_for_plugins()
+        hear_all_that_moves_together()
         if not here.IN_PAGE:
             let_libraries_print()
             let_sessions_start_together()
