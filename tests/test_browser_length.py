@@ -115,18 +115,18 @@ def test_a_run_that_fails_is_chosen_and_explained(page):
 
 def test_the_target_is_pulled_while_it_trains(page):
     shown(page, "The one after 30 steps", exact=True).click()
-    shown(page, "Of texts that differ, the longest").wait_for(timeout=10_000)
+    shown(page, "Of texts that differ, the longest").wait_for()
     settle(page)
     figure, status = page.locator(".chase"), page.locator(".output-area .told")
     page.get_by_role("button", name="Train, and pull the target").click()
-    status.filter(has_text=re.compile(r"^Step \d+: pull")).wait_for(timeout=60_000)
+    status.filter(has_text=re.compile(r"^Step \d+: pull")).wait_for()
     slide(page, "pull it to (tokens)", 14)
     page.wait_for_function(
-        r"() => /^step \d+: .*; target 14; entropy /.test(document.querySelector('.chase').ariaLabel)", timeout=10_000
+        r"() => /^step \d+: .*; target 14; entropy /.test(document.querySelector('.chase').ariaLabel)"
     )
-    shown(page, re.compile(r"Moved to 14 at step \d+, at an entropy of")).wait_for(timeout=60_000)
+    shown(page, re.compile(r"Moved to 14 at step \d+, at an entropy of")).wait_for()
     page.get_by_role("button", name="Stop", exact=True).last.click()
-    status.filter(has_text=re.compile(r"^Stopped: \d+ steps in")).wait_for(timeout=60_000)
+    status.filter(has_text=re.compile(r"^Stopped: \d+ steps in")).wait_for()
     assert "target 14; entropy" in figure.get_attribute("aria-label") and failures(page) == []
 
 

@@ -357,7 +357,7 @@ def test_of_all_that_marimo_answers_a_class_hears_what_its_pages_need_and_no_mor
             await learner.open()
             headers["Marimo-Session-Id"] = learner.name
         fresh = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=f"http://{host}", headers=headers, timeout=10, limits=fresh) as browser:
+        async with httpx.AsyncClient(base_url=f"http://{host}", headers=headers, timeout=60, limits=fresh) as browser:
             for method, route, path, expected in asked:
                 path = path or re.sub(r"\{(\w+)[^}]*\}", lambda found: NAMED[found[1]], route)
                 expected = expected if inside else 401

@@ -41,7 +41,6 @@ def shown(page, query: str, count: int) -> list[int]:
     page.wait_for_function(
         "count => [...document.querySelectorAll('.marimo-cell')].filter(each => each.offsetHeight).length === count",
         arg=count,
-        timeout=20_000,
     )
     cells = "[...document.querySelectorAll('.marimo-cell')].flatMap((each, i) => each.offsetHeight ? [i] : [])"
     return page.evaluate(cells)
@@ -65,11 +64,11 @@ def test_a_station_or_a_piece_of_one_is_shown_alone_by_its_name(page, query, cel
 def test_a_name_that_is_none_shows_the_whole_lesson_and_says_so(page):
     page.goto(page.address + "?station=<i>nope")
     said = page.get_by_role("status").filter(has_text="No station “<i>nope” here: this is the whole lesson.")
-    said.wait_for(timeout=20_000)
+    said.wait_for()
     assert page.locator(".marimo-cell:visible").count() == 6
     page.get_by_role("button", name="Step by step").click()
     page.get_by_label("Station", exact=True).select_option("2")
-    said.wait_for(state="detached", timeout=10_000)
+    said.wait_for(state="detached")
     assert page.locator(".marimo-cell:visible").count() == 1
     assert page.url.endswith("?step=2")
 
