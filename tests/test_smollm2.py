@@ -28,14 +28,14 @@ def source():
 
 @pytest.fixture(scope="module")
 def trained(source):
-    """The format lesson on it, a step of a quarter of the size: what it learns, recordings show."""
+    """The format lesson on it, a step of a quarter of the size with short replies: what it learns, recordings show."""
     return train(one_step())
 
 
 def one_step():
     lesson = load("format")
     settings = controls.settings_for(SMOLLM2, lesson.DEFAULT)
-    plan = lesson.plan(replace(settings, steps=1, batch_size=8, accumulation=4), example=True)
+    plan = lesson.plan(replace(settings, steps=1, batch_size=8, accumulation=4, max_completion_length=32), example=True)
     return replace(plan, held_out=plan.held_out[:2])
 
 
