@@ -10,6 +10,7 @@ from grpo_lessons.training import trl_inside
 
 def test_marimo_still_has_what_we_use_of_its_inside():
     from marimo._output.formatters.formatters import THIRD_PARTY_FACTORIES
+    from marimo._runtime.runtime import Kernel
     from marimo._server.api.endpoints.ws.ws_session_connector import ConnectionType, SessionConnector
 
     told = "marimo has moved: mend grpo_lessons/lesson/marimo_inside.py"
@@ -19,6 +20,11 @@ def test_marimo_still_has_what_we_use_of_its_inside():
     source = inspect.getsource(sys.modules[SessionConnector.__module__])
     assert "disconnect_main_consumer" in source and "_reconnect_session(" in source, told
     assert marimo_inside.PYODIDE_VERSION[0].isdigit(), told
+    assert "request" in inspect.signature(Kernel.set_ui_element_value).parameters, told
+    mended = "marimo has mended it: take hear_all_that_moves_together away"
+    assert "resolved_requests[resolved_id] = resolved_value" in inspect.getsource(sys.modules[Kernel.__module__]), (
+        mended
+    )
 
 
 def test_marimo_looks_once_into_all_packages_for_plugins(monkeypatch):
