@@ -216,11 +216,11 @@ def _measure(settings: Settings, prompts: list[dict], watch: Watch) -> Probe:
 
     model.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        learning(ids)
+        learning(few_ids)
     # What takes a second is measured well by once.
     short, long = (took if (took := learning(each)) > 1 else min(took, learning(each)) for each in (few_ids, ids))
     learn = max(0.0, (long - short) / (ids.numel() - few_ids.numel())) or long / ids.numel()
-    saved = sum(size for where, size in kept.items() if where not in own) / ids.numel()
+    saved = sum(size for where, size in kept.items() if where not in own) / few_ids.numel()
     width, layers = config.hidden_size, config.num_hidden_layers
     number = model.get_base_model().dtype.itemsize
     head = getattr(config, "head_dim", None) or width // config.num_attention_heads
