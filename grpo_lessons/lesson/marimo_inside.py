@@ -63,7 +63,7 @@ def ask_once_for_plugins() -> None:
         registry.get_entry_points = cache(registry.get_entry_points)
 
 
-@cache
+@cache  # once in a process
 def let_libraries_print() -> None:
     """What a library prints in a training's thread just as a cell ends goes to the terminal.
 
@@ -79,9 +79,10 @@ def let_libraries_print() -> None:
 def _written_anyway(write: Callable, terminal: str) -> Callable:
     @wraps(write)
     def written(self, data, mimetype):
-        if self._stream.cell_id is None:
+        try:
+            return write(self, data, mimetype)
+        except AssertionError:  # asked before, the cell could end in between
             return getattr(sys, terminal).write(data)
-        return write(self, data, mimetype)
 
     return written
 
